@@ -190,7 +190,5 @@ _PLURALS = {
 
 
 def _words(kind: str) -> str:
-    if kind not in set(questions.QuestionKind):
-        return "linked by hand"
-    asked = questions.WORDS[questions.QuestionKind(kind)]
-    return f"{asked.what}. {asked.remedy}"
+    asked = questions.KINDS.get(kind)
+    return "linked by hand" if asked is None else f"{asked.what}. {asked.remedy}"

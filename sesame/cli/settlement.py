@@ -98,8 +98,7 @@ def _settle(
             done = settlement.settle(
                 context.looking,
                 operator(),
-                request,
-                shown=shown,
+                settlement.SettleAgreedRequest(settlement=request, shown=shown),
                 clock=wiring.utc_now,
                 progress=tell,
                 stopped=interrupted,

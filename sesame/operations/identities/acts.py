@@ -60,9 +60,9 @@ class IdentityCase(DoubtSummary):
 
 
 class DoubtsRequest(BaseModel):
-    """Filter: the open doubts, or with `everything` all of them."""
+    """Filter: the open doubts, or all."""
 
-    everything: bool = False
+    everything: bool = Field(False, description="Decided ones, too.")
 
 
 class DoubtDecisionRequest(ActRequest):
@@ -97,9 +97,14 @@ class Decided(Report):
     dry_run: bool
 
 
-@act("identity.list", STAFF, shows=lambda report, _request: shown(each.student_number for each in report))
+@act(
+    "identity.list",
+    STAFF,
+    path=ActPath("list_identities", "GET", "/identities"),
+    shows=lambda report, _request: shown(each.student_number for each in report),
+)
 def listed(site: Stored, _actor: Actor, request: DoubtsRequest) -> list[DoubtSummary]:
-    """The matching doubts, the oldest first."""
+    """The doubts about identities that wait for a decision."""
     with site.database.read() as connection:
         found = store.in_state(connection, tuple(Verdict) if request.everything else [Verdict.OPEN])
     return [DoubtSummary(**_summary(doubt)) for doubt in found]

@@ -112,6 +112,14 @@ class SettlementPreview(Report):
     others: int
 
 
+class SettleAgreedRequest(ActRequest):
+    """Doubts to be settled: what was asked of the preview, and what it answered. What is not as it was shown
+    is left."""
+
+    settlement: SettleRequest
+    shown: SettlementPreview
+
+
 class SettleReport(Report):
     """The decisions, and what had changed since it was shown."""
 
@@ -156,22 +164,22 @@ def preview(site: Stored, actor: Actor, request: SettleRequest) -> SettlementPre
     )
 
 
-@act("identity.settle", OFFICE)
+@act("identity.settle", OFFICE, path=ActPath("settle_identities", "POST", "/identities/settle"))
 def settle(
     site: Publishing,
     actor: Actor,
-    request: SettleRequest,
-    shown: SettlementPreview,
+    request: SettleAgreedRequest,
     *,
     clock: Callable[[], datetime],
     progress: Callable[[SettledDoubt], None] = lambda _each: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> SettleReport:
-    """Apply a rule's decisions to the previewed doubts, one by one, each audited.
+    """Say what a rule says of the doubts that a preview showed.
+
+    Each is decided and audited by itself.
 
     Args:
         site, actor, request: as for the preview.
-        shown: the preview that was agreed to.
         clock: the time now, with a zone.
         progress: called with each decision once it is published.
         stopped: whether to end before the next one; published decisions stay.
@@ -181,12 +189,12 @@ def settle(
         LogUnavailable: the decision after the last one reported to `progress` may have been published;
             repeating it is harmless.
     """
-    rule = _rule(request.rule)
+    rule = _rule(request.settlement.rule)
     settled, left = list[SettledDoubt](), list[LeftDoubt]()
-    for each in shown.settled:
+    for each in request.shown.settled:
         if stopped():
             break
-        if not _unchanged(site.database, each, rule, request.keep):
+        if not _unchanged(site.database, each, rule, request.settlement.keep):
             left.append(_left(each.student_number, each.other, LeftCause.CHANGED))
             continue
         said = DecisionRequest(

@@ -28,7 +28,6 @@ from sesame.web.api import (
     examples,
     polling,
     problems,
-    questions,
     reading,
     records,
 )
@@ -45,7 +44,7 @@ from sesame.web.kit.signatures import Signing
 from sesame.web.kit.site import Site
 
 API_PREFIX: Final = "/v1"
-ROOMS: Final = (derived, reading, questions, records, completions, polling, enrolments)
+ROOMS: Final = (derived, reading, records, completions, polling, enrolments)
 """The modules whose routes are served."""
 
 _DESCRIPTION: Final = """\

@@ -5,14 +5,16 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+from fastapi import Query
 from pydantic import BaseModel
 
 from sesame.acts.acts import ActPath
 from sesame.operations import load_all
 from sesame.web.api.routes import Call, Caller, ImportId, Name, route
 
+_NONE: Final = inspect.Parameter.empty
 _NAMED: Final = re.compile(r"\{(\w+)\}")
 _NOTES: Final = re.compile(r"\n\n(?:Args|Returns|Raises):")
 
@@ -20,26 +22,36 @@ _NOTES: Final = re.compile(r"\n\n(?:Args|Returns|Raises):")
 def derive(act: Callable[..., Any], path: ActPath) -> None:
     """Register the route of an act.
 
-    The path's names are the act's first arguments after site and actor; a request is the body. `clock` is the
-    API's; any other required argument reports progress, which no program sees.
+    The path's names are the act's first arguments after site and actor; a request is the body, or the query
+    of a GET. `clock` is the API's; any other required argument reports progress, which no program
+    sees.
     """
     function = inspect.unwrap(act)
     called = inspect.signature(function, eval_str=True)
     _site, _actor, *parameters = called.parameters.values()
     named = _NAMED.findall(path.path)
-    taken: dict[str, Any] = {}
+    taken: dict[str, tuple[Any, Any]] = {}
     for name, each in zip(named, parameters, strict=False):
-        taken[name] = ImportId if each.annotation is int else Name
+        taken[name] = (ImportId if each.annotation is int else Name), _NONE
     arguments = list(taken)
     more: list[str] = []
+    query: type[BaseModel] | None = None
     for each in parameters[len(named) :]:
         if inspect.isclass(each.annotation) and issubclass(each.annotation, BaseModel):
-            taken["request"] = each.annotation
             arguments.append("request")
-        elif each.default is inspect.Parameter.empty:
+            if path.method == "GET":
+                query = each.annotation
+                for name, field in query.model_fields.items():
+                    described = Annotated[field.annotation, Query(description=field.description)]  # type: ignore[name-defined]
+                    taken[name] = described, field.default
+            else:
+                taken["request"] = each.annotation, _NONE
+        elif each.default is _NONE:
             more.append(each.name)
 
     def endpoint(call: Call, **given: Any) -> Any:
+        if query is not None:
+            given["request"] = query(**{name: given[name] for name in query.model_fields})
         extra = {name: call.clock if name == "clock" else _silent for name in more}
         return act(call.site, call.actor, *(given[name] for name in arguments), **extra)
 
@@ -49,7 +61,10 @@ def derive(act: Callable[..., Any], path: ActPath) -> None:
     endpoint.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             inspect.Parameter("call", keyword, annotation=Caller),
-            *(inspect.Parameter(name, keyword, annotation=kind) for name, kind in taken.items()),
+            *(
+                inspect.Parameter(name, keyword, annotation=kind, default=default)
+                for name, (kind, default) in taken.items()
+            ),
         ],
         return_annotation=called.return_annotation,
     )

@@ -30,7 +30,7 @@ from sesame.operations.privacy.acts import NoSuchErasure
 from sesame.operations.programs.person_facts import PersonUnderWay
 from sesame.operations.programs.polled_events import NoSuchReceiver
 from sesame.operations.programs.tokens import TokenRefused
-from sesame.operations.questions.adoption.decisions import NoSuchQuestion
+from sesame.operations.questions.adoption.acts import NoSuchQuestion
 from sesame.operations.work.dead_letters import NoSuchDeadLetter
 from sesame.operations.work.replays import NoSuchReplay
 from sesame.web.api.words import in_words

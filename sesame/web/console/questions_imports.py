@@ -17,7 +17,7 @@ from sesame.operations.imports.past import ImportsRequest
 from sesame.operations.questions.adoption import acts as adoption
 from sesame.operations.questions.adoption.acts import AdoptionQuestion, AnswerRequest, QuestionsRequest
 from sesame.operations.questions.adoption.adoptions import DECIDED
-from sesame.operations.questions.adoption.questions import WORDS, Words
+from sesame.operations.questions.adoption.questions import KINDS
 from sesame.web.console.console_request import ConsoleRequest, Visiting
 from sesame.web.console.live import kept_live
 from sesame.web.console.persons import PAGE, Number, reason_of
@@ -47,7 +47,7 @@ def show_doubts(visit: Visiting) -> Response:
         doubts=found[:SHOWN_MAX],
         beyond=max(0, len(found) - SHOWN_MAX),
         objects=objects,
-        words={kind: Words(gettext(one.what), gettext(one.remedy)) for kind, one in WORDS.items()},
+        words={kind: (gettext(one.what), gettext(one.remedy)) for kind, one in KINDS.items()},
         shown_max=OBJECTS_MAX,
     )
 

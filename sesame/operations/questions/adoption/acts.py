@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from sqlalchemy import Connection
 
 from consumers.directory import NAME as DIRECTORY
 from consumers.mailbox import NAME as MAILBOX
+from consumers.registry.people import People
 from pipeline import accounts
+from pipeline.audit import operator_notes
+from pipeline.db.database import Database
+from pipeline.errors import SesameError
 from producers.replay.requests import replay
 from schemas.account import Lane
 from schemas.language import gettext
@@ -21,14 +26,31 @@ from sesame.acts.ports import Adopting, Configured, HasConnectors, Sealing, Stor
 from sesame.operations.access.activation import ActivateAllRequest, ask_for
 from sesame.operations.people.known_persons import Side, known
 from sesame.operations.people.target_look import TargetLook, look_at
-from sesame.operations.questions.adoption import adoptions, decisions, run
+from sesame.operations.questions.adoption import adoptions, run
 from sesame.operations.questions.adoption.adoptions import AdoptionAnswer, QuestionRow
-from sesame.operations.questions.adoption.decisions import Decision
-from sesame.operations.questions.adoption.questions import WORDS, QuestionKind
+from sesame.operations.questions.adoption.questions import BY_HAND, KINDS
 from sesame.operations.questions.adoption.readers import readers
 from sesame.operations.questions.adoption.run import AdoptionReport
+from sesame.operations.questions.adoption.sheet import PAGE
 
 Clock = Callable[[], datetime]
+
+_ID_CHARACTERS_MIN: Final = 6
+
+
+class NoSuchQuestion(SesameError):
+    """No question, or more than one, begins with this id. `sesame adopt questions` lists the open ones."""
+
+    exit_code = 2
+
+
+class NotDecidable(SesameError):
+    """This answer would leave the targets contradicting one another: such a conflict ends where it is, in the
+    directory or in the other target. Mend it there, then adopt again."""
+
+
+class UnknownStudent(SesameError):
+    """The registry knows no student of this number. Check it, or import the registrar's file first."""
 
 
 class AdoptionRequest(BaseModel):
@@ -76,13 +98,10 @@ class Judging(HasConnectors, Configured, Protocol):
 
 
 class QuestionsRequest(BaseModel):
-    """Filter: open questions, of one kind or all.
-
-    `everything`: decided and resolved ones too.
-    """
+    """Filter: open questions or all, of one kind or all."""
 
     kind: str | None = None
-    everything: bool = False
+    everything: bool = Field(False, description="Decided ones, too.")
 
 
 class AnswerRequest(ActRequest):
@@ -172,13 +191,17 @@ def adopt(
 @act(
     "adopt.questions",
     OPERATORS,
+    path=ActPath("list_adoption_questions", "GET", "/adoption/questions"),
     shows=lambda report, request: shown(
         (each.student_number for each in report),
         **request.model_dump(include={"kind"}),
     ),
 )
 def questions(site: Stored, _actor: Actor, request: QuestionsRequest) -> list[AdoptionQuestion]:
-    """The matching questions, the oldest first."""
+    """The objects that an adoption or a comparison asks about, oldest first.
+
+    Personal data.
+    """
     states = tuple(AdoptionAnswer) if request.everything else (AdoptionAnswer.OPEN,)
     with site.database.read() as connection:
         found = adoptions.questions(connection, states, kind=request.kind)
@@ -197,19 +220,20 @@ def show(site: Judging, _actor: Actor, question_id: str) -> QuestionReport:
     Raises:
         NoSuchQuestion: no question has this id.
     """
-    [found] = decisions.find(site.database, [question_id])
-    number = found.student_number
     with site.database.read() as connection:
+        found = _beginning_with(connection, question_id)
+        number = found.student_number
         person = None if number is None else known(connection, site.database, number)
         account = None if number is None else accounts.find(connection, number)
-    words = WORDS.get(QuestionKind(found.kind)) if found.kind in set(QuestionKind) else None
+    kind = KINDS.get(found.kind)
+    answers = kind.answers if kind is not None and number is not None else ()
     configured = found.target in site.settings.targets
     return QuestionReport(
         question=AdoptionQuestion.model_validate(found),
-        what="" if words is None else gettext(words.what),
-        remedy="" if words is None else gettext(words.remedy),
-        linkable=words is not None and words.linkable and number is not None,
-        separable=words is not None and words.separable and number is not None,
+        what="" if kind is None else gettext(kind.what),
+        remedy="" if kind is None else gettext(kind.remedy),
+        linkable=AdoptionAnswer.LINKED in answers,
+        separable=AdoptionAnswer.SEPARATE in answers,
         student=person,
         look=look_at(site, [found.target], account)[0] if account is not None and configured else None,
     )
@@ -222,13 +246,19 @@ def decide(site: Stored, actor: Actor, request: AnswerRequest) -> QuestionsAnswe
     Raises:
         NoSuchQuestion, NotDecidable: nothing was answered.
     """
-    if request.kind is None:
-        found = decisions.find(site.database, request.ids)
-    else:
-        with site.database.read() as connection:
+    with site.database.write() as connection:
+        if request.kind is None:
+            found = [_beginning_with(connection, each) for each in request.ids]
+        else:
             found = adoptions.questions(connection, [AdoptionAnswer.OPEN], kind=request.kind)
-        found = [each for each in found if request.until is None or each.raised_at <= request.until]
-    decisions.decide(site.database, found, Decision(request.answer, actor.name, request.reason))
+            found = [each for each in found if request.until is None or each.raised_at <= request.until]
+        for each in found:
+            kind = KINDS.get(each.kind)
+            if kind is None or request.answer not in kind.answers or each.student_number is None:
+                remedy = "" if kind is None else kind.remedy
+                raise NotDecidable(f"{each.kind} cannot be answered by {request.answer}", remedy=remedy)
+        for each in found:
+            _answer(connection, site.database, actor, each, request.answer, request.reason, about=each.kind)
     return QuestionsAnswered(decided=len(found), answer=request.answer)
 
 
@@ -243,8 +273,15 @@ def link(site: Configured, actor: Actor, request: LinkRequest) -> ObjectLinked:
     check_target(site, request.target)
     named_in_any_case = request.target in (DIRECTORY, MAILBOX)
     ref = request.object.lower() if named_in_any_case else request.object
-    question = QuestionRow(request.target, ref, request.student_number, "")
-    decisions.link(site.database, question, Decision(AdoptionAnswer.LINKED, actor.name, request.reason))
+    question = QuestionRow(request.target, ref, request.student_number, BY_HAND)
+    linked, database = AdoptionAnswer.LINKED, site.database
+    with database.write() as connection:
+        if People(database).known(connection, request.student_number) is None:
+            raise UnknownStudent(
+                gettext("the registry knows no student number {number!r}", number=request.student_number)
+            )
+        adoptions.ask(connection, database, [question], database.now(connection))
+        _answer(connection, database, actor, question, linked, request.reason, about=request.target)
     return ObjectLinked(object=ref, student_number=request.student_number)
 
 
@@ -258,7 +295,7 @@ def activate(
         LogUnavailable, StoreUnavailable: retry.
     """
     all_of_them = ActivateAllRequest(dry_run=request.dry_run)
-    report = ask_for(site, decisions.to_activate(site.database), all_of_them, Lane.BULK, clock)
+    report = ask_for(site, to_activate(site.database), all_of_them, Lane.BULK, clock)
     return ActivateAdoptedReport(
         requested=report.requested, already=report.already, written=written_targets(site)
     )
@@ -268,3 +305,53 @@ def written_targets(site: Configured) -> list[str]:
     """The targets that are written, not only observed."""
     settings = site.settings
     return [target for target in settings.targets if target not in settings.observed]
+
+
+def to_activate(database: Database) -> Iterator[str]:
+    """Students with an adopted entry, a page at a time: their account works."""
+    after = ""
+    while True:
+        with database.read() as connection:
+            page = adoptions.students_after(connection, DIRECTORY, after, limit=PAGE)
+            known = People(database).known_among(connection, page)
+        if not page:
+            return
+        after = page[-1]
+        yield from (number for number in page if number in known)
+
+
+def _beginning_with(connection: Connection, prefix: str) -> QuestionRow:
+    """The one question whose id has this beginning."""
+    several = adoptions.beginning_with(connection, prefix)
+    if len(prefix) < _ID_CHARACTERS_MIN or len(several) != 1:
+        raise NoSuchQuestion(gettext("{id!r} names {n} questions", id=prefix, n=len(several)))
+    return several[0]
+
+
+def _answer(
+    connection: Connection,
+    database: Database,
+    actor: Actor,
+    question: QuestionRow,
+    answer: AdoptionAnswer,
+    reason: str,
+    *,
+    about: str,
+) -> None:
+    """Record an answer, permanently, with its reason."""
+    adoptions.decide(connection, question, answer, database.now(connection))
+    operator_notes.keep_and_audit(
+        connection,
+        database,
+        action=f"adopt.{answer}",
+        about=about,
+        student_number=question.student_number,
+        actor=actor.name,
+        words=reason,
+        detail={
+            "question": question.id,
+            "target": question.target,
+            "student_number": question.student_number,
+            "kind": question.kind,
+        },
+    )

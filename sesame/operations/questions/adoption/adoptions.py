@@ -14,10 +14,10 @@ from typing import Final
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Connection,
     Float,
     Index,
-    RowMapping,
     String,
     Table,
     bindparam,
@@ -214,14 +214,6 @@ def dispossessed(connection: Connection) -> list[str]:
     return list(rows)
 
 
-def counts(connection: Connection) -> dict[str, int]:
-    """How many objects were adopted, by target."""
-    return {
-        row[0]: row[1]
-        for row in connection.execute(select(adoptions.c.target, func.count()).group_by(adoptions.c.target))
-    }
-
-
 # --- questions ----------------------------------------------------------------------------------------
 
 
@@ -271,34 +263,29 @@ def questions(
     connection: Connection, states: Collection[AdoptionAnswer], *, kind: str | None = None
 ) -> list[QuestionRow]:
     """Questions in these states, the oldest first."""
-    wanted = [
-        adoption_questions.c.state.in_(states),
-        *([adoption_questions.c.kind == kind] if kind is not None else []),
-    ]
-    rows = connection.execute(
-        select(adoption_questions)
-        .where(*wanted)
-        .order_by(adoption_questions.c.raised_at, adoption_questions.c.id)
-    ).mappings()
-    return [_question(row) for row in rows]
+    wanted = [] if kind is None else [adoption_questions.c.kind == kind]
+    return _found(connection, adoption_questions.c.state.in_(states), *wanted)
 
 
 def beginning_with(connection: Connection, prefix: str) -> list[QuestionRow]:
     """The questions whose id has this beginning."""
-    rows = connection.execute(
-        select(adoption_questions).where(adoption_questions.c.id.startswith(prefix, autoescape=True))
-    ).mappings()
-    return [_question(row) for row in rows]
+    return _found(connection, adoption_questions.c.id.startswith(prefix, autoescape=True))
 
 
 def about(connection: Connection, target: str, objects: Collection[str]) -> list[QuestionRow]:
     """Every question about these objects of a target, decided ones too."""
-    rows = connection.execute(
-        select(adoption_questions).where(
-            adoption_questions.c.target == target, adoption_questions.c.object.in_(objects)
-        )
-    ).mappings()
-    return [_question(row) for row in rows]
+    table = adoption_questions.c
+    return _found(connection, table.target == target, table.object.in_(objects))
+
+
+def _found(connection: Connection, *wanted: ColumnElement[bool]) -> list[QuestionRow]:
+    table = adoption_questions.c
+    query = select(adoption_questions).where(*wanted).order_by(table.raised_at, table.id)
+    found = []
+    for row in connection.execute(query).mappings():
+        values = {name: value for name, value in row.items() if name != "id"}
+        found.append(QuestionRow(**{**values, "state": AdoptionAnswer(row["state"])}))
+    return found
 
 
 def undecided(
@@ -318,8 +305,3 @@ def undecided(
     for number, kind in rows:
         found[number] = (*found.get(number, ()), kind)
     return found
-
-
-def _question(row: RowMapping) -> QuestionRow:
-    values = {name: value for name, value in row.items() if name != "id"}
-    return QuestionRow(**{**values, "state": AdoptionAnswer(row["state"])})

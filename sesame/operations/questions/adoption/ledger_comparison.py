@@ -10,7 +10,7 @@ from pipeline import accounts
 from pipeline.db.database import Database
 from sesame.operations.questions.adoption import adoptions
 from sesame.operations.questions.adoption.questions import Answers, QuestionKind, ask
-from sesame.operations.questions.adoption.sheet import Row, Sheet, Standing
+from sesame.operations.questions.adoption.sheet import FoundObject, Sheet, Standing
 
 
 class LedgerComparison:
@@ -41,7 +41,7 @@ class LedgerComparison:
                 self._hold_against(row, names[row.id], held, active, answers)
             self._sheet.judge(rows)
 
-    def _names_to_take(self, row: Row) -> list[tuple[str, str]]:
+    def _names_to_take(self, row: FoundObject) -> list[tuple[str, str]]:
         """Names to reserve: those only this entry has; elsewhere, those that no entry has."""
         names = self._sheet.names_of(row)
         if row.target == DIRECTORY:
@@ -50,7 +50,7 @@ class LedgerComparison:
 
     def _hold_against(
         self,
-        row: Row,
+        row: FoundObject,
         names: Iterable[tuple[str, str]],
         held: Mapping[tuple[str, str], Holder],
         active: Mapping[str, str],
@@ -68,7 +68,7 @@ class LedgerComparison:
             return
 
 
-def holder_of(row: Row) -> str | None:
+def holder_of(row: FoundObject) -> str | None:
     """The holder for an object's names: an entry's number, or its matched student.
 
     Outside the directory a name is reserved without a holder, so that no student gets it: an address in

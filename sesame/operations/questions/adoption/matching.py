@@ -31,7 +31,7 @@ from sesame.operations.questions.adoption.adoptions import DECIDED
 from sesame.operations.questions.adoption.ledger_comparison import LedgerComparison
 from sesame.operations.questions.adoption.owners import Owners, owners_of, same_names
 from sesame.operations.questions.adoption.questions import BY_HAND, Answers, QuestionKind, ask
-from sesame.operations.questions.adoption.sheet import Row, Sheet, Standing
+from sesame.operations.questions.adoption.sheet import FoundObject, Sheet, Standing
 
 BY_NUMBER, BY_INE, BY_MAIL = "student_number", "ine", "mail"
 _OWN_RULES = (DIRECTORY, MAILBOX)
@@ -96,7 +96,7 @@ class Matcher:
                 self._entry(row, page)
             self._sheet.judge(rows)
 
-    def _page(self, connection: Connection, rows: Sequence[Row], twice: frozenset[str]) -> _Page:
+    def _page(self, connection: Connection, rows: Sequence[FoundObject], twice: frozenset[str]) -> _Page:
         prints = [item for row in rows if not row.number for item in _prints(row).items()]
         taken = with_fingerprints(connection, prints) if prints else {}
         target = rows[0].target
@@ -115,10 +115,10 @@ class Matcher:
             written=frozenset(number for number, state in states.items() if state.applied_version),
         )
 
-    def _entry(self, row: Row, page: _Page) -> None:
+    def _entry(self, row: FoundObject, page: _Page) -> None:
         if self._by_hand(row, page.answers):
             return
-        if row.numbers > 1:
+        if len(row.numbers) > 1:
             ask(self._sheet, row, "", QuestionKind.SEVERAL_NUMBERS, page.answers)
         elif row.number:
             row.student, row.evidence = row.number, BY_NUMBER
@@ -130,7 +130,7 @@ class Matcher:
         else:
             self._anonymous(row, page)
 
-    def _recognise(self, row: Row, person: KnownPerson, page: _Page) -> None:
+    def _recognise(self, row: FoundObject, person: KnownPerson, page: _Page) -> None:
         """Check an object with a known owner: names and login in use must agree."""
         row.standing = Standing.MATCH
         login = page.active.get(row.student)
@@ -139,7 +139,7 @@ class Matcher:
         elif row.target == DIRECTORY and login is not None and login != row.login.lower():
             ask(self._sheet, row, row.student, QuestionKind.ACCOUNT_DIFFERS, page.answers)
 
-    def _anonymous(self, row: Row, page: _Page) -> bool:
+    def _anonymous(self, row: FoundObject, page: _Page) -> bool:
         """Match an object without a number: by INE, or as candidate by names and birth.
 
         Return whether one of them fits.
@@ -183,7 +183,7 @@ class Matcher:
                 self._user(row, page)
             self._sheet.judge(rows)
 
-    def _user(self, row: Row, page: _Page) -> None:
+    def _user(self, row: FoundObject, page: _Page) -> None:
         if self._by_hand(row, page.answers):
             return
         person = page.known.get(row.number)
@@ -192,19 +192,19 @@ class Matcher:
         elif row.number or not self._anonymous(row, page):
             self._ask_about_owner(row, page)
 
-    def _numbered(self, row: Row, person: KnownPerson, page: _Page) -> None:
+    def _numbered(self, row: FoundObject, person: KnownPerson, page: _Page) -> None:
         entry = next(iter(self._sheet.with_name(DIRECTORY, "login", row.login)), None)
         row.student, row.evidence, row.standing = row.number, BY_NUMBER, Standing.MATCH
         if row.number in page.twice:
             row.standing = Standing.CONFLICT
         elif not _alike(row, person):
             ask(self._sheet, row, row.student, QuestionKind.NUMBER_OF_OTHER, page.answers)
-        elif entry is not None and entry.numbers <= 1 and entry.student != row.number:
+        elif entry is not None and len(entry.numbers) <= 1 and entry.student != row.number:
             ask(self._sheet, row, row.student, QuestionKind.LOGIN_SHARED, page.answers, entry.ref)
         elif row.number not in page.written:  # else it is drift, which the next turn repairs
             self._compare_with_entry(row, page)
 
-    def _ask_about_owner(self, row: Row, page: _Page) -> None:
+    def _ask_about_owner(self, row: FoundObject, page: _Page) -> None:
         """Raise a question about a user with a student's login or address, but no number."""
         owner = page.owners.students.get(row.id)
         if owner is None or owner == row.number:
@@ -219,7 +219,7 @@ class Matcher:
                 kind = QuestionKind.NAMES_DIFFER
         ask(self._sheet, row, owner, kind, page.answers)
 
-    def _compare_with_entry(self, row: Row, page: _Page) -> None:
+    def _compare_with_entry(self, row: FoundObject, page: _Page) -> None:
         """Compare a user with the right number with that student's entry, or entries."""
         answers, login = page.answers, row.login.lower()
         mine = self._sheet.of_student(DIRECTORY, row.student)
@@ -247,7 +247,7 @@ class Matcher:
                 self._mailbox(row, page.answers)
             self._sheet.judge(rows)
 
-    def _mailbox(self, row: Row, answers: Answers) -> None:
+    def _mailbox(self, row: FoundObject, answers: Answers) -> None:
         """Match a mailbox by its address alone: its owner is that entry's."""
         if self._by_hand(row, answers):
             return
@@ -262,21 +262,21 @@ class Matcher:
 
     # --- asking ---------------------------------------------------------------------------------------
 
-    def _by_hand(self, row: Row, answers: Answers) -> bool:
+    def _by_hand(self, row: FoundObject, answers: Answers) -> bool:
         student = answers.by_hand(row)
         if student is None:
             return False
         row.student, row.evidence, row.standing = student, BY_HAND, Standing.MATCH
         return True
 
-    def _contradict(self, row: Row, kind: QuestionKind, student: str, detail: str) -> None:
+    def _contradict(self, row: FoundObject, kind: QuestionKind, student: str, detail: str) -> None:
         """Record a conflict that an operator can resolve only in the target."""
         row.standing = Standing.CONFLICT
         self._sheet.judge([row])
         self._sheet.contradict(row, kind, student, detail)
 
 
-def _alike(row: Row, person: KnownPerson) -> bool:
+def _alike(row: FoundObject, person: KnownPerson) -> bool:
     """Whether an object's names, or its INE or birth date, may be this person's.
 
     Missing names prove nothing.
@@ -290,7 +290,7 @@ def _alike(row: Row, person: KnownPerson) -> bool:
     return not names or recognisable(person.identity, names)
 
 
-def _prints(row: Row) -> dict[str, str]:
+def _prints(row: FoundObject) -> dict[str, str]:
     """An entry's fingerprints, as far as it identifies a person."""
     prints: dict[str, str] = {}
     names = row.family.split("\n")[0], row.given.split("\n")[0]

@@ -18,7 +18,7 @@ from consumers.registry.ledger import SqlLedger
 from consumers.registry.people import KnownPerson, People
 from pipeline import accounts
 from pipeline.db.database import Database
-from sesame.operations.questions.adoption.sheet import Row, Sheet, Standing
+from sesame.operations.questions.adoption.sheet import FoundObject, Sheet, Standing
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ class Owners:
     short_logins: Mapping[str, str | None] = field(default_factory=dict)
 
 
-def owners_of(sheet: Sheet, database: Database, connection: Connection, rows: Sequence[Row]) -> Owners:
+def owners_of(
+    sheet: Sheet, database: Database, connection: Connection, rows: Sequence[FoundObject]
+) -> Owners:
     """Find the holders of these users' names."""
     names = {row.id: _telling_names(sheet, row) for row in rows}
     wanted = {name for several in names.values() for name in several}
@@ -55,13 +57,13 @@ def owners_of(sheet: Sheet, database: Database, connection: Connection, rows: Se
     )
 
 
-def same_names(row: Row, person: KnownPerson) -> bool:
+def same_names(row: FoundObject, person: KnownPerson) -> bool:
     """Whether an object's family and given name, if any, may be this person's."""
     names = [name for name in (row.family, row.given) if name.strip()]
     return all(recognisable(person.identity, [name]) for name in names)
 
 
-def _telling_names(sheet: Sheet, row: Row) -> list[tuple[str, str]]:
+def _telling_names(sheet: Sheet, row: FoundObject) -> list[tuple[str, str]]:
     """Names that may tell a user's owner, logins first.
 
     With a student number, only the logins if there are any.

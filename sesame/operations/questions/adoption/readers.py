@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from consumers.directory import NAME as DIRECTORY
-from consumers.directory.connector import DirectoryConnector
 from consumers.directory.objects import EntryObject
 from consumers.kit.connector import Anything, TargetObject
 from pipeline.errors import Misconfigured, SesameError, TargetDown, fault
@@ -18,22 +17,17 @@ from sesame.operations.questions.adoption.adoptions import NUMBER_AFTER
 from sesame.operations.questions.adoption.run import Reader
 from sesame.operations.questions.adoption.sheet import FoundObject
 
-_Server = TypeVar("_Server")
-
 _KINDS: Final = ("login", "mail", "principal")
 _NAME_MAX, _REF_MAX = 255, 512  # the store's columns
 
 
 def readers(site: Targets) -> dict[str, Reader]:
     """Read-only readers of configured targets that hold people, the directory first."""
-    made: dict[str, Reader] = {
-        DIRECTORY: lambda: _reader(site.directory(), entries),
-    }
     targets = sorted(site.settings.targets, key=lambda target: target != DIRECTORY)
     return {
-        target: made.get(target, partial(_reader_of, site, target))
+        target: partial(_reader, site, target)
         for target in targets
-        if target in made or _lists(site, target)
+        if target == DIRECTORY or _lists(site, target)
     }
 
 
@@ -43,25 +37,14 @@ def _lists(site: Targets, target: str) -> bool:
     return connector is None or "objects" in connector.verbs()
 
 
-def _reader_of(site: Targets, target: str) -> AbstractContextManager[Iterator[FoundObject]]:
-    return _reader(site.connector(target), objects)
-
-
 @contextmanager
-def _reader(
-    server: AbstractContextManager[_Server], dump: Callable[[_Server], Iterator[FoundObject]]
-) -> Iterator[Iterator[FoundObject]]:
-    with server as connected:
-        yield dump(connected)
-
-
-def entries(directory: DirectoryConnector) -> Iterator[FoundObject]:
-    """Every entry of the people's branch.
-
-    Raises:
-        TargetDown, Misconfigured: the directory cannot be read.
-    """
-    return map(_entry, directory.objects())
+def _reader(site: Targets, target: str) -> Iterator[Iterator[FoundObject]]:
+    if target == DIRECTORY:
+        with site.directory() as directory:
+            yield map(_entry, directory.objects())
+    else:
+        with site.connector(target) as connector:
+            yield objects(connector)
 
 
 def objects(connector: Anything) -> Iterator[FoundObject]:

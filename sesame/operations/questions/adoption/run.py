@@ -15,8 +15,8 @@ from schemas.language import gettext_noop
 from sesame.acts.acts import Report
 from sesame.operations.questions.adoption.adoptions import QuestionRow
 from sesame.operations.questions.adoption.matching import Matcher
-from sesame.operations.questions.adoption.questions import WORDS, QuestionKind
-from sesame.operations.questions.adoption.sheet import FoundObject, Row, Sheet, Standing
+from sesame.operations.questions.adoption.questions import KINDS
+from sesame.operations.questions.adoption.sheet import FoundObject, Sheet, Standing
 from sesame.operations.questions.adoption.writer import Writer, Written
 
 Reader = Callable[[], AbstractContextManager[Iterable[FoundObject]]]
@@ -74,7 +74,7 @@ def adopt(
         progress("matching")
         Matcher(sheet, database).match(targets)
         if report_path is not None:
-            write_report(report_path, sheet, targets)
+            _REPORT.write(report_path, _lines(sheet, targets))
         written = None
         if not dry_run:
             progress("writing")
@@ -91,22 +91,13 @@ def adopt(
     return found
 
 
-COLUMNS = (
-    "standing",
-    gettext_noop("kind"),
-    gettext_noop("question"),
-    gettext_noop("target"),
-    gettext_noop("object"),
-    gettext_noop("student"),
-    gettext_noop("login"),
-    gettext_noop("mail"),
-    gettext_noop("detail"),
-    gettext_noop("remedy"),
-)
-ID_SHOWN = 12
-
+_ID_SHOWN = 12
 _REPORT = Spreadsheet(
-    COLUMNS,
+    (
+        *("standing", gettext_noop("kind"), gettext_noop("question"), gettext_noop("target")),
+        *(gettext_noop("object"), gettext_noop("student"), gettext_noop("login"), gettext_noop("mail")),
+        *(gettext_noop("detail"), gettext_noop("remedy")),
+    ),
     re.compile('^"?standing"?;'),
     gettext_noop("{path}: there is something else than an adoption report"),
     gettext_noop("{path}: the adoption report cannot be written: {why}"),
@@ -114,35 +105,22 @@ _REPORT = Spreadsheet(
 )
 
 
-def write_report(path: Path, sheet: Sheet, targets: Sequence[str]) -> None:
-    """Write the report with mode 0600.
-
-    Conflicts come first, then matches and strangers, by target.
-
-    Raises:
-        UnusableFile: it cannot be written there.
-    """
-    _REPORT.write(path, _lines(sheet, targets))
-
-
 def _lines(sheet: Sheet, targets: Sequence[str]) -> Iterator[tuple[int | str, ...]]:
+    """The report: conflicts first, then matches and strangers, by target."""
     for row, kind, student, detail in sheet.conflicts():
-        question = QuestionRow(row.target, row.ref, student or None, kind).id[:ID_SHOWN]
-        yield _cells(row, kind, question, student, detail, WORDS[QuestionKind(kind)].remedy)
+        question = QuestionRow(row.target, row.ref, student or None, kind).id[:_ID_SHOWN]
+        yield _cells(row, kind, question, student, detail, KINDS[kind].remedy)
     for target in targets:
         for rows in sheet.pages(target):
             for row in rows:
-                if row.standing in (Standing.MATCH, Standing.STRANGER):
-                    kind = row.evidence if row.standing is Standing.MATCH else _stranger(row)
-                    yield _cells(row, kind, "", row.student, "", "")
-
-
-def _stranger(row: Row) -> str:
-    return "unknown_number" if row.student else "nobody"
+                if row.standing is Standing.MATCH:
+                    yield _cells(row, row.evidence, "", row.student, "", "")
+                elif row.standing is Standing.STRANGER:
+                    yield _cells(row, "unknown_number" if row.student else "nobody", "", row.student, "", "")
 
 
 def _cells(
-    row: Row, kind: str, question: str, student: str, detail: str, remedy: str
+    row: FoundObject, kind: str, question: str, student: str, detail: str, remedy: str
 ) -> tuple[int | str, ...]:
     return (
         row.standing.value,

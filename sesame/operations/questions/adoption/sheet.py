@@ -11,14 +11,15 @@ from typing import Any, Final
 from pipeline.db.scratch import ScratchDatabase
 
 PAGE: Final = 400
+_BETWEEN: Final = "\x1f"
+"""Separates several numbers of one object."""
 
 _SCHEMA: Final = """
 CREATE TABLE objects (
-    id INTEGER PRIMARY KEY, target TEXT NOT NULL, ref TEXT NOT NULL, login TEXT NOT NULL, mail TEXT NOT NULL,
-    number TEXT NOT NULL, numbers INTEGER NOT NULL, ine TEXT NOT NULL, birth TEXT NOT NULL,
-    family TEXT NOT NULL, given TEXT NOT NULL,
+    target TEXT NOT NULL, ref TEXT NOT NULL, login TEXT NOT NULL, mail TEXT NOT NULL,
+    numbers TEXT NOT NULL, ine TEXT NOT NULL, birth TEXT NOT NULL, family TEXT NOT NULL, given TEXT NOT NULL,
     student TEXT NOT NULL DEFAULT '', evidence TEXT NOT NULL DEFAULT '',
-    standing TEXT NOT NULL DEFAULT 'stranger'
+    standing TEXT NOT NULL DEFAULT 'stranger', id INTEGER PRIMARY KEY, number TEXT NOT NULL
 );
 CREATE INDEX objects_student ON objects (target, student);
 CREATE INDEX objects_ref ON objects (target, ref);
@@ -41,9 +42,9 @@ class Standing(StrEnum):
     STRANGER = "stranger"  # no known person's; its names are reserved all the same
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FoundObject:
-    """An object as a target shows it.
+    """An object as a target shows it, and its place on the sheet.
 
     Attributes:
         ref: names it in its target permanently, or as long as it has this name.
@@ -53,8 +54,10 @@ class FoundObject:
             number's place.
         birth: date of birth, `YYYY-MM-DD`; empty: unknown.
         family, given: its names, several separated by a line break.
+        student, evidence: whose it is, and what proves it; empty: unknown.
+        id: its row; 0: not on a sheet yet.
         names: (kind, value in lower case) of every login, mail address and principal name, the main ones
-            first.
+            first; of an object read from the sheet, see `Sheet.names_of`.
     """
 
     target: str
@@ -66,27 +69,16 @@ class FoundObject:
     birth: str = ""
     family: str = ""
     given: str = ""
+    student: str = ""
+    evidence: str = ""
+    standing: Standing = Standing.STRANGER
+    id: int = 0
     names: tuple[tuple[str, str], ...] = ()
 
-
-@dataclass(slots=True)
-class Row:
-    """An object on the sheet, as `FoundObject` has it. `number` is empty unless it carries exactly one."""
-
-    id: int
-    target: str
-    ref: str
-    login: str
-    mail: str
-    number: str
-    numbers: int
-    ine: str
-    birth: str
-    family: str
-    given: str
-    student: str
-    evidence: str
-    standing: Standing
+    @property
+    def number(self) -> str:
+        """The number that it carries; empty unless that is exactly one."""
+        return self.numbers[0] if len(self.numbers) == 1 else ""
 
 
 class Sheet(ScratchDatabase):
@@ -107,21 +99,13 @@ class Sheet(ScratchDatabase):
         return written
 
     def _put(self, each: FoundObject) -> None:
-        number = each.numbers[0] if len(each.numbers) == 1 else ""
-        values = (
-            each.target,
-            each.ref,
-            each.login,
-            each.mail,
-            number,
-            len(each.numbers),
-            each.ine,
-            each.birth,
-        )
         cursor = self._db.execute(
-            "INSERT INTO objects (target, ref, login, mail, number, numbers, ine, birth, family, given)"
+            "INSERT INTO objects (target, ref, login, mail, numbers, ine, birth, family, given, number)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*values, each.family, each.given),
+            (
+                *(each.target, each.ref, each.login, each.mail, _BETWEEN.join(each.numbers)),
+                *(each.ine, each.birth, each.family, each.given, each.number),
+            ),
         )
         self._db.executemany(
             "INSERT INTO names VALUES (?, ?, ?, ?)",
@@ -130,21 +114,21 @@ class Sheet(ScratchDatabase):
 
     # --- looking --------------------------------------------------------------------------------------
 
-    def pages(self, target: str, where: str = "1") -> Iterator[list[Row]]:
-        """Objects of a target that meet this package's SQL condition, in reading order."""
+    def pages(self, target: str) -> Iterator[list[FoundObject]]:
+        """Objects of a target, in reading order."""
         after = 0
-        query = f"SELECT * FROM objects WHERE target = ? AND id > ? AND ({where}) ORDER BY id LIMIT {PAGE}"  # noqa: S608
+        query = f"SELECT * FROM objects WHERE target = ? AND id > ? ORDER BY id LIMIT {PAGE}"  # noqa: S608
         while rows := self._rows(query, target, after):
             yield rows
             after = rows[-1].id
 
-    def with_name(self, target: str, kind: str, value: str) -> list[Row]:
+    def with_name(self, target: str, kind: str, value: str) -> list[FoundObject]:
         """The objects of a target that have this name."""
         query = "SELECT o.* FROM names n JOIN objects o ON o.id = n.object"
         where = " WHERE n.kind = ? AND n.value = ? AND n.target = ? ORDER BY o.id"
         return self._rows(query + where, kind, value.lower(), target)
 
-    def of_student(self, target: str, student: str) -> list[Row]:
+    def of_student(self, target: str, student: str) -> list[FoundObject]:
         """The objects of a target that are, or may be, this student's."""
         return self._rows(
             "SELECT * FROM objects WHERE target = ? AND student = ? ORDER BY id", target, student
@@ -155,13 +139,13 @@ class Sheet(ScratchDatabase):
         query = "SELECT 1 FROM objects WHERE target = ? AND student = ? AND number = ? LIMIT 1"
         return self._db.execute(query, (target, number, number)).fetchone() is not None
 
-    def names_of(self, row: Row) -> list[tuple[str, str]]:
+    def names_of(self, row: FoundObject) -> list[tuple[str, str]]:
         """Kind and value of an object's names."""
         return list(
             self._db.execute("SELECT kind, value FROM names WHERE object = ? ORDER BY rowid", (row.id,))
         )
 
-    def conflicts(self) -> Iterator[tuple[Row, str, str, str]]:
+    def conflicts(self) -> Iterator[tuple[FoundObject, str, str, str]]:
         """All conflicts by target and object: the object, its kind, the student, a detail."""
         query = (
             "SELECT o.*, c.kind, c.student, c.detail FROM conflicts c JOIN objects o ON o.id = c.object"
@@ -170,7 +154,7 @@ class Sheet(ScratchDatabase):
         for *values, kind, student, detail in self._db.execute(query):
             yield _row(values), kind, student, detail
 
-    def shared_names(self, target: str, kind: str) -> Iterator[tuple[str, list[Row]]]:
+    def shared_names(self, target: str, kind: str) -> Iterator[tuple[str, list[FoundObject]]]:
         """Names that several objects of one target have, with those objects."""
         query = (
             "SELECT value FROM names WHERE target = ? AND kind = ?"
@@ -186,7 +170,7 @@ class Sheet(ScratchDatabase):
         )
         return frozenset(number for (number,) in self._db.execute(query, (target,)))
 
-    def students_twice(self, target: str) -> Iterator[tuple[str, list[Row]]]:
+    def students_twice(self, target: str) -> Iterator[tuple[str, list[FoundObject]]]:
         """Students who match several objects of one target."""
         query = (
             "SELECT student FROM objects WHERE target = ? AND student != '' AND evidence != ''"
@@ -206,22 +190,23 @@ class Sheet(ScratchDatabase):
 
     # --- judging --------------------------------------------------------------------------------------
 
-    def judge(self, rows: Sequence[Row]) -> None:
+    def judge(self, rows: Sequence[FoundObject]) -> None:
         """Record these objects' students and standings."""
         self._db.executemany(
             "UPDATE objects SET student = ?, evidence = ?, standing = ? WHERE id = ?",
             [(row.student, row.evidence, row.standing, row.id) for row in rows],
         )
 
-    def contradict(self, row: Row, kind: str, student: str, detail: str = "") -> None:
+    def contradict(self, row: FoundObject, kind: str, student: str, detail: str = "") -> None:
         """Record a conflict; the object's standing is conflict, or candidate, from now on."""
         self._db.execute("INSERT INTO conflicts VALUES (?, ?, ?, ?)", (row.id, kind, student, detail))
 
-    def _rows(self, query: str, *values: Any) -> list[Row]:
+    def _rows(self, query: str, *values: Any) -> list[FoundObject]:
         return [_row(row) for row in self._db.execute(query, values)]
 
 
-def _row(values: Sequence[Any]) -> Row:
-    row = Row(*values)
-    row.standing = Standing(row.standing)
-    return row
+def _row(values: Sequence[Any]) -> FoundObject:
+    found = FoundObject(*values[:-1])
+    found.numbers = tuple(values[4].split(_BETWEEN)) if values[4] else ()
+    found.standing = Standing(found.standing)
+    return found

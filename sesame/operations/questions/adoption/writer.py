@@ -28,7 +28,7 @@ from sesame.operations.questions.adoption.adoptions import (
 )
 from sesame.operations.questions.adoption.ledger_comparison import holder_of
 from sesame.operations.questions.adoption.questions import QuestionKind
-from sesame.operations.questions.adoption.sheet import PAGE, Row, Sheet, Standing
+from sesame.operations.questions.adoption.sheet import PAGE, FoundObject, Sheet, Standing
 
 
 class Written(Report):
@@ -91,7 +91,7 @@ class Writer:
             self._compare_accounts(rows)
         return self._written
 
-    def _take_names(self, connection: Connection, rows: Sequence[Row]) -> None:
+    def _take_names(self, connection: Connection, rows: Sequence[FoundObject]) -> None:
         ledger = SqlLedger(connection, self._database, self._database.now(connection))
         questions = adoptions.about(connection, rows[0].target, [row.ref for row in rows])
         decided = {q.object for q in questions if q.kind == QuestionKind.LEDGER_OTHER and q.state in DECIDED}
@@ -108,7 +108,7 @@ class Writer:
                 ledger.reserve("login", row.login, holder=row.student, origin=origin)
         ledger.retire_minted([row.student for row in rows if row.standing is Standing.MATCH])
 
-    def _names_in_use(self, row: Row) -> list[tuple[str, str]]:
+    def _names_in_use(self, row: FoundObject) -> list[tuple[str, str]]:
         """The names to reserve.
 
         A principal name outside the directory stays free if the object has a student, or a login or
@@ -121,7 +121,7 @@ class Writer:
         somebodys = row.student or row.number or any(self._sheet.with_name(DIRECTORY, *n) for n in others)
         return others if somebodys else names
 
-    def _lone(self, row: Row) -> bool:
+    def _lone(self, row: FoundObject) -> bool:
         """Whether this student's user elsewhere keeps its login.
 
         It does if the student has no entry, and no entry has that login.
@@ -131,7 +131,7 @@ class Writer:
 
     # --- links ----------------------------------------------------------------------------------------
 
-    def _link(self, connection: Connection, rows: Sequence[Row]) -> None:
+    def _link(self, connection: Connection, rows: Sequence[FoundObject]) -> None:
         found = [
             Adoption(row.target, row.student, _named(row), row.evidence)
             for row in rows
@@ -191,7 +191,7 @@ class Writer:
 
     # --- accounts -------------------------------------------------------------------------------------
 
-    def _compare_accounts(self, rows: Sequence[Row]) -> None:
+    def _compare_accounts(self, rows: Sequence[FoundObject]) -> None:
         """Find accounts minted before their student's existing login was known.
 
         A login still on another person's account is left alone: that one is remade first.
@@ -211,7 +211,7 @@ class Writer:
                 self._written.differing.append(number)
 
 
-def _named(row: Row) -> str:
+def _named(row: FoundObject) -> str:
     """The name of an adopted object, for the target's consumer."""
     if row.target in (DIRECTORY, MAILBOX) or row.number in ("", row.student):
         return row.ref

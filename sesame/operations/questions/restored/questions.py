@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from sqlalchemy import Column, Connection, Float, String, Table, Text, select, update
 
 from consumers.registry.people import People
@@ -126,9 +126,9 @@ class AskedAbout(Report):
 
 
 class RestoredRequest(BaseModel):
-    """Filter: open questions; `everything`: answered ones too."""
+    """Filter: open questions, or all."""
 
-    everything: bool = False
+    everything: bool = Field(False, description="Decided ones, too.")
 
 
 class RestoredAnswerRequest(ActRequest):
@@ -139,9 +139,14 @@ class RestoredAnswerRequest(ActRequest):
     reason: scalars.Text
 
 
-@act("restored.list", STAFF, shows=lambda report, _request: shown(each.student_number for each in report))
+@act(
+    "restored.list",
+    STAFF,
+    path=ActPath("list_restored", "GET", "/restored"),
+    shows=lambda report, _request: shown(each.student_number for each in report),
+)
 def listed(site: Stored, _actor: Actor, request: RestoredRequest) -> list[AskedAbout]:
-    """The matching questions, the oldest first."""
+    """Whom a target showed shut after a restore, and the store does not know why."""
     states = list(RestoreAnswer) if request.everything else [RestoreAnswer.OPEN]
     with site.database.read() as connection:
         return [

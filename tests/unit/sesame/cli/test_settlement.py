@@ -30,7 +30,7 @@ from sesame.acts.acts import Actor, Role
 from sesame.app.wiring import Application, build
 from sesame.cli.errors import ExitCode
 from sesame.operations.identities import settlement
-from sesame.operations.identities.settlement import LeftCause, SettleRequest
+from sesame.operations.identities.settlement import LeftCause, SettleAgreedRequest, SettleRequest
 from sesame.settings import load
 from sesame.testing.servers.command import sesame
 from sesame.testing.servers.registry_kit import Desk, activation, enrolled
@@ -324,7 +324,8 @@ def test_a_doubt_that_changed_after_it_was_shown_is_left_out_and_told(
         shown = settlement.preview(app, ACTOR, request)
         assert len(shown.settled) == 2
         change(desk, one)
-        done = settlement.settle(app, ACTOR, request, shown=shown, clock=lambda: datetime.now(UTC))
+        agreed = SettleAgreedRequest(settlement=request, shown=shown)
+        done = settlement.settle(app, ACTOR, agreed, clock=lambda: datetime.now(UTC))
     assert [(each.student_number, each.other) for each in done.settled] == [two]
     assert [(each.student_number, each.other, each.cause) for each in done.left] == [
         (*one, LeftCause.CHANGED)

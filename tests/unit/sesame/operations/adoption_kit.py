@@ -11,16 +11,17 @@ from sqlalchemy import select
 
 from consumers.registry.ledger import ledger
 from schemas.events import ReplayRequested
-from sesame.operations.questions.adoption import adoptions
+from sesame.acts.acts import Actor, Role
+from sesame.operations.questions.adoption import acts, adoptions
+from sesame.operations.questions.adoption.acts import AnswerRequest
 from sesame.operations.questions.adoption.adoptions import AdoptionAnswer, QuestionRow
 from sesame.operations.questions.adoption.adoptions import adoptions as table
-from sesame.operations.questions.adoption.decisions import Decision
 from sesame.operations.questions.adoption.run import AdoptionReport, Reader, adopt
 from sesame.operations.questions.adoption.sheet import FoundObject
 from sesame.testing.servers.registry_kit import Desk
 
-OPERATOR = Decision(AdoptionAnswer.LINKED, "aline", "seen at the desk")
-NOT_THEIRS = Decision(AdoptionAnswer.SEPARATE, "aline", "seen at the desk")
+ALINE = Actor("aline", frozenset({Role.OPERATOR}))
+REASON = "seen at the desk"
 
 
 class Targets:
@@ -97,6 +98,12 @@ def asked(desk: Desk, *states: AdoptionAnswer) -> set[tuple[str, str, str | None
 def questions(desk: Desk) -> list[QuestionRow]:
     with desk.database.read() as connection:
         return adoptions.questions(connection, [AdoptionAnswer.OPEN])
+
+
+def decide(desk: Desk, answer: str = "linked", *ids: str) -> None:
+    """Answer these questions, or every open one."""
+    given = {"ids": ids or [each.id for each in questions(desk)], "answer": answer, "reason": REASON}
+    acts.decide(desk, ALINE, AnswerRequest.model_validate(given))
 
 
 def held(desk: Desk) -> dict[tuple[str, str], str | None]:

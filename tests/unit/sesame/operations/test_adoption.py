@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,24 +21,24 @@ from schemas.account import Account, Hold, Stage
 from sesame.app.handlers import ADOPTION_UNDECIDED, GuardedHandler
 from sesame.app.targets import adopted_refs
 from sesame.operations.questions.adoption import adoptions
-from sesame.operations.questions.adoption.adoptions import AdoptionAnswer, QuestionRow
-from sesame.operations.questions.adoption.decisions import (
+from sesame.operations.questions.adoption.acts import (
+    LinkRequest,
     NoSuchQuestion,
     NotDecidable,
     UnknownStudent,
-    decide,
-    find,
     link,
     to_activate,
 )
+from sesame.operations.questions.adoption.adoptions import AdoptionAnswer
 from sesame.operations.questions.adoption.questions import QuestionKind
 from sesame.testing.servers.database_kit import ONLY_SQLITE
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
 from tests.unit.sesame.operations.adoption_kit import (
-    NOT_THEIRS,
-    OPERATOR,
+    ALINE,
+    REASON,
     Targets,
     asked,
+    decide,
     held,
     linked,
     questions,
@@ -193,7 +194,7 @@ def test_names_and_birth_date_are_a_candidate_that_only_an_operator_links(
     assert found.standings["directory"]["candidate"] == 1
     assert asked(desk) == {("directory", "names_and_birth_date", LEA)}
     assert (linked(desk, "directory"), desk.account().login) == ({}, "lea.martin")
-    decide(desk.database, questions(desk), OPERATOR)
+    decide(desk)
     assert targets.adopt_and_tell_the_registry().questions == {}
     assert linked(desk, "directory") == {LEA: ("uid=lmartin,ou=people", "operator")}
     assert desk.account().login == "lmartin"
@@ -205,7 +206,7 @@ def test_what_is_somebody_elses_is_not_asked_again(desk: Desk, targets: Targets)
     desk.apply(enrolled())
     targets.entry("lmartin", birth=desk.person().identity.birth_date.isoformat())
     targets.adopt()
-    decide(desk.database, questions(desk), NOT_THEIRS)
+    decide(desk, "separate")
     assert targets.adopt().questions == {}
     assert (linked(desk, "directory"), desk.account().login) == ({}, "lea.martin")
 
@@ -217,7 +218,7 @@ def test_a_user_without_idnumber_is_told_by_its_login_or_its_address(desk: Desk,
     targets.user(17, "autre", mail="lmartin@univ-exemple.fr")
     targets.adopt()
     assert asked(desk) == {("moodle", "idnumber_empty", LEA)}
-    decide(desk.database, questions(desk), OPERATOR)
+    decide(desk)
     targets.adopt()
     assert linked(desk, "moodle") == {LEA: ("17", "operator")}
 
@@ -252,7 +253,7 @@ def test_a_conflict_that_ends_where_it_is_cannot_be_decided_and_goes_when_it_is_
     targets.adopt()
     assert asked(desk) == {("directory", "number_twice", LEA)}
     with pytest.raises(NotDecidable) as refused:
-        decide(desk.database, questions(desk), OPERATOR)
+        decide(desk)
     assert "Remove the number" in refused.value.remedy
     targets.replace("directory", one)
     assert targets.adopt().questions == {}
@@ -273,7 +274,7 @@ def test_a_login_that_was_minted_for_somebody_else_goes_back_to_who_uses_it(
     targets.entry("lea.martin", PAUL)  # the other Léa Martin has used it for years
     targets.adopt_and_tell_the_registry()
     assert asked(desk) == {("directory", "ledger_other", PAUL)}
-    decide(desk.database, questions(desk), OPERATOR)
+    decide(desk)
     first = targets.adopt_and_tell_the_registry()
     assert first.written is not None
     assert first.written.differing == [LEA]  # she first: two accounts never have one login
@@ -295,7 +296,7 @@ def test_a_login_of_an_active_account_is_taken_from_nobody(desk: Desk, targets: 
         ("directory", "account_differs", LEA),
     }
     with pytest.raises(NotDecidable):
-        decide(desk.database, questions(desk), OPERATOR)
+        decide(desk)
     assert desk.account().login == "lea.martin"
 
 
@@ -303,9 +304,11 @@ def test_an_operator_links_what_nothing_tells(desk: Desk, targets: Targets) -> N
     desk.apply(enrolled())
     targets.entry("x123", family="", given="")
     targets.adopt()
+    site: Any = SimpleNamespace(database=desk.database, settings=SimpleNamespace(targets=("directory",)))
+    asked = {"object": "uid=x123,ou=people", "target": "directory", "reason": REASON}
     with pytest.raises(UnknownStudent):
-        link(desk.database, QuestionRow("directory", "uid=x123,ou=people", PAUL, ""), OPERATOR)
-    link(desk.database, QuestionRow("directory", "uid=x123,ou=people", LEA, ""), OPERATOR)
+        link(site, ALINE, LinkRequest(student_number=PAUL, **asked))
+    link(site, ALINE, LinkRequest(student_number=LEA, **asked))
     targets.adopt_and_tell_the_registry()
     assert desk.account().login == "x123"
     assert list(to_activate(desk.database)) == [LEA]
@@ -318,10 +321,12 @@ def test_a_question_is_named_by_the_beginning_of_its_id(desk: Desk, targets: Tar
     targets.user(17, "lmartin")
     targets.adopt()
     (question,) = questions(desk)
-    assert find(desk.database, [question.id[:8]]) == [question]
     for wrong in ("", question.id[:5], "0" * 12):
         with pytest.raises(NoSuchQuestion):
-            find(desk.database, [wrong])
+            decide(desk, "linked", question.id, wrong)
+    assert questions(desk) == [question]
+    decide(desk, "linked", question.id[:8])
+    assert questions(desk) == []
 
 
 @ONLY_SQLITE
@@ -330,7 +335,7 @@ def test_decisions_and_adoptions_are_audited_without_names(desk: Desk, targets: 
     targets.entry("lmartin", LEA)
     targets.user(17, "lmartin")
     targets.adopt()
-    decide(desk.database, questions(desk), OPERATOR)
+    decide(desk)
     with desk.database.read() as connection:
         rows = connection.execute(select(audit.c.actor, audit.c.action, audit.c.detail)).all()
     assert [(row.actor, row.action) for row in rows] == [("aline", "adopt"), ("aline", "adopt.linked")]
@@ -372,7 +377,7 @@ def test_nobody_is_written_while_a_question_is_open_but_access_is_shut(desk: Des
     assert handler.preview([lea])[LEA] == Preview(("email",), ADOPTION_UNDECIDED)
     shut = lea.model_copy(update={"holds": frozenset({Hold.SUSPENDED})})
     assert isinstance(handler.handle([Task(shut)])[LEA], Done)
-    decide(desk.database, questions(desk), OPERATOR)
+    decide(desk)
     assert isinstance(handler.handle([Task(lea)])[LEA], Done)
 
 
@@ -390,10 +395,7 @@ def test_nobody_is_welcomed_to_a_mailbox_that_they_had(desk: Desk, targets: Targ
 
 
 def test_every_kind_has_words_and_a_remedy() -> None:
-    from sesame.operations.questions.adoption.questions import WORDS
-
-    assert set(WORDS) == set(QuestionKind)
-    assert all(words.what and words.remedy for words in WORDS.values())
+    assert all(kind.what and kind.remedy for kind in QuestionKind)
 
 
 def test_a_retired_name_is_nobodys_but_comes_back_to_its_student(desk: Desk) -> None:

@@ -17,19 +17,16 @@ from pipeline.errors import Misconfigured, TargetDown
 from pipeline.target_states import target_states
 from schemas.account import Account
 from sesame.app.targets import adopted_refs
-from sesame.operations.questions.adoption.decisions import decide
 from sesame.operations.questions.adoption.readers import objects, readers
 from sesame.operations.questions.adoption.run import AdoptionReport, adopt
 from sesame.testing.servers.database_kit import ONLY_SQLITE
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
 from tests.unit.sesame.operations.adoption_kit import (
-    NOT_THEIRS,
-    OPERATOR,
     Targets,
     asked,
+    decide,
     held,
     linked,
-    questions,
 )
 
 CAMPUS = "campus"
@@ -173,7 +170,7 @@ def test_a_users_login_or_address_only_raises_a_question(
     service.has("guid-7", ("login", "LMartin"))
     adopted(desk, targets, service)
     assert (linked(desk, CAMPUS), asked(desk)) == ({}, {(CAMPUS, "idnumber_empty", LEA)})
-    decide(desk.database, questions(desk), OPERATOR)
+    decide(desk)
     assert adopted(desk, targets, service).questions == {}
     assert linked(desk, CAMPUS) == {LEA: ("guid-7", "operator")}
     assert refs(desk) == {LEA: "guid-7"}
@@ -189,7 +186,7 @@ def test_a_homonym_is_asked_about_apart(
     service.has("7", name, **other)
     adopted(desk, targets, service)
     assert (linked(desk, CAMPUS), asked(desk)) == ({}, {(CAMPUS, "names_differ", LEA)})
-    decide(desk.database, questions(desk), NOT_THEIRS)
+    decide(desk, "separate")
     assert adopted(desk, targets, service).questions == {}
     assert linked(desk, CAMPUS) == {}
 
@@ -199,7 +196,7 @@ def test_what_was_decided_before_names_were_compared_holds(desk: Desk, targets: 
     targets.entry("lmartin", LEA)
     targets.user(17, "lmartin")
     targets.adopt()
-    decide(desk.database, questions(desk), OPERATOR)
+    decide(desk)
     targets.objects["moodle"].clear()
     targets.user(17, "lmartin", given="Luc")
     assert targets.adopt().questions == {}
@@ -310,7 +307,7 @@ def test_an_object_with_a_number_of_another_kind_is_theirs_until_it_has_another_
     service.has("7", ("login", "lmartin"), number="HR 42")
     adopted(desk, targets, service)
     assert asked(desk) == {(CAMPUS, "idnumber_other", LEA)}
-    decide(desk.database, questions(desk), OPERATOR)
+    decide(desk)
     adopted(desk, targets, service)
     ref, lea = refs(desk)[LEA], desk.account()
     assert isinstance(lea, Account)
