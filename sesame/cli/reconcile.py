@@ -18,7 +18,7 @@ from sesame.cli.output import CommandResult, local_time, show_table
 with lazily():
     from sesame.app import wiring
     from sesame.operations.questions.reconcile import acts as reconcile_acts
-    from sesame.operations.questions.reconcile import passes
+    from sesame.operations.questions.reconcile import comparison, passes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,7 +104,7 @@ def _columns() -> tuple[str, ...]:
 
 
 def _cells(
-    name: str, one: reconcile_acts.TargetReport | passes.Pass, found: Mapping[str, int]
+    name: str, one: comparison.TargetReport | passes.Pass, found: Mapping[str, int]
 ) -> tuple[str, ...]:
     counts = (one.accounts, one.objects, *(found[kind] for kind in _kinds()), one.unsettled)
     return (name, *map(str, counts))
@@ -113,12 +113,12 @@ def _cells(
 def _show(found: reconcile_acts.Reconciliation) -> None:
     show_table(_columns(), [_cells(name, one, one.counts()) for name, one in found.targets.items()])
     for name, one in found.targets.items():
-        _show_target(name, one, {kind: getattr(one, kind) for kind in one.counts()})
+        _show_target(name, one, one.named())
         _show_repair(name, one)
 
 
 def _show_target(
-    name: str, one: reconcile_acts.TargetReport | passes.Pass, found: Mapping[str, list[str]]
+    name: str, one: comparison.TargetReport | passes.Pass, found: Mapping[str, list[str]]
 ) -> None:
     if one.trouble:
         click.echo(gettext("{target} was not compared: {why}", target=name, why=one.trouble))
@@ -133,7 +133,7 @@ def _show_target(
             click.echo(gettext("{target}: {n} more; all with --json", target=name, n=more))
 
 
-def _show_repair(name: str, one: reconcile_acts.TargetReport) -> None:
+def _show_repair(name: str, one: comparison.TargetReport) -> None:
     if one.replay_id:
         click.echo(
             gettext("{target}: being repaired, replay {id}: sesame replays", target=name, id=one.replay_id)

@@ -20,12 +20,12 @@ from sesame.acts.acts import Actor, Role
 from sesame.app.wiring import Application, utc_now
 from sesame.operations.questions.reconcile.acts import (
     ReconcileRequest,
-    TargetReport,
     WatchRequest,
     latest,
     reconcile,
     watch,
 )
+from sesame.operations.questions.reconcile.comparison import TargetReport
 from sesame.operations.questions.reconcile.passes import reconciliations
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk
 from tests.integration.active_directory.active_directory_kit import Domain, lea_and_paul, site_on

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.target import Done
-from sesame.operations.questions.reconcile.comparison import TargetComparison, TargetDrift
+from sesame.operations.questions.reconcile.comparison import TargetComparison, TargetReport
 from sesame.testing.servers import require_service
 from sesame.testing.servers.mailbox_kit import Desk, Student, desk_at
 from sesame.testing.servers.post_office import PostOffice
@@ -40,7 +40,7 @@ def provisioned(desk: Desk, *logins: str) -> list[Student]:
     return students
 
 
-def compared(desk: Desk, *students: Student) -> TargetDrift:
+def compared(desk: Desk, *students: Student) -> TargetReport:
     connector = desk.connector(read_only=True)
     return TargetComparison(connector, desk.database).run(again=[each.number for each in students])
 

@@ -27,12 +27,12 @@ from sesame.app.doctor.findings import CheckResult, CheckState
 from sesame.app.wiring import utc_now
 from sesame.operations.questions.reconcile.acts import (
     ReconcileRequest,
-    TargetReport,
     WatchRequest,
     latest,
     reconcile,
     watch,
 )
+from sesame.operations.questions.reconcile.comparison import TargetReport
 from sesame.operations.questions.reconcile.passes import reconciliations
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
 from tests.integration.active_directory.active_directory_kit import Domain

@@ -28,8 +28,8 @@ from sesame.acts.acts import EVERYBODY, OPERATORS, Actor, ActPath, ActRequest, R
 from sesame.acts.admission import StoreRestored, admit
 from sesame.acts.ports import Reconciling, Stored, check_target
 from sesame.operations.questions.reconcile import passes, questions
-from sesame.operations.questions.reconcile.comparison import PARTS, TargetComparison, TargetDrift
-from sesame.operations.questions.reconcile.passes import KINDS, WENT_BACK, Pass
+from sesame.operations.questions.reconcile.comparison import PARTS, TargetComparison, TargetReport
+from sesame.operations.questions.reconcile.passes import WENT_BACK, Pass
 
 REASON = "reconcile"
 
@@ -90,46 +90,6 @@ class WatchRequest(BaseModel):
     repair: bool = False
 
 
-class TargetReport(Report):
-    """What was found at one target; see `TargetDrift`.
-
-    Attributes:
-        trouble: why it could not be compared; empty: it was.
-        replay_id: of the repair; empty: there is none.
-        approval: the ID of a repair that is held, since it would write to unusually many; empty: it is not.
-    """
-
-    accounts: int
-    objects: int
-    unmanaged: int
-    unsettled: int
-    missing: list[str]
-    different: list[str]
-    moved: list[str]
-    password_replaced: list[str]
-    extra: list[str]
-    orphaned: list[str]
-    evidence: dict[str, tuple[str, ...]]
-    renamed: list[str] = Field(default_factory=list)
-    went_back: list[str] = Field(default_factory=list)
-    trouble: str = ""
-    replay_id: str = ""
-    approval: str = ""
-
-    def counts(self) -> dict[str, int]:
-        """How many of each kind."""
-        return {kind: len(getattr(self, kind)) for kind in KINDS}
-
-    def counted(self) -> str:
-        """The same in a line."""
-        return ", ".join(f"{count} {kind}" for kind, count in self.counts().items() if count)
-
-    @property
-    def differs(self) -> bool:
-        """Whether anything differs from what is wanted, or could not be compared."""
-        return any(self.counts().values()) or bool(self.trouble)
-
-
 class Reconciliation(Report):
     """What a comparison of every target came to; `seconds`: how long it took."""
 
@@ -181,18 +141,15 @@ def reconcile(
         with site.database.read() as connection:
             before = passes.of_target(connection, target)
         part = (before.part + in_depth) % PARTS if before is not None else 0
-        drift, trouble = _compare(site, target, request.sample, progress, before, part if in_depth else None)
-        if request.sample is None and not trouble:
+        drift = _compare(site, target, request.sample, progress, before, part if in_depth else None)
+        found[target] = drift
+        if request.sample is None and not drift.trouble:
             _judge(site, target, before, drift, threshold or Threshold(), older=older)
-        replay_id = approval = ""
         _have_said(site, actor, target, drift, clock)
         if request.repair:
-            replay_id, approval = _repair(
-                site, actor, target, drift, request.approve, clock, threshold or Threshold()
-            )
-        found[target] = TargetReport(**vars(drift), trouble=trouble, replay_id=replay_id, approval=approval)
+            _repair(site, actor, target, drift, request.approve, clock, threshold or Threshold())
         if request.sample is None:
-            _keep(site, target, found[target], drift.several, part, time.monotonic() - at)
+            _keep(site, target, drift, part, time.monotonic() - at)
     counts = {target: one.counts() for target, one in found.items()}
     acts.note(site.database, actor, "reconcile", targets=counts, sample=request.sample, repair=request.repair)
     return Reconciliation(seconds=round(time.monotonic() - begun, 1), targets=found)
@@ -320,7 +277,7 @@ def _judge(
     site: Stored,
     target: str,
     before: Pass | None,
-    drift: TargetDrift,
+    drift: TargetReport,
     threshold: Threshold,
     *,
     older: bool,
@@ -345,20 +302,20 @@ def _noticed(
     actor: Actor,
     request: WatchRequest,
     before: Pass,
-    drift: TargetDrift,
+    drift: TargetReport,
     looked: set[str],
     clock: Callable[[], datetime],
     threshold: Threshold | None,
 ) -> TargetReport | None:
     """Record the result of a look at changes; return its new part, which is repaired."""
-    found = {kind: getattr(drift, kind) for kind in KINDS}
+    found = drift.named()
     if not looked or (not any(found.values()) and not before.names() & looked):
         return None
     with site.database.write() as connection:
         at = utc(site.database.now(connection))
         passes.keep(connection, site.database, passes.amended(before, looked, found, drift.evidence, at))
         questions.ask(connection, site.database, request.target, found, drift.evidence)
-    new = TargetDrift(accounts=before.accounts, objects=before.objects)
+    new = TargetReport(accounts=before.accounts, objects=before.objects)
     for kind, names in found.items():
         news = [name for name in names if name not in before.left.get(kind, ())]
         setattr(new, kind, news)
@@ -366,20 +323,16 @@ def _noticed(
         new.unsaid |= drift.unsaid.intersection(news)
     if not new.evidence:
         return None
-    replay_id = approval = ""
     _have_said(site, actor, request.target, new, clock)
     if request.repair:
         admit(site, works=False)
-        replay_id, approval = _repair(site, actor, request.target, new, "", clock, threshold or Threshold())
-    report = TargetReport(**vars(new), replay_id=replay_id, approval=approval)
-    counts = {request.target: report.counts()}
+        _repair(site, actor, request.target, new, "", clock, threshold or Threshold())
+    counts = {request.target: new.counts()}
     acts.note(site.database, actor, "reconcile.watch", targets=counts, repair=request.repair)
-    return report
+    return new
 
 
-def _keep(
-    site: Stored, target: str, found: TargetReport, several: set[str], part: int, seconds: float
-) -> None:
+def _keep(site: Stored, target: str, found: TargetReport, part: int, seconds: float) -> None:
     """Record the differences found and raise questions.
 
     A target that could not be compared keeps its earlier differences.
@@ -391,8 +344,8 @@ def _keep(
             ended_at=utc(site.database.now(connection)),
             seconds=round(seconds, 1),
             found=found.counts(),
-            left={kind: getattr(found, kind)[: passes.KEPT_MAX] for kind in KINDS},
-            several=sorted(several)[: passes.KEPT_MAX],
+            left={kind: names[: passes.KEPT_MAX] for kind, names in found.named().items()},
+            several=sorted(found.several)[: passes.KEPT_MAX],
             part=part,
             **found.model_dump(include=Pass.model_fields.keys() & TargetReport.model_fields.keys()),
         )
@@ -400,8 +353,8 @@ def _keep(
             ended = before.failed(ended)
         passes.keep(connection, site.database, ended)
         if not found.trouble:
-            differences = {kind: getattr(found, kind) for kind in KINDS}
-            single = before.one_of_several() - several if before is not None else set()
+            differences = found.named()
+            single = before.one_of_several() - found.several if before is not None else set()
             questions.ask(connection, site.database, target, differences, found.evidence)
             questions.close_others(connection, target, differences, found.evidence, single=single)
 
@@ -413,48 +366,46 @@ def _compare(
     progress: Callable[[], None],
     before: Pass | None,
     part: int | None,
-) -> tuple[TargetDrift, str]:
+) -> TargetReport:
     """Compare one target: what differs, or why it could not be compared."""
     try:
         with site.connector(target) as connector:
             again = before.to_look_at_again() if before is not None else []
             comparison = TargetComparison(connector, site.database, progress)
-            return comparison.run(sample, again=again, part=part), ""
+            return comparison.run(sample, again=again, part=part)
     except (DependencyDown, ReconcileStopped):
         raise
     except SesameError as error:
-        return TargetDrift(), str(error)
+        return TargetReport(trouble=str(error))
     except Exception as error:  # noqa: BLE001 (connector code: the other targets are compared)
-        return TargetDrift(), fault(error)
+        return TargetReport(trouble=fault(error))
 
 
 def _repair(
     site: Reconciling,
     actor: Actor,
     target: str,
-    drift: TargetDrift,
+    drift: TargetReport,
     approve: str,
     clock: Callable[[], datetime],
     threshold: Threshold,
-) -> tuple[str, str]:
-    """Request a replay of these from the target's consumer.
-
-    Return the replay's id, and the ID that would approve it.
-    """
+) -> None:
+    """Request a replay of these from the target's consumer, unless it needs an approval."""
     changed_too = (each for each in drift.password_replaced if len(drift.evidence[each]) > 1)
     shared = {number for number in drift.different if drift.evidence[number] == (SHARED,)}
     students = sorted({*drift.missing, *drift.different, *changed_too} - drift.unsaid - shared)
     if not students:
-        return "", ""
+        return
     approval = digest_of({"target": target, "students": students}).removeprefix("sha256:")[:12]
     over = threshold.passed(affected=len(students), losing=0, in_all=drift.accounts)
     if over and not hmac.compare_digest(approve.encode(), approval.encode()):
-        return "", approval
-    return _replay(site, actor, target, students, clock), ""
+        drift.approval = approval
+    else:
+        drift.replay_id = _replay(site, actor, target, students, clock)
 
 
 def _have_said(
-    site: Reconciling, actor: Actor, target: str, drift: TargetDrift, clock: Callable[[], datetime]
+    site: Reconciling, actor: Actor, target: str, drift: TargetReport, clock: Callable[[], datetime]
 ) -> None:
     """Have the consumer look at students whose password was replaced at the target.
 

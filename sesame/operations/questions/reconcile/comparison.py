@@ -11,9 +11,10 @@ import json
 import random
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
+
+from pydantic import ConfigDict, Field
 
 from consumers.kit.connector import Anything, Held, TargetObject, find_own
 from consumers.kit.handler import (
@@ -32,7 +33,9 @@ from pipeline.db.scratch import ScratchDatabase
 from pipeline.target import Handler
 from pipeline.target_states import State, TargetState
 from schemas.account import Account, Stage
+from sesame.acts.acts import Report
 from sesame.operations.questions.reconcile import questions
+from sesame.operations.questions.reconcile.passes import KINDS
 from sesame.operations.work.blast_radius import Effect, blast_radius
 
 _PAGE: Final = 400
@@ -170,11 +173,8 @@ _BEYOND_US: Final = {
 MAIL: Final = "mail"
 """Evidence of an extra object, after the number: it has only the address."""
 
-Adopted = Callable[[Sequence[str]], Mapping[str, str]]
 
-
-@dataclass
-class TargetDrift:
+class TargetReport(Report):
     """What differs at one target.
 
     Attributes:
@@ -184,29 +184,55 @@ class TargetDrift:
             compared.
         unsettled: accounts that the pipeline is at work on, or whose failure or waiting is known.
         missing, different, moved, password_replaced: student numbers.
-        unsaid: of the last of these, those whom the pipeline still shows as done.
         extra, orphaned: objects, in the target's words.
+        evidence: by student number or object, what differs or blocks.
         renamed: keys of cohorts whose name or key was changed by hand.
         went_back: the target itself, where it shows an older state than before, or lost unusually much.
-        several: objects of students with more than one, unsettled ones included.
-        evidence: by student number or object, what differs or blocks.
+        trouble: why it could not be compared; empty: it was.
+        replay_id: of the repair; empty: there is none.
+        approval: the ID of a repair that is held, since it would write to unusually many; empty: it is not.
     """
+
+    model_config = ConfigDict(frozen=False, json_schema_serialization_defaults_required=True)  # it is filled
 
     accounts: int = 0
     objects: int = 0
     unmanaged: int = 0
     unsettled: int = 0
-    missing: list[str] = field(default_factory=list)
-    different: list[str] = field(default_factory=list)
-    extra: list[str] = field(default_factory=list)
-    orphaned: list[str] = field(default_factory=list)
-    moved: list[str] = field(default_factory=list)
-    renamed: list[str] = field(default_factory=list)
-    went_back: list[str] = field(default_factory=list)
-    password_replaced: list[str] = field(default_factory=list)
-    unsaid: set[str] = field(default_factory=set)
-    evidence: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    several: set[str] = field(default_factory=set)
+    missing: list[str] = Field(default_factory=list)
+    different: list[str] = Field(default_factory=list)
+    moved: list[str] = Field(default_factory=list)
+    password_replaced: list[str] = Field(default_factory=list)
+    extra: list[str] = Field(default_factory=list)
+    orphaned: list[str] = Field(default_factory=list)
+    evidence: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    renamed: list[str] = Field(default_factory=list)
+    went_back: list[str] = Field(default_factory=list)
+    trouble: str = ""
+    replay_id: str = ""
+    approval: str = ""
+    unsaid: set[str] = Field(default_factory=set, exclude=True)
+    """Of `password_replaced`, those whom the pipeline still shows as done."""
+
+    several: set[str] = Field(default_factory=set, exclude=True)
+    """Objects of students with more than one, unsettled ones included."""
+
+    def named(self) -> dict[str, list[str]]:
+        """Students and objects that differ, by kind."""
+        return {kind: getattr(self, kind) for kind in KINDS}
+
+    def counts(self) -> dict[str, int]:
+        """How many of each kind."""
+        return {kind: len(names) for kind, names in self.named().items()}
+
+    def counted(self) -> str:
+        """The same in a line."""
+        return ", ".join(f"{count} {kind}" for kind, count in self.counts().items() if count)
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything differs from what is wanted, or could not be compared."""
+        return any(self.counts().values()) or bool(self.trouble)
 
 
 class TargetComparison:
@@ -229,14 +255,14 @@ class TargetComparison:
         self._progress = progress
         self._handler: Handler = connector.handler()
         self._lists = "objects" in connector.verbs()
-        self._drift = TargetDrift()
+        self._drift = TargetReport()
         self._absent: set[str] = set()
         self._several: dict[str, list[str]] = {}
         self._cohorts: dict[str, set[str]] = {}
 
     def run(
         self, sample: int | None = None, *, again: Collection[str] = (), part: int | None = None
-    ) -> TargetDrift:
+    ) -> TargetReport:
         """Compare all accounts, or a random sample of them.
 
         Args:
@@ -268,7 +294,7 @@ class TargetComparison:
 
     def look_at(
         self, changed: Iterable[TargetObject], again: Collection[str]
-    ) -> tuple[TargetDrift, set[str]]:
+    ) -> tuple[TargetReport, set[str]]:
         """Compare the owners of changed objects, and these students, with the target.
 
         Returns:

@@ -30,7 +30,7 @@ _CLOCK_CHANGE_S = 2 * 3600.0
 
 WENT_BACK: Final = "went_back"
 KINDS = ("missing", "different", "moved", "password_replaced", "extra", "orphaned", "renamed", WENT_BACK)
-"""What a difference is: see `TargetDrift`."""
+"""What a difference is: see `TargetReport`."""
 
 OF_STUDENTS = ("missing", "different", "moved", "password_replaced")
 """Kinds that name students, and no objects."""

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from sesame.cli.reconcile import _show
-from sesame.operations.questions.reconcile.acts import Reconciliation, TargetReport
+from sesame.operations.questions.reconcile.acts import Reconciliation
+from sesame.operations.questions.reconcile.comparison import TargetReport
 from sesame.operations.questions.reconcile.passes import KINDS
 
 

@@ -28,7 +28,8 @@ from sesame.operations.questions.adoption.acts import AnswerRequest, decide
 from sesame.operations.questions.adoption.adoptions import AdoptionAnswer, QuestionRow
 from sesame.operations.questions.adoption.questions import QuestionKind
 from sesame.operations.questions.reconcile import passes
-from sesame.operations.questions.reconcile.acts import TargetReport, WatchRequest, watch
+from sesame.operations.questions.reconcile.acts import WatchRequest, watch
+from sesame.operations.questions.reconcile.comparison import TargetReport
 from sesame.operations.questions.reconcile.passes import Pass, reconciliations
 from sesame.settings.runtime import ReconcileSettings
 from sesame.testing.servers.population_kit import OPERATOR
