@@ -14,20 +14,6 @@ with lazily():
     from sesame.operations.people import known_persons
     from sesame.operations.people.diagnosis import words
 
-_EVIDENCE: Final = {
-    "birth": gettext_noop("same names and birth date"),
-    "ine": gettext_noop("same INE"),
-    "holder": gettext_noop("another holder"),
-    "operator": gettext_noop("an operator's word"),
-}
-
-_STATES: Final = {
-    "open": gettext_noop("open"),
-    "separate": gettext_noop("separate"),
-    "merged": gettext_noop("merged"),
-    "withdrawn": gettext_noop("withdrawn"),
-}
-
 _LABELS: Final = {
     "student_number": gettext_noop("student number"),
     "birth_name": gettext_noop("birth name"),
@@ -55,12 +41,12 @@ NONE: Final = "–"
 
 def evidence(kinds: Iterable[str]) -> str:
     """The evidence for a doubt, in words."""
-    return ", ".join(gettext(_EVIDENCE[each]) for each in kinds)
+    return ", ".join(words.word("doubt_evidence", each) for each in kinds)
 
 
 def state(verdict: str) -> str:
     """The state of a doubt."""
-    return gettext(_STATES[verdict])
+    return words.word("verdicts", verdict)
 
 
 def stage(token: str | None) -> str:

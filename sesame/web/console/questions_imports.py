@@ -1,4 +1,4 @@
-"""'Questions': identity and ownership doubts to decide. 'Imports': past imports."""
+"""'Questions': the inbox of what waits for an answer. 'Imports': past imports."""
 
 from __future__ import annotations
 
@@ -10,93 +10,59 @@ from fastapi import APIRouter, Path, Response
 from schemas.language import gettext
 from schemas.scalars import INTEGER_MAX
 from sesame.acts.acts import check, may
-from sesame.operations.identities import acts as identities
-from sesame.operations.identities.acts import DoubtDecisionRequest, DoubtsRequest, Merge
 from sesame.operations.imports import past as past_imports
 from sesame.operations.imports.past import ImportsRequest
-from sesame.operations.questions.adoption import acts as adoption
-from sesame.operations.questions.adoption.acts import AdoptionQuestion, AnswerRequest, QuestionsRequest
-from sesame.operations.questions.adoption.adoptions import DECIDED
-from sesame.operations.questions.adoption.questions import KINDS
+from sesame.operations.questions.inbox import INBOX, InboxKind, Question
 from sesame.web.console.console_request import ConsoleRequest, Visiting
 from sesame.web.console.live import kept_live
-from sesame.web.console.persons import PAGE, Number, reason_of
+from sesame.web.console.persons import PAGE, reason_of
 from sesame.web.kit.web_request import PageError, Posted
 
 router = APIRouter()
 
 ImportId = Annotated[int, Path(ge=1, lt=INTEGER_MAX)]
-QuestionId = Annotated[str, Path(pattern=r"^[0-9a-f]{6,64}$")]
+Key = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 SHOWN_MAX: Final = 200
-OBJECTS_MAX: Final = 50
-"""Rows listed of each kind; the command lists all."""
+"""Questions listed under each heading; the command lists all."""
 
 
 @router.get("/questions")
-def show_doubts(visit: Visiting) -> Response:
-    """Numbers that may be one person's, and objects that an adoption or a comparison asks about."""
-    site, actor = visit.context.site, visit.actor
-    check(actor, "identity.show")
-    found = identities.listed(site, actor, DoubtsRequest())
-    objects: dict[str, list[AdoptionQuestion]] = {}
-    if may(actor, "adopt.questions"):
-        for one in adoption.questions(site, actor, QuestionsRequest()):
-            objects.setdefault(one.kind, []).append(one)
-    return visit.page(
-        "doubts.html",
-        doubts=found[:SHOWN_MAX],
-        beyond=max(0, len(found) - SHOWN_MAX),
-        objects=objects,
-        words={kind: (gettext(one.what), gettext(one.remedy)) for kind, one in KINDS.items()},
-        shown_max=OBJECTS_MAX,
-    )
+def show_inbox(visit: Visiting) -> Response:
+    """What waits for an answer, by kind and heading."""
+    check(visit.actor, "identity.show")
+    found: dict[str, dict[tuple[str, str], list[Question]]] = {}
+    for name, kind in INBOX.items():
+        if may(visit.actor, kind.lists):
+            headings = found.setdefault(name, {})
+            for each in kind.listed(visit.context.site, visit.actor):
+                headings.setdefault((each.heading, each.remedy), []).append(each)
+    return visit.page("questions.html", found=found, kinds=INBOX, most=SHOWN_MAX)
 
 
-@router.get("/questions/objets/{question_id}")
-def show_object(visit: Visiting, question_id: QuestionId) -> Response:
-    """One object, and whose it may be: the registrar's data and the target's."""
-    found = adoption.show(visit.context.site, visit.actor, question_id)
-    return visit.page("object.html", seen=found)
+@router.get("/questions/{name}/{key}")
+def show_question(visit: Visiting, name: str, key: Key) -> Response:
+    """The questions about a number, or an object, with all that is needed to answer."""
+    kind = _kind(name)
+    check(visit.actor, kind.lists)
+    found = list(kind.shown(visit.context.site, visit.actor, key))
+    return visit.page("question.html", name=name, kind=kind, found=found)
 
 
-@router.post("/questions/objets/{question_id}/trancher")
-def answer(visit: Visiting, question_id: QuestionId, fields: Posted) -> Response:
-    """Say whose an object is."""
-    check(visit.actor, "adopt.decide")
-    said = fields.get("reponse", "")
-    if said not in DECIDED:
+@router.post("/questions/{name}/{key}/trancher")
+def answer(visit: Visiting, name: str, key: Key, fields: Posted) -> Response:
+    """Record an answer."""
+    kind = _kind(name)
+    check(visit.actor, kind.decides)
+    if fields.get("reponse") not in kind.answers:
         raise PageError(422, "form")
-    request = AnswerRequest.model_validate(
-        {"ids": [question_id], "answer": said, "reason": reason_of(fields)}
-    )
-    adoption.decide(visit.context.site, visit.actor, request)
-    return visit.done("/console/questions", gettext("decided; the next adoption acts on it"))
+    told = kind.decide(visit.context.site, visit.actor, key, {**fields, "raison": reason_of(fields)})
+    return visit.done("/console/questions", told)
 
 
-@router.get("/questions/{number}")
-def show_doubt(visit: Visiting, number: Number) -> Response:
-    """Both sides of each doubt about a number."""
-    found = identities.show(visit.context.site, visit.actor, number)
-    return visit.page("doubt.html", number=number, cases=found)
-
-
-@router.post("/questions/{number}/trancher")
-def decide(visit: Visiting, number: Number, fields: Posted) -> Response:
-    """Say that they are one person, or two."""
-    site, actor, said = visit.context.site, visit.actor, fields.get("reponse", "")
-    given = {
-        "student_number": number,
-        "other": fields.get("autre") or None,
-        "holder": not fields.get("autre"),
-        "reason": reason_of(fields),
-    }
-    if said == "deux":
-        done = identities.separate(site, actor, DoubtDecisionRequest(**given))
-    elif said == "une":
-        done = identities.merge(site, actor, Merge(**given, keep=fields.get("garder") or None))
-    else:
-        raise PageError(422, "form")
-    return visit.done("/console/questions", done.text)
+def _kind(name: str) -> InboxKind:
+    if name not in INBOX:
+        raise PageError(404, "missing")
+    return INBOX[name]
 
 
 @router.get("/imports")

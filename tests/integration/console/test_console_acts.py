@@ -30,6 +30,7 @@ from sesame.operations.questions.adoption.adoptions import QuestionRow
 from sesame.operations.questions.adoption.questions import QuestionKind
 from sesame.operations.questions.reconcile import passes
 from sesame.operations.questions.reconcile.passes import Pass
+from sesame.operations.questions.restored import questions as restored
 from sesame.testing.servers.console_kit import ConsoleDesk
 from sesame.testing.servers.console_scene import complete, given_up, tried_again, waits
 from sesame.testing.servers.registry_kit import cancelled, enrolled
@@ -335,6 +336,25 @@ def test_an_object_is_said_to_be_the_student_s_or_somebody_else_s_once(
     assert (entry.actor, entry.reason) == ("ada", "vu sur place")
 
 
+def test_one_shut_since_a_restore_is_kept_shut_from_the_inbox(desk: ConsoleDesk) -> None:
+    number = desk.portal.active()
+    with desk.portal.database.write() as connection:
+        restored.ask(connection, desk.portal.database, number, ["moodle"], desk.portal.clock.now)
+    path = f"/console/questions/fermes/{number}"
+    with desk.browser("registrar") as browser:
+        assert path in browser.get("/console/questions").text
+        assert "trancher" not in browser.get(path).text
+    with desk.browser("operator", login="ada") as browser:
+        browser.get(path)
+        told = browser.send(f"{path}/trancher", reponse="kept", raison="exclusion prononcée")
+        assert "gardé fermé" in told.text
+        assert path not in told.text
+        assert browser.get(path).status_code == 409
+        assert browser.get(f"/console/questions/ailleurs/{number}").status_code == 404
+    (entry,) = desk.audit("restored.kept")
+    assert (entry.actor, entry.reason) == ("ada", "exclusion prononcée")
+
+
 def test_two_numbers_that_nobody_doubted_are_compared_and_merged(desk: ConsoleDesk) -> None:
     first = desk.portal.active(birth_name="Zweig", given_name="Nina")
     second = desk.portal.student(birth_name="Zweig-Roth", given_name="Nina")
@@ -344,7 +364,9 @@ def test_two_numbers_that_nobody_doubted_are_compared_and_merged(desk: ConsoleDe
         assert browser.get(f"{path}?autre={first}").status_code == 404
         page = browser.get(f"{path}?autre={second}").text
         assert "Zweig-Roth" in page
-        told = browser.send(f"/console/questions/{first}/trancher", raison="mariée en mars", garder=first)
+        told = browser.send(
+            f"/console/questions/personnes/{first}/trancher", raison="mariée en mars", garder=first
+        )
         assert f"continue sous {first}" in told.text or first in told.text
     (entry,) = [e for e in desk.audit("identity.merge") if second in str(e.detail)]
     assert (entry.actor, entry.reason) == ("ada", "mariée en mars")
@@ -492,11 +514,11 @@ def test_two_numbers_are_said_to_be_two_people_or_one_and_the_reason_is_kept(des
     second = desk.portal.student(birth_name="Jumelle", given_name="Anna")
     with desk.browser("registrar", login="colette") as browser:
         assert second in browser.get("/console/questions").text
-        seen = browser.get(f"/console/questions/{second}").text
+        seen = browser.get(f"/console/questions/personnes/{second}").text
         assert "mêmes noms et date de naissance" in seen
-        path = f"/console/questions/{second}/trancher"
+        path = f"/console/questions/personnes/{second}/trancher"
         assert browser.send(path, reponse="peut-être", raison="x").status_code == 422
-        browser.get(f"/console/questions/{second}")
+        browser.get(f"/console/questions/personnes/{second}")
         page = browser.send(path, reponse="deux", raison="jumelles, vues ensemble")
         assert "deux personnes" in page.text.replace("\u00a0", " ")
     (entry,) = [e for e in desk.audit("identity.separate") if second in str(e.detail)]

@@ -15,6 +15,7 @@ from producers.registrar.report import ImportDetail, ImportEnd, ImportKind
 from schemas.account import Hold
 from schemas.events import HoldPlaced
 from sesame.acts.acts import Role
+from sesame.operations.questions.restored import questions as restored
 from sesame.testing.servers.console_kit import ConsoleDesk
 from sesame.testing.servers.console_scene import given_up, morning
 
@@ -52,8 +53,9 @@ BUTTONS: Final = {
     "/plans": {},
     "/journal": {},
     "/questions": {},
-    "/questions/{doubt}": {"trancher": OFFICE},
+    "/questions/personnes/{doubt}": {"trancher": OFFICE},
     "/questions/objets/{question}": {"trancher": OPERATORS},
+    "/questions/fermes/{held}": {"trancher": OPERATORS},
     "/imports": {"imports": OFFICE},
     "/imports/{import}": {"approuver": OPERATORS},
     "/effacements": {},
@@ -87,6 +89,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ConsoleDes
         with database.write() as connection:
             quarantine.place(connection, database, "mailbox", "a test")
             pauses.place(connection, database, "directory", actor="camille", reason="a test")
+            restored.ask(connection, database, names["held"], ["moodle"], now)
         runs, begun = SqlImports(database), ImportDetail(kind=ImportKind.ENROLMENTS, actor="a program")
         which = runs.begin(SENT, file_name="person.jsonl", started_at=now, detail=begun)
         held = begun.model_copy(update={"ended": ImportEnd.HELD, "ended_at": now, "approval": "a" * 20})

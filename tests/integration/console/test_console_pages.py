@@ -40,7 +40,7 @@ VIEWS = (
     "/console/plans",
     "/console/journal",
     "/console/questions",
-    "/console/questions/{doubt}",
+    "/console/questions/personnes/{doubt}",
     "/console/questions/objets/{question}",
     "/console/imports",
     "/console/imports/2",

@@ -63,10 +63,8 @@ MAY = {
     ("GET", "/journal"): OPERATORS,
     ("GET", "/journal.{form}"): OPERATORS,
     ("GET", "/questions"): OFFICE,
-    ("GET", "/questions/{number}"): OFFICE,
-    ("POST", "/questions/{number}/trancher"): OFFICE,
-    ("GET", "/questions/objets/{question_id}"): OPERATORS,
-    ("POST", "/questions/objets/{question_id}/trancher"): OPERATORS,
+    ("GET", "/questions/{name}/{key}"): OPERATORS,
+    ("POST", "/questions/{name}/{key}/trancher"): OPERATORS,
     ("GET", "/imports"): OFFICE,
     ("POST", "/imports"): OFFICE,
     ("GET", "/imports/{import_id}"): OFFICE,
@@ -91,7 +89,8 @@ GIVEN = {
     "{target}": "moodle",
     "{form}": "csv",
     "{erasure_id}": "none",
-    "{question_id}": "abcdef012345",
+    "{name}": "objets",
+    "{key}": "abcdef012345",
 }
 
 
