@@ -11,7 +11,6 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -86,8 +85,8 @@ def check(site: Restored, actor: Actor, say: Callable[[str], None]) -> Checked:
     database.transact(shut)
     shown: dict[str, Shown] = {}
     read: dict[str, int] = {}
-    for target, reader in _readers(site.settings.targets).items():
-        if (count := reader(site, shown)) is not None:
+    for target in sorted(site.settings.targets, key=lambda each: each != DIRECTORY):
+        if (count := _read(site, target, shown)) is not None:
             read[target] = count
             say(f"{target}: {count} objects read")
     asked = []
@@ -116,30 +115,27 @@ def _reopen(site: Restored, actor: str, read: dict[str, int], asked: Sequence[st
 # --- reading the targets ---
 
 
-def _directory(site: Restored, shown: dict[str, Shown]) -> int:
-    """Collect entries that are locked, or whose mail is switched off."""
-    count = 0
-    with site.directory() as directory:
-        for entry in directory.objects():
-            count += 1
-            if entry.locked or entry.attributes.get("sesameMailEnabled") == ("FALSE",):
-                for number in entry.student_numbers:
-                    one = shown.setdefault(number.strip(), Shown())
-                    one.shut_by.add(DIRECTORY)
-                    one.version = max(one.version, entry.version)
-    return count
+def _read(site: Restored, target: str, shown: dict[str, Shown]) -> int | None:
+    """Collect those whom a target shows shut; return how many objects it has.
 
-
-def _objects(target: str, site: Restored, shown: dict[str, Shown]) -> int | None:
-    """Collect those whom a connector shows shut; None if it cannot list or show them."""
+    None: its connector cannot list them. An entry is shut too if its mail is switched off.
+    """
     count = 0
+    if target == DIRECTORY:
+        with site.directory() as directory:
+            for count, entry in enumerate(directory.objects(), 1):  # noqa: B007 (counted)
+                if entry.locked or entry.attributes.get("sesameMailEnabled") == ("FALSE",):
+                    for number in entry.student_numbers:
+                        one = shown.setdefault(number.strip(), Shown())
+                        one.shut_by.add(DIRECTORY)
+                        one.version = max(one.version, entry.version)
+        return count
     with site.connector(target) as connector:
         if "objects" not in connector.verbs():
             return None
         if connector.known_by == "mail":
             return _by_mail(target, site, shown, connector.objects())
-        for found in connector.objects():
-            count += 1
+        for count, found in enumerate(connector.objects(), 1):  # noqa: B007 (counted)
             if found.open is False and found.student_number:
                 shown.setdefault(found.student_number, Shown()).shut_by.add(target)
     return count
@@ -156,20 +152,6 @@ def _by_mail(target: str, site: Restored, shown: dict[str, Shown], objects: Iter
         if account.mail.lower() not in found and not erased(account.student_number):
             shown.setdefault(account.student_number, Shown()).shut_by.add(target)
     return len(found)
-
-
-_Reader = Callable[[Restored, dict[str, Shown]], int | None]
-
-
-def _readers(targets: Sequence[str]) -> dict[str, _Reader]:
-    """The reader of each of these targets, the directory first."""
-    ours: dict[str, _Reader] = {target: _READERS[target] for target in _READERS if target in targets}
-    return ours | {target: partial(_objects, target) for target in targets if target not in _READERS}
-
-
-_READERS: Final[dict[str, _Reader]] = {
-    DIRECTORY: _directory,
-}
 
 
 def _applied(site: Restored, target: str) -> Iterator[Account]:

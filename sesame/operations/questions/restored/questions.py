@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, Literal
@@ -64,15 +63,14 @@ class RestoreAnswer(StrEnum):
     KEPT = "kept"
 
 
-@dataclass(frozen=True)
-class RestoreQuestion:
-    """One student, shut at these targets when the store was checked. Times in epoch seconds."""
+class AskedAbout(Report):
+    """One whom these targets showed shut, and the operator's answer."""
 
     student_number: str
-    shown_by: tuple[str, ...]
+    shown_shut_by: tuple[str, ...]
     state: RestoreAnswer
-    raised_at: float
-    decided_at: float | None
+    raised_at: datetime
+    decided_at: datetime | None
 
 
 def ask(
@@ -89,40 +87,19 @@ def ask(
     connection.execute(statement.on_conflict_do_update(index_elements=[_t.student_number], set_=values))
 
 
-def in_states(connection: Connection, states: Sequence[RestoreAnswer]) -> list[RestoreQuestion]:
+def in_states(connection: Connection, states: Sequence[RestoreAnswer]) -> list[AskedAbout]:
     """The questions in these states, oldest first."""
     query = select(restore_questions).where(_t.state.in_([state.value for state in states]))
-    rows = connection.execute(query.order_by(_t.raised_at, _t.student_number)).all()
     return [
-        RestoreQuestion(
-            row.student_number,
-            tuple(json.loads(row.shown_by)),
-            RestoreAnswer(row.state),
-            row.raised_at,
-            row.decided_at,
+        AskedAbout(
+            student_number=row.student_number,
+            shown_shut_by=tuple(json.loads(row.shown_by)),
+            state=RestoreAnswer(row.state),
+            raised_at=utc(row.raised_at),
+            decided_at=utc_or_none(row.decided_at),
         )
-        for row in rows
+        for row in connection.execute(query.order_by(_t.raised_at, _t.student_number))
     ]
-
-
-def decide(connection: Connection, student_number: str, answer: RestoreAnswer, now: float) -> bool:
-    """Record an answer; False if there is no question about this student."""
-    done = connection.execute(
-        update(restore_questions)
-        .where(_t.student_number == student_number)
-        .values(state=answer.value, decided_at=now)
-    )
-    return bool(done.rowcount)
-
-
-class AskedAbout(Report):
-    """One whom these targets showed shut, and the operator's answer."""
-
-    student_number: str
-    shown_shut_by: tuple[str, ...]
-    state: RestoreAnswer
-    raised_at: datetime
-    decided_at: datetime | None
 
 
 class RestoredRequest(BaseModel):
@@ -149,16 +126,7 @@ def listed(site: Stored, _actor: Actor, request: RestoredRequest) -> list[AskedA
     """Whom a target showed shut after a restore, and the store does not know why."""
     states = list(RestoreAnswer) if request.everything else [RestoreAnswer.OPEN]
     with site.database.read() as connection:
-        return [
-            AskedAbout(
-                student_number=each.student_number,
-                shown_shut_by=each.shown_by,
-                state=each.state,
-                raised_at=utc(each.raised_at),
-                decided_at=utc_or_none(each.decided_at),
-            )
-            for each in in_states(connection, states)
-        ]
+        return in_states(connection, states)
 
 
 @act("restored.answer", OPERATORS, path=ActPath("answer_restored", "POST", "/restored/answer", 204))
@@ -191,6 +159,7 @@ def answer(site: Publishing, actor: Actor, request: RestoredAnswerRequest) -> No
             words=request.reason,
             detail={"student_number": number},
         )
-        decide(connection, number, request.answer, database.now(connection))
+        answered = {"state": request.answer.value, "decided_at": database.now(connection)}
+        connection.execute(update(restore_questions).where(_t.student_number == number).values(answered))
 
     database.transact(note)
