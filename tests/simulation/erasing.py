@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,19 +24,14 @@ from consumers.registry.erasure.privacy_key import PrivacyKey
 from pipeline import accounts
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.errors import DependencyDown
-from pipeline.eventlog.port import LogUnavailable, NewRecord
+from pipeline.eventlog.port import LogUnavailable
 from producers.registrar.feed_memory import feed_rows
-from schemas import catalogue
-from schemas.account import Administrative, Lane, Pedagogical, Stage
-from schemas.envelope import Message, event_id, to_record
+from schemas.account import Stage
 from schemas.events import (
     ActivationRequested,
-    EnrolmentCancelled,
-    EnrolmentRecorded,
     Event,
     IdentityDecided,
     IdentityDecision,
-    RegistrarFact,
     ReplayRequested,
 )
 from sesame.acts.acts import Actor, Role
@@ -44,6 +39,7 @@ from sesame.app.tables import metadata
 from sesame.operations.identities import acts as identities
 from sesame.operations.identities.acts import DoubtDecisionRequest
 from sesame.operations.privacy import acts, erasure
+from sesame.testing.servers.registry_kit import cancelled, enrolled, record_of
 from tests.simulation.history import _change, changed_for
 from tests.simulation.schedule import Life
 from tests.simulation.site import FOLLOWS, _until
@@ -246,18 +242,11 @@ class ErasingWorld(CampusWorld):
     def _enrol(self, person: Person, number: str) -> None:
         self._remember(number, live=True)
         self._publish(
-            EnrolmentRecorded(
-                student_number=number,
-                source="apogee",
-                source_sequence=self.sequence,
-                year=YEAR,
-                step="L1INFO",
+            enrolled(
+                number,
+                self.sequence,
                 step_version="1",
                 step_label="L1INFO",
-                component="SCI",
-                primary=True,
-                administrative=Administrative.IN_FORCE,
-                pedagogical=Pedagogical.VALIDATED,
                 birth_name=person.family,
                 given_name=person.given,
                 birth_date=date(2000, 1, 1 + int(person.numbers[0]) % 28),
@@ -266,17 +255,7 @@ class ErasingWorld(CampusWorld):
 
     def _cancel(self, number: str) -> None:
         self._remember(number, live=False)
-        self._publish(
-            EnrolmentCancelled(
-                student_number=number,
-                source="apogee",
-                source_sequence=self.sequence,
-                year=YEAR,
-                step="L1INFO",
-                step_version="1",
-                reason="cancelled",
-            )
-        )
+        self._publish(cancelled(number, self.sequence, step_version="1", reason="cancelled"))
 
     def _remember(self, number: str, *, live: bool) -> None:
         """Write the feed's memory, as an import does before the fact is published."""
@@ -289,12 +268,7 @@ class ErasingWorld(CampusWorld):
 
     def _publish(self, fact: Event) -> None:
         self.sequence += 1
-        moment = datetime.fromtimestamp(self.site.wall(), UTC)
-        identity = event_id(fact.type, "campus", str(self.sequence))
-        headers, value = to_record(Message(identity, "/sesame/campus", moment, fact))
-        registrar = isinstance(fact, RegistrarFact)
-        topic = catalogue.ENROLMENTS if registrar else catalogue.by_lane(catalogue.ACTIVATIONS, Lane.PERSONAL)
-        self.site.log.append([NewRecord(topic, fact.student_number, value, headers)])
+        self.site.log.append([record_of(fact, "campus", self.sequence, at=self.site.wall())])
 
     # --- the judge ---
 

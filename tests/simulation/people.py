@@ -5,29 +5,25 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
 from pipeline import accounts
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.errors import DependencyDown
-from pipeline.eventlog.port import LogUnavailable, NewRecord
-from schemas import catalogue
+from pipeline.eventlog.port import LogUnavailable
 from schemas.account import Administrative, Hold, Lane, Pedagogical
-from schemas.envelope import Message, event_id, to_record
 from schemas.events import (
     ActivationRequested,
     CredentialChanged,
-    EnrolmentCancelled,
-    EnrolmentRecorded,
     Event,
     HoldLifted,
     HoldPlaced,
     Preference,
     PreferenceChanged,
-    RegistrarFact,
     ReplayRequested,
 )
-from tests.simulation.oracle import COMPONENTS, YEAR
+from sesame.testing.servers.registry_kit import cancelled, enrolled, record_of
+from tests.simulation.oracle import COMPONENTS
 from tests.simulation.site import TARGETS, Site
 
 NAMES = (
@@ -118,16 +114,12 @@ class People:
         sequence = self._next()
         student.enrolments[step] = (sequence, (administrative, pedagogical))
         self._publish(
-            EnrolmentRecorded(
-                student_number=student.number,
-                source="apogee",
-                source_sequence=sequence,
-                year=YEAR,
+            enrolled(
+                student.number,
+                sequence,
                 step=step,
-                step_version="261",
                 step_label=step,
                 component=COMPONENTS[step],
-                primary=True,
                 administrative=administrative,
                 pedagogical=pedagogical,
                 birth_name=student.name[0],
@@ -142,17 +134,7 @@ class People:
             return
         step, sequence = self.site.schedule.chance.choice(held), self._next()
         student.enrolments[step] = (sequence, None)
-        self._publish(
-            EnrolmentCancelled(
-                student_number=student.number,
-                source="apogee",
-                source_sequence=sequence,
-                year=YEAR,
-                step=step,
-                step_version="261",
-                reason="cancelled",
-            )
-        )
+        self._publish(cancelled(student.number, sequence, step=step, reason="cancelled"))
 
     def activate(self, student: Expected) -> None:
         """Request the account, perhaps before the registrar's first record."""
@@ -267,12 +249,7 @@ class People:
         self._acts += 1
         self._recent.append(fact.student_number)
         site = self.site
-        moment = datetime.fromtimestamp(site.wall(), UTC)
-        identity = event_id(fact.type, "people", self._acts)
-        headers, value = to_record(Message(identity, "/sesame/people", moment, fact))
-        registrar = isinstance(fact, RegistrarFact)
-        topic = catalogue.ENROLMENTS if registrar else catalogue.by_lane(catalogue.ACTIVATIONS, lane)
-        record = NewRecord(topic, fact.student_number, value, headers)
+        record = record_of(fact, "people", self._acts, at=site.wall(), lane=lane)
         producer = site.producer()
         while True:
             try:

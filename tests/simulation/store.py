@@ -20,12 +20,10 @@ from sqlalchemy.pool import StaticPool
 
 from pipeline.db import migrate
 from pipeline.db.database import Database, StoreUnavailable, stores_fault
-from tests.simulation.statements import Kept, Statements
+from tests.simulation.statements import Statements
 
 PLAIN = True
 """Whether statements are executed without the library's ceremony."""
-
-_PREPARED: Kept = {}
 
 STATEMENTS = 1000
 """More than the pipeline has."""
@@ -96,7 +94,7 @@ class Disk:
         self._moments = 0
         self.raw.create_function("seen", 6, lambda *what: self._seen.append(what))
         self.library = self.engine.connect()
-        self.connection: Any = Statements(self.raw, self.library, _PREPARED) if PLAIN else self.library
+        self.connection: Any = Statements(self.raw, self.library) if PLAIN else self.library
 
     def committed(self) -> None:
         """Report the findings of the transaction that is committed now."""

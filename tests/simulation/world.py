@@ -68,6 +68,9 @@ class World:
         given_up: target and student of unreplayed dead letters of the trouble.
     """
 
+    site_of: type[Site] = Site
+    targets: tuple[str, ...] = TARGETS
+
     def __init__(self, seed: int, students: int, without: frozenset[str] = frozenset()) -> None:
         self.chance = random.Random(seed)  # noqa: S311  # chance by seed is the point
         self.schedule = Schedule(self.chance, START)
@@ -75,7 +78,7 @@ class World:
         self._ahead_s = 0.0  # how far the machine's clock is ahead of the time that has passed
         self._lived: list[tuple[float, float]] = []  # by that clock, from each setting of it to the next
         self._set_at = START
-        self.site = Site(self.schedule, self.weather, self._wall)
+        self.site = self.site_of(self.schedule, self.weather, self._wall)
         self.people = People(self.site, students)
         self.settled = self._evening = False
         self.given_up: set[tuple[str, str]] = set()
@@ -85,7 +88,7 @@ class World:
         self.posts = [
             self._post(what, f"{what}-{number}")
             for number in (1, 2)
-            for what in (*TARGETS, "registry", "propagation", "office")
+            for what in (*self.targets, "registry", "propagation", "office")
         ]
         self.trouble = Trouble(self)
 

@@ -23,7 +23,7 @@ from consumers.registry.settings import RegistrySettings
 from pipeline import accounts
 from pipeline.db.database import Database
 from pipeline.dead_letters.rows import DeadLetter, unresolved
-from pipeline.eventlog.port import Record
+from pipeline.eventlog.port import NewRecord, Record
 from pipeline.outbox import outbox
 from pipeline.timers import run_due, timers
 from pipeline.vault import Vault, new_key
@@ -232,9 +232,19 @@ def activation(student_number: str = LEA, **more: Any) -> ActivationRequested:
     return ActivationRequested(student_number=student_number, **more)
 
 
-def _topic_of(event: Event) -> str:
+def record_of(
+    fact: Event, emitter: str, *identity: object, at: float, lane: Lane = Lane.PERSONAL
+) -> NewRecord:
+    """A fact as its emitter puts it on the log; `identity`: what makes its id its own."""
+    moment = datetime.fromtimestamp(at, UTC)
+    name = event_id(fact.type, emitter, *map(str, identity))
+    headers, value = to_record(Message(name, f"/sesame/{emitter}", moment, fact))
+    return NewRecord(_topic_of(fact, lane), fact.student_number, value, headers)
+
+
+def _topic_of(event: Event, lane: Lane = Lane.PERSONAL) -> str:
     registrar = isinstance(event, RegistrarFact)
-    return catalogue.ENROLMENTS if registrar else catalogue.by_lane(catalogue.ACTIVATIONS, Lane.PERSONAL)
+    return catalogue.ENROLMENTS if registrar else catalogue.by_lane(catalogue.ACTIVATIONS, lane)
 
 
 def _headers(text: str) -> tuple[tuple[str, bytes], ...]:

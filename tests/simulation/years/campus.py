@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import func, select
 
@@ -24,12 +23,11 @@ from consumers.registry.settings import RegistrySettings
 from pipeline.target import Handler
 from pipeline.timers import timers
 from pipeline.vault import Vault
-from tests.simulation.schedule import Life, Schedule
+from tests.simulation.schedule import Schedule
 from tests.simulation.site import FOLLOWS, Site, _no_secret
 from tests.simulation.store import SimulatedDatabase
-from tests.simulation.trouble import Trouble
 from tests.simulation.weather import Weather
-from tests.simulation.world import START, World
+from tests.simulation.world import World
 from tests.simulation.years.cabinet import Cabinet, CabinetConnector
 from tests.simulation.years.truth import ACCOUNT, DATA, DOMAIN, GRACE
 
@@ -98,27 +96,15 @@ class Compared:
 class CampusWorld(World):
     """A world in which whole days pass, and which comes to rest on each."""
 
-    site_of: type[Campus] = Campus
+    site_of = Campus
+    targets = NAMES
+    site: Campus
 
     def __init__(self, seed: int) -> None:
-        self.chance = random.Random(seed)  # noqa: S311  # chance by seed is the point
-        self.schedule = Schedule(self.chance, START)
-        self.weather = Weather(self.chance)
+        super().__init__(seed, 0)
         self.weather.rough = False
-        self.ahead_s = 0.0
-        self.campus = self.site_of(self.schedule, self.weather, lambda: self.schedule.now + self.ahead_s)
-        self.site = self.campus
-        self.people: Any = None
-        self.settled = True
-        self._evening = True
-        self._outside = Life("outside", immune=True)
-        self._said = self._versions = None
-        self.posts = [
-            self._post(what, f"{what}-{number}")
-            for number in (1, 2)
-            for what in (*NAMES, "registry", "propagation", "office")
-        ]
-        self.trouble = Trouble(self)
+        self.campus = self.site
+        self.settled = self._evening = True
         self.schedule.spawn(self._outside, self._supervise)
 
     @property
@@ -127,7 +113,7 @@ class CampusWorld(World):
 
     def dawn(self, day: date) -> None:
         """Make it the morning of this day. Nothing is under way."""
-        self.ahead_s = datetime.combine(day, time(8), UTC).timestamp() - self.schedule.now
+        self._ahead_s = datetime.combine(day, time(8), UTC).timestamp() - self.schedule.now
 
     def next_timer(self) -> date | None:
         """The day of the next due timer."""

@@ -17,22 +17,18 @@ from consumers.registry.lifecycle.closings import ERASURE_DUE
 from consumers.registry.lifecycle.stages import Closing
 from consumers.registry.minter import GRACE_ENDS
 from pipeline import timers
-from pipeline.eventlog.port import NewRecord
 from pipeline.threshold import Threshold
-from schemas import catalogue
-from schemas.account import Account, Administrative, Hold, Lane, Pedagogical
-from schemas.envelope import Message, event_id, from_record, to_record
+from schemas.account import Account, Hold
+from schemas.envelope import from_record
 from schemas.events import (
     ActivationRequested,
-    EnrolmentCancelled,
-    EnrolmentRecorded,
     Event,
     HoldLifted,
     HoldPlaced,
-    RegistrarFact,
 )
 from sesame.acts.acts import Actor, Role
 from sesame.operations.questions.reconcile.acts import ReconcileRequest, reconcile
+from sesame.testing.servers.registry_kit import cancelled, enrolled, record_of
 from tests.simulation.history import _change, changed_for
 from tests.simulation.years.campus import NAMES, CampusWorld, Compared
 from tests.simulation.years.looks import FIRST, Inspector, Year
@@ -277,18 +273,13 @@ class University:
         step = student.told[year]
         assert step is not None
         self._publish(
-            EnrolmentRecorded(
-                student_number=student.number,
-                source="apogee",
-                source_sequence=self._next_sequence(),
+            enrolled(
+                student.number,
+                self._next_sequence(),
                 year=year,
                 step=step,
                 step_version="1",
                 step_label=step,
-                component="SCI",
-                primary=True,
-                administrative=Administrative.IN_FORCE,
-                pedagogical=Pedagogical.VALIDATED,
                 birth_name=student.families[0],
                 usage_name=student.families[-1] if len(student.families) > 1 else None,
                 given_name=student.given,
@@ -300,30 +291,17 @@ class University:
         step = student.told[year]
         assert step is not None
         student.told[year] = None
-        self._publish(
-            EnrolmentCancelled(
-                student_number=student.number,
-                source="apogee",
-                source_sequence=self._next_sequence(),
-                year=year,
-                step=step,
-                step_version="1",
-                reason="gone_from_export",
-            )
-        )
+        changes = {"step": step, "step_version": "1", "reason": "gone_from_export"}
+        self._publish(cancelled(student.number, self._next_sequence(), year=year, **changes))
 
     def _next_sequence(self) -> int:
         self._sequence += 1
         return self._sequence
 
-    def _publish(self, fact: Event, lane: Lane = Lane.PERSONAL) -> None:
+    def _publish(self, fact: Event) -> None:
         self._next_sequence()
-        moment = datetime.fromtimestamp(self.world.site.wall(), UTC)
-        identity = event_id(fact.type, "university", str(self._sequence))
-        headers, value = to_record(Message(identity, "/sesame/university", moment, fact))
-        of_registrar = isinstance(fact, RegistrarFact)
-        topic = catalogue.ENROLMENTS if of_registrar else catalogue.by_lane(catalogue.ACTIVATIONS, lane)
-        self.world.site.producer().append([NewRecord(topic, fact.student_number, value, headers)])
+        record = record_of(fact, "university", self._sequence, at=self.world.site.wall())
+        self.world.site.producer().append([record])
 
     # --- looking ---
 
