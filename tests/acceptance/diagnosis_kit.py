@@ -46,6 +46,7 @@ from sesame.testing.servers import require_service
 from sesame.testing.servers.cas_kit import Browser
 from sesame.testing.servers.ldap_tools import as_provisioner
 from sesame.testing.servers.moodle_kit import Operator
+from sesame.testing.servers.narrowing import present
 from sesame.testing.servers.portal_reader import Browser as Reader
 
 PASSWORD = "Un-mot-de-passe-2026"
@@ -215,14 +216,11 @@ class Clinic:
 
     @property
     def logins(self) -> CasLogins:
-        logins = cas.logins(self.app.settings, self.app.database)
-        assert logins is not None
-        return logins
+        return present(cas.logins(self.app.settings, self.app.database))
 
     def log_in(self, name: str, *, password: str = PASSWORD) -> Any:
         """What the CAS server answers to a student's login and password."""
-        client = cas.client(self.app.settings)
-        assert client is not None
+        client = present(cas.client(self.app.settings))
         self.browsers.append(Browser(self.world.cas))
         return self.browsers[-1].log_in(client.login_url(), self.account(name).login, password)
 

@@ -24,6 +24,7 @@ from sesame.operations.people.diagnosis.engine import diagnose
 from sesame.operations.people.diagnosis.situation import Situation
 from sesame.settings import load
 from sesame.testing.servers.ldap_tools import as_provisioner, can_log_in, search
+from sesame.testing.servers.narrowing import present
 from sesame.testing.servers.portal_browser import chromium, page_of, send
 from tests.acceptance.acting import world_with_accounts
 
@@ -100,8 +101,7 @@ class Morning:
 
     def prove(self, page: Page, number: str, count: int = 1) -> None:
         """Type the code of the newest message."""
-        code = re.search(r"^(\d{3} \d{3})\s*$", self.letter(number, count), re.MULTILINE)
-        assert code is not None
+        code = present(re.search(r"^(\d{3} \d{3})\s*$", self.letter(number, count), re.MULTILINE))
         page.fill("#code", code[1])
         page.click("form[action='/code'] button")
         page.wait_for_url("**/mot-de-passe")
@@ -204,8 +204,7 @@ def test_the_registrar_cancels_in_the_middle_and_nothing_is_opened(morning: Morn
         expect(page.locator("[data-rule=enrolment_cancelled]")).to_be_visible()
     assert search(slapd, slapd.people_dn, f"(supannEtuId={number})") == {}
     morning.registrar_says(number)
-    account = morning.known(number).account
-    assert account is not None
+    account = present(morning.known(number).account)
     dn = f"uid={account.login},{slapd.people_dn}"
     wait_until(lambda: can_log_in(slapd, dn, PASSWORD), "it to open with the password of then")
 
@@ -221,8 +220,7 @@ def test_two_students_with_one_personal_address_come_each_to_their_own_account(m
     morning.registrar_says(other, MAIL_PERSO=address)
     wait_until(lambda: address in str(morning.known(other).person), "the address to be known")
     for number in (one, other):
-        account = morning.known(number).account
-        assert account is not None
+        account = present(morning.known(number).account)
         with morning.proven(number, address) as page:
             morning.choose(page)
             expect(page.locator("dl")).to_contain_text(account.login)
@@ -256,8 +254,7 @@ def test_mail_is_sent_on_once_its_new_address_has_confirmed(morning: Morning) ->
         page.fill("#adresse", elsewhere)
         page.check("#accord")
         send(page, "/compte/redirection")
-        link = re.search(r"http\S+/redirection/\S+", morning.letter(number, count=2))
-        assert link is not None
+        link = present(re.search(r"http\S+/redirection/\S+", morning.letter(number, count=2)))
         assert elsewhere not in redirection(morning.world, mail)
         page.goto(link[0])
         send(page, "/redirection")

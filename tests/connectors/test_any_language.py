@@ -22,6 +22,7 @@ from schemas.account import Account
 from sesame.testing.connector.bench import ConnectorBench, Skipped
 from sesame.testing.connector.checks import CHECKS
 from sesame.testing.connector.suite import *
+from sesame.testing.servers.narrowing import expect
 from sesame.testing.servers.waiting import until
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "connectors"
@@ -166,17 +167,14 @@ def test_what_a_program_may_not_say_stops_its_consumer_and_names_nobody(
 ) -> None:
     bench = saying(tmp_path, script)
     account = bench.account()
-    error = error_of(bench, account)
-    assert isinstance(error, kind)
+    error = expect(kind, error_of(bench, account))
     assert says in str(error)
     assert account.student_number not in str(error)
 
 
 def test_a_program_that_is_not_there_is_a_fault_of_the_settings(tmp_path: Path) -> None:
     bench = ConnectorBench(ProgramConnector, lambda _address: {"command": (str(tmp_path / "absent"),)})
-    error = error_of(bench)
-    assert isinstance(error, Misconfigured)
-    assert "command" in error.remedy
+    assert "command" in expect(Misconfigured, error_of(bench)).remedy
 
 
 def alive(pids: Sequence[int]) -> list[int]:
@@ -193,17 +191,13 @@ def alive(pids: Sequence[int]) -> list[int]:
 def test_a_program_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     bench = saying(tmp_path, f"sleep 300 & echo $! >> {pids}; echo $$ >> {pids}; wait", call_s_max=0.7)
-    error = error_of(bench)
-    assert isinstance(error, TargetDown)
-    assert "in time" in str(error)
+    assert "in time" in str(expect(TargetDown, error_of(bench)))
     until(lambda: not alive([int(pid) for pid in pids.read_text().split()]))  # whoever inherits it, reaps it
 
 
 def test_what_a_program_answers_beyond_its_bound_is_not_read(tmp_path: Path) -> None:
     bench = saying(tmp_path, "head -c 3000000 /dev/zero | tr '\\0' x")
-    error = error_of(bench)
-    assert isinstance(error, TargetDown)
-    assert "without end" in str(error)
+    assert "without end" in str(expect(TargetDown, error_of(bench)))
 
 
 def test_a_million_objects_are_read_one_by_one(tmp_path: Path) -> None:

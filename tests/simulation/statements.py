@@ -1,7 +1,7 @@
 """SQLAlchemy's connection without its ceremony, on SQLite's own cursor.
 
-The library compiles a statement that is used again, once. Half of a history's time was its work around each of
-its 5,000 statements. What is not plain (several rows at once, text, defaults that are functions) goes the
+The library compiles a statement that is used again, once. Half of a history's time was its work around each
+of 5,000 statements. What is not plain (several rows at once, text, defaults that are functions) goes the
 library's way. `tests/simulation/test_again.py` shows that a history is the same either way.
 """
 
@@ -76,7 +76,7 @@ class Plan:
             return made
 
     def _made(self, given: Mapping[str, Any]) -> tuple[str, list[Argument]]:
-        compiled, places = self._compiled, dict[str, tuple[str, int]]()
+        compiled, places = self._compiled, dict[str, tuple[str, int | None]]()
         sql, names = compiled.string, compiled.positiontup or ()
         if self._lists:
             values = {name: given.get(key, value) for name, (key, value) in self._values.items()}
@@ -84,9 +84,10 @@ class Plan:
             sql, names = expanded.statement, expanded.positiontup
             for whole, several in expanded.parameter_expansion.items():
                 places |= {name: (whole, index) for index, name in enumerate(several)}
-        return sql, [self._argument(*places.get(name, (name, None)), given) for name in names]
+        return sql, [self._argument(places.get(name, (name, None)), given) for name in names]
 
-    def _argument(self, name: str, index: int | None, given: Mapping[str, Any]) -> Argument:
+    def _argument(self, place: tuple[str, int | None], given: Mapping[str, Any]) -> Argument:
+        name, index = place
         key, value = self._values[name]
         processor = self._compiled._bind_processors.get(name)
 

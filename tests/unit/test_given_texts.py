@@ -21,6 +21,7 @@ from producers.registrar.profiles import apogee
 from producers.registrar.rows import parse
 from schemas.events import Preference
 from schemas.scalars import MAIL_ADDRESS_LENGTH_MAX, is_mail_address
+from sesame.testing.servers.narrowing import expect
 from sesame.testing.servers.registrar_kit import ZOE
 
 HOSTILE = [
@@ -82,9 +83,7 @@ def named(text: str) -> str | Rejected | None:
 @given(ADDRESS)
 @example("ZOE.Lefevre+univ@example.org")
 def test_an_address_as_people_have_them_passes_every_gate_as_it_is(address: str) -> None:
-    stated = imported(address)
-    assert isinstance(stated, dict)
-    assert stated["personal_mail"] == redirected(address) == address
+    assert expect(dict, imported(address))["personal_mail"] == redirected(address) == address
     quoted = re.findall(r'"((?:[^"\\]|\\.)*@(?:[^"\\]|\\.)*)"', script_for(address, own=frozenset()))
     assert quoted == [address]
 

@@ -27,7 +27,8 @@ from consumers.kit.connector import Change, Refused
 from consumers.kit.ldap import Endpoint
 from consumers.kit.ldap_patience import PatientLdapClient
 from consumers.kit.passwords import NoPasswords, Passwords
-from schemas.account import Account, Hold, Membership, Person, Requirement, Stage
+from schemas.account import Account, Hold, Membership, Person, Requirement
+from sesame.testing.servers.accounts import account_of
 from sesame.testing.servers.directory_kit import directory_over
 
 BASE = "dc=univ-exemple,dc=fr"
@@ -340,17 +341,13 @@ HELD = {"uid": LOGIN, "objectClass": [*CLASSES], "cn": "Roux Hugo", "sn": "Roux"
 
 def student(number: str = NUMBER, login: str = LOGIN, **fields: Any) -> Account:
     """Hugo Roux, at version 3."""
-    state: dict[str, Any] = {
-        "student_number": number,
+    values: dict[str, Any] = {
         "version": 3,
-        "stage": Stage.ACTIVE,
-        "login": login,
         "mail": f"{login}@univ-exemple.fr",
-        "principal": f"{login}@univ-exemple.fr",
         "person": Person(birth_name="Roux", given_name="Hugo"),
         "affiliations": ("student",),
     }
-    return Account(**(state | fields))
+    return account_of(number, login, **(values | fields))
 
 
 class Secrets(NoPasswords):

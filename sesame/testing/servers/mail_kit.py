@@ -27,8 +27,9 @@ from consumers.mailbox.settings import MailboxSettings
 from consumers.mailbox.welcome import Welcome
 from consumers.mailbox.welcome_journal import RecordedIntent
 from pipeline.target import HandlerOutcome, Preview, Task
-from schemas.account import Account
+from schemas.account import Account, Person
 from sesame.settings import LiveSecret
+from sesame.testing.servers.accounts import account_of
 from sesame.testing.servers.http_kit import transport_to
 
 PROBE = "probe@univ-exemple.fr"
@@ -281,6 +282,12 @@ class Journal:
     def _become(self, student_numbers: Sequence[str], state: str) -> None:
         for number in student_numbers:
             self.kept[number] = replace(self.kept[number], state=state)
+
+
+def account(number: str, **fields: Any) -> Account:
+    """Hugo Roux, of this number."""
+    login, person = f"hugo.roux{number}", Person(birth_name="Roux", given_name="Hugo")
+    return account_of(number, login, person=person, **{"mail": f"{login}@univ-exemple.fr", **fields})
 
 
 class Desk:

@@ -28,8 +28,9 @@ from pipeline.db.database import Database
 from pipeline.target import Handler, HandlerOutcome, Task
 from pipeline.tls import trusting
 from sandbox.process import PATIENCE_S
-from schemas.account import Account, Person, Stage
+from schemas.account import Account, Person
 from sesame.settings import LiveSecret
+from sesame.testing.servers.accounts import account_of
 from sesame.testing.servers.post_office import PostOffice
 from sesame.testing.servers.stores import sqlite_store
 
@@ -196,15 +197,8 @@ class Desk:
             **{"sesameMailQuota": str(GIB), **attributes},
         )
         given, _, family = login.partition(".")
-        account = Account(
-            student_number=str(next(_numbers)),
-            version=1,
-            stage=Stage.ACTIVE,
-            login=login,
-            mail=mail,
-            principal=mail,
-            person=Person(birth_name=family.title(), given_name=given.title(), language=language),
-        )
+        person = Person(birth_name=family.title(), given_name=given.title(), language=language)
+        account = account_of(str(next(_numbers)), login, mail=mail, principal=mail, person=person)
         return Student(account, login)
 
     def provision(self, *students: Student, handler: Handler | None = None) -> list[HandlerOutcome]:

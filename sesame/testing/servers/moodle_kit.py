@@ -26,8 +26,9 @@ from pipeline.db.database import Database
 from pipeline.target import Handler, HandlerOutcome, Task
 from sandbox.moodle import MoodleStandIn
 from sandbox.process import PATIENCE_S
-from schemas.account import Account, Membership, Person, Requirement, Stage
+from schemas.account import Account, Membership, Person, Requirement
 from sesame.settings import LiveSecret
+from sesame.testing.servers.accounts import account_of
 
 CREATE = "core_user_create_users"
 UPDATE = "core_user_update_users"
@@ -127,9 +128,6 @@ def cohort(step: str, *, met: bool = True, requires: Requirement = Requirement.P
 def account(number: str = "22600001", *cohorts: Membership, **changes: Any) -> Account:
     """Élodie, with `changes`; login and mail follow the number unless given."""
     values: dict[str, Any] = {
-        "student_number": number,
-        "version": 1,
-        "stage": Stage.ACTIVE,
         "login": f"elodie.lefevre{number}",
         "mail": f"elodie.lefevre{number}@etu.univ-exemple.fr",
         "principal": f"elodie.lefevre{number}@univ-exemple.fr",
@@ -137,7 +135,7 @@ def account(number: str = "22600001", *cohorts: Membership, **changes: Any) -> A
         "affiliations": ("student", "member"),
         "cohorts": cohorts,
     }
-    return Account(**{**values, **changes})
+    return account_of(number, **{**values, **changes})
 
 
 def numbers(count: int, first: int = 22600001) -> list[str]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,7 @@ from schemas.account import Account, Hold, Lane, Person, Stage
 from schemas.envelope import Message, event_id, from_record, to_record
 from schemas.events import AccountChanged, Cause, Event, ReplayRequested
 from sesame.testing.servers import stores
+from sesame.testing.servers.accounts import account_of
 from sesame.testing.servers.target_kit import NOW, Silent, Target, outcome
 from sesame.testing.servers.waiting import until
 
@@ -62,19 +64,14 @@ class Plant:
     # --- arranging ---
 
     def account(self, number: str, version: int = 1, **changes: object) -> Account:
-        values: dict[str, object] = {
-            "student_number": number,
+        values: dict[str, Any] = {
             "version": version,
-            "stage": Stage.ACTIVE,
-            "login": f"login.{number.lower()}",
-            "mail": f"login.{number.lower()}@etu.univ-exemple.fr",
-            "principal": f"login.{number.lower()}@univ-exemple.fr",
             "person": Person(birth_name="Lefèvre", given_name="Élodie"),
             "activated_at": NOW,
             "opened_at": NOW,
             "lane": Lane.PERSONAL,
         }
-        account = Account.model_validate({**values, **changes})
+        account = account_of(number, f"login.{number.lower()}", **{**values, **changes})
         stores.keep(self.database, account, changed_at=NOW.timestamp())
         return account
 

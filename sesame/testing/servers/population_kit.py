@@ -13,9 +13,9 @@ from sqlalchemy import insert, text
 from consumers.propagation.rows import propagation, propagation_targets
 from consumers.propagation.settings import PropagationSettings
 from pipeline.db.database import Database
-from schemas.account import Account, Person, Stage
 from sesame.acts.acts import Actor, Role
 from sesame.testing.servers import stores
+from sesame.testing.servers.accounts import account_of
 from sesame.testing.servers.database_kit import START
 
 OPERATOR = Actor("camille", frozenset({Role.OPERATOR}))
@@ -42,17 +42,9 @@ def student(
     late_at: float | None = None,
     breached_at: float | None = None,
 ) -> None:
-    """Store a student with a propagation in this state, joined up to `joined`."""
-    account = Account(
-        student_number=number,
-        version=version,
-        stage=Stage.ACTIVE,
-        login=f"login.{number}",
-        mail=f"login.{number}@etu.univ-exemple.fr",
-        principal=f"login.{number}@univ-exemple.fr",
-        person=Person(birth_name="Martin", given_name="Léa"),
-        activated_at=datetime.fromtimestamp(START, UTC) if activated else None,
-    )
+    """Store a student whose propagation, joined up to version `joined`, is in this state."""
+    asked = datetime.fromtimestamp(START, UTC) if activated else None
+    account = account_of(number, f"login.{number}", version=version, activated_at=asked)
     stores.keep(database, account, changed_at=START)
     with database.write() as connection:
         connection.execute(

@@ -28,6 +28,7 @@ from schemas.events import (
 )
 from sesame.acts.acts import Actor, Role
 from sesame.operations.questions.reconcile.acts import ReconcileRequest, reconcile
+from sesame.testing.servers.narrowing import present
 from sesame.testing.servers.registry_kit import cancelled, enrolled, record_of
 from tests.simulation.history import _change, changed_for
 from tests.simulation.years.campus import NAMES, CampusWorld, Compared
@@ -270,8 +271,7 @@ class University:
     # --- facts ---
 
     def _tell(self, student: Student, year: int) -> None:
-        step = student.told[year]
-        assert step is not None
+        step = present(student.told[year])
         self._publish(
             enrolled(
                 student.number,
@@ -288,8 +288,7 @@ class University:
         )
 
     def _cancel(self, student: Student, year: int) -> None:
-        step = student.told[year]
-        assert step is not None
+        step = present(student.told[year])
         student.told[year] = None
         changes = {"step": step, "step_version": "1", "reason": "gone_from_export"}
         self._publish(cancelled(student.number, self._next_sequence(), year=year, **changes))

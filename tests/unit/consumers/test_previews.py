@@ -12,8 +12,7 @@ from consumers.mailbox.welcome_journal import RecordedIntent
 from pipeline.target import Done, Preview, Task
 from schemas.account import Account, Hold
 from sesame.testing.servers.ldap_kit import DN, NUMBER, Tree, directory_on, student, tree_of
-from sesame.testing.servers.mail_kit import Box, Desk, desk_of
-from tests.unit.consumers.directory.directory_kit import account
+from sesame.testing.servers.mail_kit import Box, Desk, account, desk_of
 
 # --- directory ------------------------------------------------------------------------------------
 

@@ -13,26 +13,19 @@ from ldap3.core.exceptions import LDAPSocketReceiveError
 
 from pipeline.errors import TargetDown
 from pipeline.target import Done, Retry, Task
-from schemas.account import Account, Hold, Person, Stage
+from schemas.account import Account, Hold
+from sesame.testing.servers.accounts import account_of
 from sesame.testing.servers.ldap_kit import Asked as LdapAsked
 from sesame.testing.servers.ldap_kit import directory_on, tree_of
 from sesame.testing.servers.mail_kit import Asked, desk_of
+from sesame.testing.servers.narrowing import expect
 
 NUMBER = "22601234"
 MAIL = "hugo.roux@univ-exemple.fr"
 
 
 def account(**fields: Any) -> Account:
-    return Account(
-        student_number=NUMBER,
-        version=2,
-        stage=Stage.ACTIVE,
-        login="hugo.roux",
-        mail=MAIL,
-        principal=MAIL,
-        person=Person(birth_name="Roux", given_name="Hugo"),
-        **fields,
-    )
+    return account_of(NUMBER, "hugo.roux", version=2, mail=MAIL, principal=MAIL, **fields)
 
 
 SHUT = Task(account(holds=frozenset({Hold.SUSPENDED})))
@@ -49,9 +42,7 @@ def test_a_closing_of_the_directory_that_nobody_answered_is_not_over_when_the_re
             raise LDAPSocketReceiveError("closed")
 
     tree.before = lost
-    outcome = handler.handle([SHUT])[NUMBER]
-    assert isinstance(outcome, Retry)
-    assert outcome.unknown
+    assert expect(Retry, handler.handle([SHUT])[NUMBER]).unknown
 
 
 def test_a_delivery_that_nobody_answered_stays_unknown_when_the_mail_server_goes_away(

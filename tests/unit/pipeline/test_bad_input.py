@@ -20,6 +20,7 @@ from schemas.envelope import Message, event_id, to_record
 from schemas.events import AccountChanged, Cause
 from sesame.testing.servers.database_kit import Clock
 from sesame.testing.servers.effects_kit import UNKNOWN, bell, woken
+from sesame.testing.servers.narrowing import present
 from sesame.testing.servers.pipeline_kit import Plant
 from sesame.testing.servers.stores import sqlite_store
 from sesame.testing.servers.target_kit import NOW
@@ -128,8 +129,7 @@ def test_a_lease_of_before_the_clock_went_back_ends_all_the_same(plant: Plant, c
     assert dead.admit([bell("A")])
     clock.now -= HOUR_S
     assert successor.admit([bell("A")]) == {}
-    row = plant.parked("A")
-    assert row is not None
+    row = present(plant.parked("A"))
     assert row.due_at is not None
     assert row.due_at < clock.now + 3 * plant.lease_s
     clock.now = row.due_at
@@ -146,8 +146,7 @@ def test_a_clock_that_goes_back_during_a_call_of_unknown_outcome_does_not_put_th
     clock.now -= HOUR_S
     effects.finish(entry, {"A": UNKNOWN})
     for _ in range(2):  # the lease of before the clock went back is looked at once, and shortened
-        row = plant.parked("A")
-        assert row is not None
+        row = present(plant.parked("A"))
         assert row.due_at is not None
         assert row.due_at < clock.now + 3 * plant.lease_s
         clock.now = row.due_at

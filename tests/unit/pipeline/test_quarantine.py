@@ -8,6 +8,7 @@ from pipeline import quarantine
 from pipeline.engine.core import Engine
 from pipeline.quarantine import Quarantine
 from pipeline.target import Dead
+from sesame.testing.servers.narrowing import present
 from sesame.testing.servers.pipeline_kit import LIMITS, Plant
 
 STRICT = LIMITS.model_copy(update={"quarantine_failed_min": 3, "quarantine_delay_s_min": 3600.0})
@@ -35,9 +36,7 @@ def refuse_everybody(plant: Plant) -> None:
 
 def test_a_consumer_in_quarantine_leaves_the_backlog_and_nobody_is_charged(plant: Plant) -> None:
     refuse_everybody(plant)
-    found = row(plant)
-    assert found is not None
-    assert found.reason.startswith("3 of the last 3 turns were given up for good")
+    assert present(row(plant)).reason.startswith("3 of the last 3 turns were given up for good")
     plant.account("D")
     plant.ring("D")
     plant.stop()
@@ -82,9 +81,7 @@ def test_a_quarantine_is_lifted_once_and_a_new_one_is_written_anew(plant: Plant)
         engine.quarantine(now, why)
         for _ in range(2):
             here.agree(now)
-            found = row(plant)
-            assert found is not None
-            assert found.reason == why
+            assert present(row(plant)).reason == why
             assert engine.circuit.quarantined  # who has written the row does not take it for lifted
         with plant.database.write() as connection:
             quarantine.lift(connection, plant.target.name)

@@ -20,8 +20,9 @@ from pipeline.dead_letters.rows import DeadLetter
 from pipeline.eventlog.port import Record
 from pipeline.status import ConsumerStatus
 from schemas import catalogue
-from schemas.account import Account, Person, Stage
+from schemas.account import Stage
 from schemas.envelope import EnvelopeError, from_record
+from sesame.testing.servers.accounts import account_of
 from sesame.testing.servers.database_kit import START, Clock, undone
 from sesame.testing.servers.pipeline_kit import Plant
 
@@ -207,15 +208,7 @@ def test_a_process_is_forgotten_with_its_workers_and_nobody_else(database: Datab
 
 
 def test_accounts_are_loaded_whole_and_a_broken_one_still_has_its_version(database: Database) -> None:
-    account = Account(
-        student_number=LEA,
-        version=2,
-        stage=Stage.ACTIVE,
-        login="lea.martin",
-        mail="lea.martin@etu.univ-exemple.fr",
-        principal="lea.martin@univ-exemple.fr",
-        person=Person(birth_name="Martin", given_name="Léa"),
-    )
+    account = account_of(LEA, version=2)
     with database.write() as connection:
         for number, document in ((LEA, account.model_dump_json()), (PAUL, "{broken")):
             connection.execute(

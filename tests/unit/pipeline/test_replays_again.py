@@ -19,6 +19,7 @@ from schemas.envelope import from_record
 from schemas.events import DeadLetterRecorded, DeadLetterResolved, Event, TargetFailed
 from sesame.testing.servers.database_kit import Clock
 from sesame.testing.servers.effects_kit import DONE, bell, replay, woken
+from sesame.testing.servers.narrowing import expect, present
 from sesame.testing.servers.pipeline_kit import Plant
 from sesame.testing.servers.target_kit import NOW
 
@@ -161,8 +162,7 @@ def rung(planned: Replay) -> WorkItem:
 
 
 def figures(plant: Plant, planned: Replay) -> tuple[int, int, int]:
-    now = progress_of(plant.database, planned)
-    assert isinstance(now, Progress)
+    now = expect(Progress, progress_of(plant.database, planned))
     return now.done, now.failed, now.under_way
 
 
@@ -194,9 +194,7 @@ def test_a_replay_whose_outcome_is_to_be_tried_again_is_under_way_until_it_has_e
     planned = asked(plant)
     end(plant, rung(planned), BUSY)
     assert figures(plant, planned) == (0, 0, 1)
-    state = plant.state("A")
-    assert state is not None
-    assert state.replayed_event_id is None
+    assert present(plant.state("A")).replayed_event_id is None
     again = woken(plant, "A")
     assert again.bell.replay
     end(plant, again, DONE)

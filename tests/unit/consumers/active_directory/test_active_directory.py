@@ -17,8 +17,10 @@ from consumers.active_directory.settings import ActiveDirectorySettings
 from consumers.kit.connector import TargetObject
 from consumers.kit.ldap_answers import LdapAnswer
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown
-from schemas.account import Account, Membership, Person, Requirement, Stage
+from schemas.account import Membership, Person, Requirement
 from schemas.language import LANGUAGES
+from sesame.testing.servers.accounts import account_of as account
+from sesame.testing.servers.narrowing import expect
 
 GIVEN: dict[str, Any] = {
     "uri": "ldaps://dc1.ad.univ-exemple.fr",
@@ -28,19 +30,6 @@ GIVEN: dict[str, Any] = {
 }
 SETTINGS = ActiveDirectorySettings(**GIVEN)
 _LOGON = "80090308: LdapErr: DSID-0C09042A, comment: AcceptSecurityContext error,"
-
-
-def account(**changes: Any) -> Account:
-    values: dict[str, Any] = {
-        "student_number": "22600001",
-        "version": 1,
-        "stage": Stage.ACTIVE,
-        "login": "lea.martin",
-        "mail": "lea.martin@etu.univ-exemple.fr",
-        "principal": "lea.martin@univ-exemple.fr",
-        "person": Person(birth_name="Martin", given_name="Léa"),
-    }
-    return Account(**{**values, **changes})
 
 
 # --- answers ------------------------------------------------------------------------------------------
@@ -111,9 +100,7 @@ def test_a_refused_bind_says_why(code: int, remark: str, kind: type[Exception], 
 
 def test_a_refused_search_is_about_our_settings() -> None:
     assert isinstance(reading_refused(LdapAnswer(51)), TargetDown)
-    wrong = reading_refused(LdapAnswer(32))
-    assert isinstance(wrong, Misconfigured)
-    assert "users_dn" in wrong.remedy
+    assert "users_dn" in expect(Misconfigured, reading_refused(LdapAnswer(32))).remedy
 
 
 # --- a user -------------------------------------------------------------------------------------------

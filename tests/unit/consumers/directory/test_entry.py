@@ -23,6 +23,7 @@ from schemas.account import (
     Requirement,
     Stage,
 )
+from sesame.testing.servers.accounts import account_of
 
 PROFILE = Profile(DirectorySettings(uai="0751717J", mail_quota="1G"), scope="univ-exemple.fr")
 
@@ -42,19 +43,14 @@ def enrolment(step: str = "L2DROIT", **fields: Any) -> Enrolment:
 
 def account(**fields: Any) -> Account:
     state: dict[str, Any] = {
-        "student_number": "22601234",
         "version": 3,
-        "stage": Stage.ACTIVE,
-        "login": "noemie.d-artagnan",
-        "mail": "noemie.d-artagnan@etu.univ-exemple.fr",
-        "principal": "noemie.d-artagnan@univ-exemple.fr",
         "person": Person(birth_name="d’Artagnan", given_name="Noémie"),
         "affiliations": ("student",),
         "entities": ("DSP", "SCI"),
         "enrolments": (enrolment(),),
         "valid_until": date(2027, 12, 31),
     }
-    return Account(**(state | fields))
+    return account_of("22601234", "noemie.d-artagnan", **(state | fields))
 
 
 def attributes(profile: Profile = PROFILE, **fields: Any) -> dict[str, tuple[str, ...]]:

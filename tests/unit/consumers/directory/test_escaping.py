@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from consumers.directory.entry import Profile, wanted_fields
 from consumers.directory.settings import DirectorySettings
 from consumers.kit.ldap import any_of, name_dn
-from schemas.account import Account, Administrative, Enrolment, Pedagogical, Person, Stage
+from schemas.account import Administrative, Enrolment, Pedagogical
+from sesame.testing.servers.accounts import account_of
 
 PARENT = "ou=people,dc=univ-exemple,dc=fr"
 HOSTILE = [
@@ -101,16 +102,7 @@ def test_a_composite_of_any_codes_can_be_taken_apart_again(
         administrative=Administrative.IN_FORCE,
         pedagogical=Pedagogical.PENDING,
     )
-    account = Account(
-        student_number="22600001",
-        version=1,
-        stage=Stage.ACTIVE,
-        login="zoe.lefevre",
-        mail="zoe.lefevre@univ-exemple.fr",
-        principal="zoe.lefevre@univ-exemple.fr",
-        person=Person(birth_name="Lefèvre", given_name="Zoé"),
-        enrolments=(enrolment,),
-    )
+    account = account_of(enrolments=(enrolment,))
     entry = wanted_fields(
         account, Profile(DirectorySettings(uai="0751717J", mail_quota=""), scope="univ-exemple.fr")
     )

@@ -34,6 +34,7 @@ from sesame.testing.servers.ldap_kit import (
     student,
     tree_of,
 )
+from sesame.testing.servers.narrowing import expect
 
 REF = "ref-a"
 INFO = f"cn=info,{GROUPS}"
@@ -101,9 +102,7 @@ def to(*values: str) -> Values:
 
 
 def test_what_is_shown_as_written_is_done(tree: Tree) -> None:
-    outcome = turn()
-    assert isinstance(outcome, Done)
-    assert outcome.changed
+    assert expect(Done, turn()).changed
     assert tree.entries[DN]["sesameMailQuota"] == [str(2**30)]
 
 
@@ -242,9 +241,7 @@ def test_what_differs_beside_a_foreign_group_is_tried_again(tree: Tree) -> None:
 def test_a_search_that_somebody_removed_is_made_again(tree: Tree) -> None:
     turn()
     del tree.entries[INFO]
-    outcome = turn()
-    assert isinstance(outcome, Done)
-    assert outcome.changed
+    assert expect(Done, turn()).changed
     assert INFO in tree.entries
 
 
@@ -272,18 +269,14 @@ def test_a_closing_that_failed_with_an_answer_is_tried_again_before_anything_is_
     turn()
     tree.before = lambda asked: 51 if closes(asked) else None
     before = len(tree.wrote())
-    outcome = turn(full(version=2, **SHUT))
-    assert isinstance(outcome, Retry)
-    assert outcome.cause == "directory_busy"
+    assert expect(Retry, turn(full(version=2, **SHUT))).cause == "directory_busy"
     assert all(closes(asked) for asked in tree.wrote()[before:] if asked.dn == DN)
 
 
 def test_a_closing_does_not_hide_that_the_writing_was_refused(tree: Tree) -> None:
     turn()
     tree.before = lambda asked: 65 if asked.dn == DN and "sesameVersion" in (asked.what or ()) else None
-    outcome = turn(full(version=2, **SHUT))
-    assert isinstance(outcome, Dead)
-    assert outcome.cause == "schema_violation"
+    assert expect(Dead, turn(full(version=2, **SHUT))).cause == "schema_violation"
 
 
 @pytest.mark.parametrize("closing", [True, False], ids=["closing", "writing"])
@@ -342,8 +335,7 @@ def digest(shown: EntryObject) -> str:
 
 
 def test_the_digest_is_of_what_was_shown(tree: Tree) -> None:
-    outcome = turn(group_kind="static")
-    assert isinstance(outcome, Done)
+    outcome = expect(Done, turn(group_kind="static"))
     assert outcome.digest == digest(seen(directory_on(group_kind="static"), full())[0])
     assert tree.entries
 

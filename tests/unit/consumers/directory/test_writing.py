@@ -33,6 +33,7 @@ from sesame.testing.servers.ldap_kit import (
     student,
     tree_of,
 )
+from sesame.testing.servers.narrowing import expect, present
 
 
 @pytest.fixture
@@ -249,8 +250,7 @@ def test_a_login_is_the_same_in_another_case(tree: Tree) -> None:
 def test_two_entries_with_one_number_are_written_neither(tree: Tree) -> None:
     for login in (LOGIN, "autre"):
         tree.put(f"uid={login},{PEOPLE}", **{**HELD, "uid": login}, supannEtuId=NUMBER)
-    outcome = directory_on().handler().handle([Task(student())])[NUMBER]
-    assert isinstance(outcome, Dead)
+    outcome = expect(Dead, directory_on().handler().handle([Task(student())])[NUMBER])
     assert outcome.cause == "student_number_ambiguous"
     assert not tree.wrote()
     assert len(read()) == 2
@@ -410,8 +410,7 @@ def test_what_never_has_an_answer_is_unknown(tree: Tree) -> None:
             raise LDAPSocketReceiveError("closed")
 
     tree.before = lost
-    result = apply(tree, desired(version=4, sn=("new",)))
-    assert isinstance(result, Refused)
+    result = expect(Refused, apply(tree, desired(version=4, sn=("new",))))
     assert (result.cause, result.unknown) == ("outcome_unknown", True)
     assert len(tree.wrote("modify")) == 3
 
@@ -600,12 +599,10 @@ def test_the_usual_policy_applies_where_an_entry_names_none(tree: Tree) -> None:
     tree.put(special, objectClass="pwdPolicy", pwdMaxAge="9")
     tree.put(DN, **HELD, supannEtuId=NUMBER)
     directory = directory_on(policy_dn=usual)
-    policy = directory.look(student())[1]
-    assert policy is not None
+    policy = present(directory.look(student())[1])
     assert (policy.age_s_max, policy.lockout_s) == (1, 2)
     tree.write(DN, pwdPolicySubentry=special)
-    policy = directory.look(student())[1]
-    assert policy is not None
+    policy = present(directory.look(student())[1])
     assert (policy.age_s_max, policy.lockout_s) == (9, 0)
     assert policy_of(client_on(), f"cn=none,{PEOPLE}") is None
     tree.write(DN, pwdPolicySubentry=[])

@@ -26,7 +26,9 @@ from consumers.kit.deadline import Deadline
 from consumers.kit.settings import ClientSettings
 from pipeline.errors import Misconfigured
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Preview, Retry, Task, Waiting
-from schemas.account import Account, Hold, Person, Stage
+from schemas.account import Account, Hold, Stage
+from sesame.testing.servers.accounts import account_of
+from sesame.testing.servers.narrowing import expect
 
 
 class Shelf(Connector[ClientSettings]):
@@ -115,16 +117,7 @@ def no_secret(_name: str) -> Secret:
 
 
 def account(number: str = "1", **changes: Any) -> Account:
-    values: dict[str, Any] = {
-        "student_number": number,
-        "version": 1,
-        "stage": Stage.ACTIVE,
-        "login": f"login-{number}",
-        "mail": f"{number}@etu.univ-exemple.fr",
-        "principal": f"{number}@univ-exemple.fr",
-        "person": Person(birth_name="Martin", given_name="Léa"),
-    }
-    return Account(**{**values, **changes})
+    return account_of(number, f"login-{number}", **{"mail": f"{number}@etu.univ-exemple.fr", **changes})
 
 
 HELD: dict[str, Any] = {"holds": frozenset({Hold.SUSPENDED})}
@@ -136,9 +129,7 @@ def handle(shelf: Shelf, *accounts: Account, close_only: bool = False) -> Mappin
 
 def test_somebody_new_is_made_and_read_back() -> None:
     shelf = Shelf()
-    outcome = handle(shelf, account())["1"]
-    assert isinstance(outcome, Done)
-    assert outcome.changed
+    assert expect(Done, handle(shelf, account())["1"]).changed
     assert shelf.there["new-login-1"].fields == {"name": ("Léa Martin",)}
     assert not handle(shelf, account())["1"].changed  # type: ignore[union-attr]
 
@@ -147,9 +138,7 @@ def test_an_object_of_somebody_else_is_a_collision_and_stays() -> None:
     shelf = Shelf()
     shelf.put("theirs", login="login-1")
     before = dict(shelf.there)
-    outcome = handle(shelf, account())["1"]
-    assert isinstance(outcome, Dead)
-    assert outcome.cause == "identity_collision"
+    assert expect(Dead, handle(shelf, account())["1"]).cause == "identity_collision"
     assert shelf.there == before
 
 
@@ -192,12 +181,9 @@ def test_of_two_that_carry_the_number_neither_is_written_and_both_are_shut() -> 
     shelf = Shelf()
     shelf.put("a", "1")
     shelf.put("b", "1")
-    outcome = handle(shelf, account())["1"]
-    assert isinstance(outcome, Dead)
-    assert outcome.cause == "student_number_ambiguous"
+    assert expect(Dead, handle(shelf, account())["1"]).cause == "student_number_ambiguous"
     assert {each.fields["name"] for each in shelf.there.values()} == {("x",)}
-    shut = handle(shelf, account(**HELD))["1"]
-    assert isinstance(shut, Dead)
+    expect(Dead, handle(shelf, account(**HELD))["1"])
     assert [each.open for each in shelf.there.values()] == [False, False]
     assert [verb for verb, _ in shelf.calls] == ["close"]
 
@@ -214,9 +200,7 @@ def test_access_is_shut_though_somebody_else_holds_the_login() -> None:
 def test_a_collision_is_told_of_somebody_without_access_too() -> None:
     shelf = Shelf()
     shelf.put("theirs", login="login-1")
-    outcome = handle(shelf, account(**HELD))["1"]
-    assert isinstance(outcome, Dead)
-    assert outcome.cause == "identity_collision"
+    assert expect(Dead, handle(shelf, account(**HELD))["1"]).cause == "identity_collision"
     assert shelf.calls == []
 
 
@@ -303,9 +287,7 @@ def test_what_says_nothing_of_the_state_is_written_and_changes_no_digest() -> No
     assert second == first
     assert shelf.there["new-login-1"].fields["version"] == ("2",)
     shelf.wanted = lambda account: replace(wanted(account), undigested=())  # type: ignore[method-assign]
-    third = handle(shelf, account(version=2))["1"]
-    assert isinstance(third, Done)
-    assert third.digest != first.digest
+    assert expect(Done, handle(shelf, account(version=2))["1"]).digest != first.digest
 
 
 def test_who_waits_waits_and_who_is_shut_is_no_matter_of_waiting() -> None:
@@ -326,8 +308,7 @@ def test_what_cannot_be_given_is_written_by_nobody_and_said_when_all_else_is_the
     assert [verb for verb, _ in shelf.calls] == ["apply"], "the access alone, once"
     assert shelf.there["mine"].fields == {"name": ("x",)}
     shelf.there["mine"] = replace(shelf.there["mine"], held=None, note="as it was")
-    outcome = handle(shelf, account())["1"]
-    assert isinstance(outcome, Done)
+    outcome = expect(Done, handle(shelf, account())["1"])
     assert (outcome.note, shelf.there["mine"].fields) == ("as it was", {"name": ("Léa Martin",)})
 
 
@@ -352,9 +333,7 @@ def test_what_can_never_be_given_is_a_dead_letter_when_all_else_is_there() -> No
 def test_a_student_of_whom_nothing_is_said_is_tried_again() -> None:
     shelf = Shelf()
     shelf.read = lambda *_: {}  # type: ignore[method-assign]
-    outcome = handle(shelf, account())["1"]
-    assert isinstance(outcome, Retry)
-    assert outcome.cause == "internal_error"
+    assert expect(Retry, handle(shelf, account())["1"]).cause == "internal_error"
 
 
 def test_whom_the_time_does_not_reach_is_tried_again_and_the_others_are_done() -> None:
@@ -369,9 +348,7 @@ def test_whom_the_time_does_not_reach_is_tried_again_and_the_others_are_done() -
     shelf.read = lambda accounts, deadline: one_by_one(accounts, deadline, look)  # type: ignore[method-assign]
     outcomes = handle(shelf, account("1"), account("2"), account("3"))
     assert [type(each) for each in outcomes.values()] == [Done, Done, Retry]
-    slow = outcomes["3"]
-    assert isinstance(slow, Retry)
-    assert slow.cause == "target_slow"
+    assert expect(Retry, outcomes["3"]).cause == "target_slow"
     assert ("probe", []) not in shelf.calls, "slowness is no doubt"
 
 
@@ -436,9 +413,7 @@ def test_who_is_erased_is_shut_then_erased_and_read_back_as_gone_and_nobody_else
     assert [verb for verb, _ in shelf.calls] == ["close", "erase"]
     assert (shelf.calls[1], list(shelf.there)) == (("erase", ["mine"]), ["another"])
     assert [(type(each), each.changed) for each in outcomes.values()] == [(Done, True), (Done, False)]  # type: ignore[union-attr]
-    again = handle(shelf, account(**GONE))["1"]
-    assert isinstance(again, Done)
-    assert not again.changed
+    assert not expect(Done, handle(shelf, account(**GONE))["1"]).changed
     assert shelf.calls[-1] == ("erase", ["mine"]), "nothing was erased a second time"
 
 
@@ -446,9 +421,7 @@ def test_gone_is_said_of_nothing_that_is_still_there() -> None:
     shelf = Eraser()
     shelf.put("mine", "1", "login-1")
     shelf.bad = {"mine"}
-    outcome = handle(shelf, account(**GONE))["1"]
-    assert isinstance(outcome, Retry)
-    assert outcome.cause == "read_back_differs"
+    assert expect(Retry, handle(shelf, account(**GONE))["1"]).cause == "read_back_differs"
 
 
 def test_a_refusal_to_erase_is_that_student_s_once_the_target_is_known_to_work() -> None:
@@ -475,9 +448,7 @@ def test_what_others_have_is_never_erased_and_of_two_objects_none() -> None:
 def test_whose_target_cannot_erase_is_an_operator_s_until_it_is_gone() -> None:
     shelf = Shelf()
     shelf.put("mine", "1", "login-1")
-    outcome = handle(shelf, account(**GONE))["1"]
-    assert isinstance(outcome, Dead)
-    assert outcome.cause == "not_erasable"
+    assert expect(Dead, handle(shelf, account(**GONE))["1"]).cause == "not_erasable"
     shelf.there.clear()
     assert isinstance(handle(shelf, account(**GONE))["1"], Done)
 

@@ -31,6 +31,7 @@ from pipeline.errors import (
 )
 from sandbox.process import PATIENCE_S
 from sesame.testing.servers.http_kit import transport_to
+from sesame.testing.servers.narrowing import expect
 
 OWN = ("service", "setting", "limits", "transport", "pause")
 NOW = 1_790_000_000.0  # 2026-09-21T14:13:20Z
@@ -117,8 +118,7 @@ def raised(status: int, method: str = "POST", **headers: Any) -> SesameError:
 def test_a_service_that_asks_for_patience_gets_it_within_bounds(
     status: int, said: str, pause_s: float
 ) -> None:
-    error = raised(status, Retry_After=said)
-    assert isinstance(error, Throttled)
+    error = expect(Throttled, raised(status, Retry_After=said))
     assert error.retry_after_s == pause_s
     assert not error.unknown
 
@@ -167,9 +167,7 @@ def test_a_longer_pause_or_one_without_time_for_it_is_the_engines(
 @pytest.mark.parametrize("status", [502, 503, 504])
 @pytest.mark.parametrize(("method", "unknown"), [("GET", False), ("POST", True)])
 def test_a_service_that_is_out_of_order_is_down(status: int, method: str, unknown: bool) -> None:
-    error = raised(status, method)
-    assert isinstance(error, TargetDown)
-    assert error.unknown is unknown
+    assert expect(TargetDown, raised(status, method)).unknown is unknown
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from consumers.kit.settings import PlainPasswordSettings
 from pipeline.target import Dead, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from pipeline.vault import HandedOver, SealBroken
 from schemas.account import Account, Hold
+from sesame.testing.servers.narrowing import expect
 from tests.unit.consumers.kit.test_handler import HELD, account, no_secret
 
 OUR_CLOCK = 1_700_000_000.0
@@ -130,9 +131,7 @@ def test_nobody_opens_a_password_that_the_target_has(safe: Safe) -> None:
     turn(safe, credential_ref="r1")
     safe.drawer.opened.clear()
     safe.drawer.kept["r1"] = "left over from a crash before it was forgotten"
-    said = turn(safe, credential_ref="r1", version=2)
-    assert isinstance(said, Done)
-    assert not said.changed
+    assert not expect(Done, turn(safe, credential_ref="r1", version=2)).changed
     assert safe.drawer.opened == []
     assert "r1" not in safe.drawer.kept
 
@@ -156,26 +155,20 @@ def test_without_the_password_the_rest_is_written_and_the_student_waits(safe: Sa
 
 def test_a_password_that_no_key_opens_is_a_dead_letter_and_the_rest_is_written(safe: Safe) -> None:
     safe.drawer.broken = True
-    said = turn(safe, credential_ref="r1")
-    assert isinstance(said, Dead)
-    assert said.cause == "seal_broken"
+    assert expect(Dead, turn(safe, credential_ref="r1")).cause == "seal_broken"
     assert safe.there["1"].fields == {"name": ("Léa Martin",)}
     assert safe.handler().preview([account(credential_ref="r1")])["1"].obstacle == "seal_broken"
 
 
 def test_a_mark_that_was_not_read_back_keeps_the_password(safe: Safe) -> None:
     safe.forgets_mark = True
-    said = turn(safe, credential_ref="r1")
-    assert isinstance(said, Retry)
-    assert said.cause == "read_back_differs"
+    assert expect(Retry, turn(safe, credential_ref="r1")).cause == "read_back_differs"
     assert safe.drawer.kept["r1"] == "secret un"
 
 
 def test_a_refused_password_is_kept_and_its_cause_is_told(safe: Safe) -> None:
     safe.refuses = True
-    said = turn(safe, credential_ref="r1")
-    assert isinstance(said, Dead)
-    assert said.cause == "too_weak"
+    assert expect(Dead, turn(safe, credential_ref="r1")).cause == "too_weak"
     assert "r1" in safe.drawer.kept
 
 

@@ -30,10 +30,11 @@ from sesame.testing.servers.mail_kit import (
     Asked,
     Box,
     Desk,
+    account,
     desk_of,
     lines_of,
 )
-from tests.unit.consumers.directory.directory_kit import account
+from sesame.testing.servers.narrowing import expect
 
 ELSEWHERE = "hugo@exemple.org"
 HUGO = account("1")
@@ -78,23 +79,20 @@ def differs(outcome: HandlerOutcome) -> str:
 
 
 def test_a_new_mailbox_gets_its_folders_and_one_message(desk: Desk) -> None:
-    outcome = one(desk)
-    assert isinstance(outcome, Done)
+    outcome = expect(Done, one(desk))
     assert outcome.changed
     assert desk.server.boxes[MAIL].folders == {"INBOX", "Sent", "Scolarite"}
     assert desk.server.boxes[MAIL].subscribed == {"Sent", "Scolarite"}
     assert [to for to, _ in desk.server.delivered] == [MAIL]
     assert desk.journal.kept["1"].state == "sent"
-    again = one(desk)
-    assert isinstance(again, Done)
+    again = expect(Done, one(desk))
     assert not again.changed
     assert again.digest == outcome.digest
     assert len(desk.server.delivered) == 1
 
 
 def test_the_digest_is_of_what_was_shown(desk: Desk) -> None:
-    outcome = one(desk, redirected())
-    assert isinstance(outcome, Done)
+    outcome = expect(Done, one(desk, redirected()))
     fields = {
         "folders": ["Scolarite", "Sent"],
         "quota": [str(1 << 20)],
@@ -179,17 +177,13 @@ def test_folders_of_the_student_s_own_are_no_difference(desk: Desk) -> None:
     one(desk)
     desk.server.boxes[MAIL].folders.add("Vacances")
     desk.server.boxes[MAIL].subscribed.add("Vacances")
-    outcome = one(desk)
-    assert isinstance(outcome, Done)
-    assert not outcome.changed
+    assert not expect(Done, one(desk)).changed
 
 
 def test_a_hidden_folder_is_subscribed_and_not_made_again(desk: Desk) -> None:
     one(desk)
     desk.server.boxes[MAIL].subscribed.discard("Sent")
-    outcome = one(desk)
-    assert isinstance(outcome, Done)
-    assert outcome.changed
+    assert expect(Done, one(desk)).changed
     assert [each.arguments["mailbox"] for each in desk.server.asked("mailboxSubscribe")] == [["Sent"]]
     assert len(desk.server.asked("mailboxCreate")) == 2
 
@@ -213,9 +207,7 @@ def test_a_redirection_is_installed_active_and_taken_away(desk: Desk) -> None:
     box = desk.server.boxes[MAIL]
     assert lines_of(box.scripts[SCRIPT]) == ['require ["copy"];', f'redirect :copy "{ELSEWHERE}";']
     assert box.active == SCRIPT
-    outcome = one(desk)
-    assert isinstance(outcome, Done)
-    assert outcome.changed
+    assert expect(Done, one(desk)).changed
     assert box.scripts == {}
     assert not box.active
 
@@ -250,8 +242,7 @@ def test_a_student_s_own_script_is_left_and_the_redirection_waits(desk: Desk) ->
     one(desk)
     box = desk.server.boxes[MAIL]
     box.scripts["vacances"], box.active = "keep;", "vacances"
-    outcome = one(desk, redirected())
-    assert isinstance(outcome, Waiting)
+    outcome = expect(Waiting, one(desk, redirected()))
     assert (outcome.reason, outcome.pending) == (OWN_SCRIPT, ("redirect",))
     assert (box.scripts, box.active) == ({"vacances": "keep;"}, "vacances")
     box.subscribed.clear()
@@ -263,8 +254,7 @@ def test_a_student_s_own_script_is_left_and_the_redirection_waits(desk: Desk) ->
 def test_an_address_that_cannot_be_used_leaves_the_redirection_and_all_else_is_done(desk: Desk) -> None:
     one(desk, redirected())
     desk.server.boxes[MAIL].folders.discard("Sent")
-    outcome = one(desk, redirected(MAIL))
-    assert isinstance(outcome, Dead)
+    outcome = expect(Dead, one(desk, redirected(MAIL)))
     assert outcome.cause == "redirect_invalid"
     assert "the mailbox itself" in outcome.message
     assert ELSEWHERE in desk.server.boxes[MAIL].scripts[SCRIPT]
@@ -278,9 +268,7 @@ def test_an_address_that_cannot_be_used_leaves_a_script_that_is_not_active_as_it
     box = desk.server.boxes[MAIL]
     box.active = None
     assert desk.preview(redirected(MAIL)) == Preview((), "redirect_invalid")
-    outcome = one(desk, redirected(MAIL))
-    assert isinstance(outcome, Dead)
-    assert outcome.cause == "redirect_invalid"
+    assert expect(Dead, one(desk, redirected(MAIL))).cause == "redirect_invalid"
     assert (list(box.scripts), box.active) == ([SCRIPT], None)
     box.subscribed.clear()
     assert desk.preview(redirected(MAIL)) == Preview(("folders",), "redirect_invalid")
@@ -306,8 +294,7 @@ def test_a_look_everywhere_that_fails_is_no_success(desk: Desk) -> None:
         return [] if asked.arguments["query"][1] == "INBOX" else 1
 
     desk.server.bends = bend
-    outcome = one(desk)
-    assert isinstance(outcome, Retry)
+    outcome = expect(Retry, one(desk))
     assert (outcome.cause, outcome.message) == unread(1)
 
 
@@ -378,8 +365,7 @@ def test_an_answer_that_was_lost_behind_the_message_is_unknown_and_it_is_looked_
             raise smtplib.SMTPServerDisconnected("gone")
 
     desk.server.lmtp = lost
-    outcome = one(desk)
-    assert isinstance(outcome, Retry)
+    outcome = expect(Retry, one(desk))
     assert (outcome.cause, outcome.unknown) == ("delivery_unknown", True)
     assert "SMTPServerDisconnected" in outcome.message
     assert desk.journal.kept["1"].state == "intended"
@@ -396,8 +382,7 @@ def test_a_break_before_the_message_is_known_to_have_sent_nothing(desk: Desk, co
             raise smtplib.SMTPServerDisconnected("gone")
 
     desk.server.lmtp = lost
-    outcome = one(desk)
-    assert isinstance(outcome, Retry)
+    outcome = expect(Retry, one(desk))
     assert (outcome.cause, outcome.unknown) == ("delivery_deferred", False)
 
 
@@ -406,14 +391,11 @@ def test_a_message_that_may_have_come_and_gone_is_not_sent_again(desk: Desk) -> 
     one(desk)
     desk.server.lmtp = lambda _command: None
     desk.server.boxes[MAIL].uidnext += 1  # something came, and is not there any more
-    outcome = one(desk)
-    assert isinstance(outcome, Done)
+    outcome = expect(Done, one(desk))
     assert outcome.note.endswith("not sent again")
     assert desk.server.delivered == []
     assert desk.journal.kept["1"].state == "undecided"
-    again = one(desk)
-    assert isinstance(again, Done)
-    assert again.note == outcome.note
+    assert expect(Done, one(desk)).note == outcome.note
     assert desk.preview(HUGO).differs == ()
 
 
@@ -510,9 +492,7 @@ def test_the_intent_names_the_message_and_the_inbox_of_that_moment(desk: Desk) -
     assert [each.arguments["query"][-1] for each in desk.server.asked("fetch")][-1] == "4:*"
     box.uidvalidity = 43  # another inbox: nothing can be said of the first one
     assert "welcome" not in desk.preview(HUGO).differs
-    outcome = one(desk)
-    assert isinstance(outcome, Done)
-    assert outcome.note
+    assert expect(Done, one(desk)).note
 
 
 def test_an_intent_that_somebody_else_recorded_meanwhile_is_left_to_them(desk: Desk) -> None:
@@ -538,8 +518,7 @@ def test_a_server_that_is_only_observed_leaves_the_journal_as_it_is(desk: Desk) 
 def test_who_is_lost_before_the_message_is_decided_is_tried_again(desk: Desk) -> None:
     desk.server.boxes[MAIL].receive("<other@x>")
     desk.server.bends = lambda asked, answer: NO_USER if asked.name == "fetch" else answer
-    outcome = one(desk)
-    assert isinstance(outcome, Retry)
+    outcome = expect(Retry, one(desk))
     assert (outcome.cause, outcome.message) == unread(NO_USER)
     assert desk.server.delivered == []
 
@@ -732,8 +711,7 @@ def test_a_script_of_the_student_s_own_that_was_activated_meanwhile_makes_the_re
 
 def test_who_is_unknown_to_the_server_is_tried_again(desk: Desk) -> None:
     del desk.server.boxes[MAIL]
-    outcome = one(desk)
-    assert isinstance(outcome, Retry)
+    outcome = expect(Retry, one(desk))
     assert outcome.cause == "mailbox_not_enabled"
     assert "sesameMailEnabled" in outcome.message
     assert desk.journal.kept == {}
@@ -750,8 +728,7 @@ def unread(code: int) -> tuple[str, str]:
 @pytest.mark.parametrize("name", ["mailboxList", "quotaGet", "mailboxStatus", "sieveList"])
 def test_a_mailbox_that_cannot_be_read_is_no_empty_one(desk: Desk, name: str, code: int) -> None:
     desk.server.bends = lambda asked, answer: code if asked.name == name else answer
-    outcome = one(desk)
-    assert isinstance(outcome, Retry)
+    outcome = expect(Retry, one(desk))
     assert outcome.cause == unread(code)[0]
     assert code == NO_USER or outcome.message == unread(code)[1]
     assert desk.server.delivered == []
@@ -762,8 +739,7 @@ def test_a_mailbox_that_cannot_be_read_is_no_empty_one(desk: Desk, name: str, co
 @pytest.mark.parametrize("code", [NO_USER, 1])
 def test_a_read_back_that_fails_is_no_success(desk: Desk, name: str, code: int) -> None:
     desk.server.bends = lambda asked, answer: code if asked.name == name and desk.server.delivered else answer
-    outcome = one(desk, redirected())
-    assert isinstance(outcome, Retry)
+    outcome = expect(Retry, one(desk, redirected()))
     assert (outcome.cause, outcome.message) == unread(code)
 
 
@@ -774,8 +750,7 @@ def test_a_second_look_that_fails_is_no_success(desk: Desk, name: str) -> None:
         desk.journal.kept.clear()
         desk.server.boxes[MAIL].messages.clear()
     desk.server.bends = lambda asked, answer: 1 if asked.name == name else answer
-    outcome = one(desk, redirected())
-    assert isinstance(outcome, Retry)
+    outcome = expect(Retry, one(desk, redirected()))
     assert (outcome.cause, outcome.message) == unread(1)
 
 
@@ -820,8 +795,7 @@ def test_a_command_that_is_refused_is_the_student_s_dead_letter(
     desk: Desk, name: str, code: int, cause: str, about: str
 ) -> None:
     desk.server.bends = lambda asked, answer: code if asked.name == name else answer
-    outcome = one(desk, redirected())
-    assert isinstance(outcome, Dead)
+    outcome = expect(Dead, one(desk, redirected()))
     assert outcome.cause == cause
     assert about in outcome.message
 
@@ -846,16 +820,14 @@ SHUT = account("1", holds=frozenset({Hold.SUSPENDED}))
 
 
 def test_a_closed_account_is_done_when_the_server_finds_nobody(desk: Desk) -> None:
-    outcome = one(desk, SHUT)
-    assert isinstance(outcome, Retry)
+    outcome = expect(Retry, one(desk, SHUT))
     assert outcome.cause == "directory_behind"
     assert "shut" in outcome.message
     assert desk.server.kicked == [MAIL]
     del desk.server.boxes[MAIL]
-    outcome = one(desk, SHUT)
-    assert isinstance(outcome, Done)
-    assert outcome.changed is False
-    assert outcome.digest == f"sha256:{hashlib.sha256(b'null').hexdigest()}"
+    closed = expect(Done, one(desk, SHUT))
+    assert closed.changed is False
+    assert closed.digest == f"sha256:{hashlib.sha256(b'null').hexdigest()}"
     assert desk.server.kicked == [MAIL, MAIL]
 
 
@@ -977,8 +949,7 @@ def test_a_mailbox_that_holds_anything_is_not_erased(desk: Desk, left: str) -> N
     else:
         box.scripts["vacances"] = "keep;"
     desk.connector.erase = lambda *_: {}  # type: ignore[method-assign]  # says so, and does nothing
-    outcome = one(desk, HUGO.model_copy(update={"stage": Stage.ERASED}))
-    assert isinstance(outcome, Retry)
+    outcome = expect(Retry, one(desk, HUGO.model_copy(update={"stage": Stage.ERASED})))
     assert outcome.cause == "read_back_differs"
 
 
@@ -1047,8 +1018,7 @@ def test_when_the_time_is_used_up_nothing_is_written(
         monkeypatch.setattr(desk.journal, "intend", slow)
     else:
         bend(desk, "sieveList", late)
-    outcome = one(desk)
-    assert isinstance(outcome, Retry)
+    outcome = expect(Retry, one(desk))
     assert (outcome.cause, outcome.unknown) == ("target_slow", False)
     assert "time was used up" in outcome.message
     assert ("1" in desk.journal.kept) is intended

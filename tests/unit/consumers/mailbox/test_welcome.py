@@ -13,7 +13,8 @@ import pytest
 
 from consumers.mailbox.mailbox import RedirectInvalid, script_for
 from consumers.mailbox.welcome import AddressInvalid, Welcome
-from schemas.account import Account, Membership, Person, Requirement, Stage
+from schemas.account import Account, Membership, Person, Requirement
+from sesame.testing.servers.accounts import account_of
 
 WELCOME = Welcome(
     sender="ne-pas-repondre@univ-exemple.fr",
@@ -24,16 +25,8 @@ WELCOME = Welcome(
 
 
 def account(person: dict[str, Any] | None = None, **fields: Any) -> Account:
-    state: dict[str, Any] = {
-        "student_number": "22600123",
-        "version": 1,
-        "stage": Stage.ACTIVE,
-        "login": "zoe.lefevre",
-        "mail": "zoe.lefevre@etu.univ-exemple.fr",
-        "principal": "zoe.lefevre@univ-exemple.fr",
-        "person": Person(**({"birth_name": "Lefèvre-Noël", "given_name": "Zoé"} | (person or {}))),
-    }
-    return Account(**(state | fields))
+    named = Person(**({"birth_name": "Lefèvre-Noël", "given_name": "Zoé"} | (person or {})))
+    return account_of("22600123", "zoe.lefevre", person=named, **fields)
 
 
 def read(raw: bytes) -> EmailMessage:

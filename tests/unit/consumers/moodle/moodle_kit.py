@@ -27,8 +27,9 @@ from sandbox.moodle.gateway import Gateway
 from sandbox.moodle.service import RestServer
 from sandbox.moodle.storage import Storage
 from sandbox.moodle.web import Request
-from schemas.account import Account, Membership, Person, Requirement, Stage
+from schemas.account import Account, Membership, Person, Requirement
 from sesame.settings import LiveSecret
+from sesame.testing.servers.accounts import account_of
 from sesame.testing.servers.http_kit import transport_to
 from sesame.testing.servers.moodle_kit import Unlocked
 
@@ -214,9 +215,6 @@ def cohort(key: str, *, met: bool = True, requires: Requirement = Requirement.PE
 def student(*cohorts: Membership, number: str = NUMBER, **changes: Any) -> Account:
     suffix = "" if number == NUMBER else number
     values: dict[str, Any] = {
-        "student_number": number,
-        "version": 1,
-        "stage": Stage.ACTIVE,
         "login": LOGIN + suffix,
         "mail": MAIL.replace("@", f"{suffix}@"),
         "principal": "elodie.lefevre@univ-exemple.fr",
@@ -224,4 +222,4 @@ def student(*cohorts: Membership, number: str = NUMBER, **changes: Any) -> Accou
         "affiliations": ("student", "member"),
         "cohorts": cohorts,
     }
-    return Account(**{**values, **changes})
+    return account_of(number, **{**values, **changes})

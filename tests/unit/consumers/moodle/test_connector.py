@@ -18,6 +18,7 @@ from consumers.kit.connector import AdoptedRef
 from pipeline.errors import Misconfigured, TargetDown
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Waiting
 from schemas.account import Hold, Person, Requirement
+from sesame.testing.servers.narrowing import expect
 from tests.unit.consumers.moodle.moodle_kit import LOGIN, MAIL, NUMBER, Site, cohort, student
 
 INFO, FORMER = "L1INFO-2026", "L2INFO-2025"
@@ -148,8 +149,7 @@ def test_a_former_cohort_is_left_and_one_of_somebody_else_s_is_not(site: Site) -
 
 
 def test_a_cohort_in_another_case_is_not_the_one_that_is_wanted(site: Site) -> None:
-    her = one(site)
-    assert isinstance(her, Done)
+    expect(Done, one(site))
     site.bends = lambda function, _form, answer: (
         [{**row, "idnumber": row["idnumber"].lower()} for row in answer] if function == COHORTS else answer
     )
@@ -209,19 +209,16 @@ def digest(user: dict[str, Any], cohorts: list[str]) -> str:
 
 
 def test_the_digest_is_of_what_was_shown(site: Site) -> None:
-    outcome = one(site, cohort(INFO), cohort(FORMER))
-    assert isinstance(outcome, Done)
+    outcome = expect(Done, one(site, cohort(INFO), cohort(FORMER)))
     assert outcome.digest == digest(site.user(), [INFO, FORMER])
-    shut = one(site, **SHUT)
-    assert isinstance(shut, Done)
+    shut = expect(Done, one(site, **SHUT))
     assert shut.changed
     assert shut.digest == digest(site.user(), [])
 
 
 def test_fields_that_are_not_owned_are_no_part_of_the_digest(tmp_path: Path) -> None:
     site = Site(tmp_path)
-    outcome = one(site)
-    assert isinstance(outcome, Done)
+    outcome = expect(Done, one(site))
     shown(site, lang="en", city="Paris")
     assert one(site) == Done(outcome.digest, changed=False)
     assert "lang" not in site.handler.describe().owns
@@ -243,8 +240,7 @@ def test_a_pending_cohort_is_named_while_the_rest_is_given(site: Site) -> None:
 def test_a_name_is_shortened_above_a_hundred_characters_and_that_is_said(
     site: Site, length: int, *, shortened: bool
 ) -> None:
-    outcome = one(site, person=Person(birth_name="L" * length, given_name="Élodie"))
-    assert isinstance(outcome, Done)
+    outcome = expect(Done, one(site, person=Person(birth_name="L" * length, given_name="Élodie")))
     assert bool(outcome.note) is shortened
     name = site.user()["lastname"]
     assert name == ("L" * 99 + "…" if shortened else "L" * length)
@@ -279,8 +275,7 @@ def test_an_adopted_user_gets_the_number_and_stays_the_same_user(tmp_path: Path,
     site, userid = adopting(tmp_path, kept, kept)
     preview = site.handler.preview([student()])[NUMBER]
     assert "idnumber" in preview.differs
-    outcome = one(site)
-    assert isinstance(outcome, Done)
+    expect(Done, one(site))
     assert site.user()["id"] == userid
     assert site.user()["username"] == LOGIN
 
@@ -331,8 +326,7 @@ def test_a_write_whose_answer_is_lost_is_observed_and_not_repeated(site: Site, f
 def test_a_lost_suspension_is_unknown_until_it_is_seen(site: Site) -> None:
     one(site)
     gateway_gives_up(site, "core_user_update_users")
-    outcome = one(site, **SHUT)
-    assert isinstance(outcome, Retry)
+    outcome = expect(Retry, one(site, **SHUT))
     assert (outcome.cause, outcome.unknown) == ("moodle_outcome_unknown", True)
     assert isinstance(one(site, **SHUT), Done)
 
@@ -375,8 +369,7 @@ def test_a_membership_whose_answer_is_lost_and_that_is_not_seen_stays_unknown(
         return answer
 
     site.bends = bend
-    outcome = one(site, cohort(INFO), cohort(FORMER)) if "add" in function else one(site)
-    assert isinstance(outcome, Retry)
+    outcome = expect(Retry, one(site, cohort(INFO), cohort(FORMER)) if "add" in function else one(site))
     assert (outcome.cause, outcome.unknown) == ("moodle_outcome_unknown", True)
     assert len(gone) == 1
 
@@ -438,6 +431,4 @@ def test_an_unexplained_refusal_is_not_laid_on_an_address(site: Site) -> None:
     refusal = {"exception": "invalid_parameter_exception", "errorcode": "invalidparameter", "message": ""}
     refused = {"core_user_create_users", "core_user_get_users"}
     site.before = lambda function, _form: refusal if function in refused else None
-    outcome = one(site)
-    assert isinstance(outcome, Dead)
-    assert outcome.cause == "moodle_refused_values"
+    assert expect(Dead, one(site)).cause == "moodle_refused_values"

@@ -15,8 +15,9 @@ from consumers.partage.answers import BssMessage, NotBss, parse
 from consumers.partage.connector import PartageConnector, unusable_password
 from consumers.partage.objects import concerns, filter_of, object_of, owned, wanted_fields, without_others
 from consumers.partage.settings import PartageSettings
-from schemas.account import Account, Person, Stage
+from schemas.account import Account, Person
 from schemas.language import LANGUAGES
+from sesame.testing.servers.accounts import account_of
 
 # As libPythonBssApi's own test has it, shortened; the array of aliases as its `fillAccount` reads it.
 SAMPLE = """<?xml version="1.0" encoding="UTF-8"?>
@@ -49,17 +50,8 @@ def answer(status: int, message: str) -> bytes:
 
 
 def account(**changes: Any) -> Account:
-    values: dict[str, Any] = {
-        "student_number": "22600001",
-        "version": 1,
-        "stage": Stage.ACTIVE,
-        "login": "lea.martin",
-        "mail": "Lea.Martin@etu.univ-exemple.fr",
-        "principal": "lea.martin@univ-exemple.fr",
-        "aliases": ("lea.durand@etu.univ-exemple.fr", "LM@etu.univ-exemple.fr"),
-        "person": Person(birth_name="Martin", given_name="Léa"),
-    }
-    return Account(**{**values, **changes})
+    aliases = ("lea.durand@etu.univ-exemple.fr", "LM@etu.univ-exemple.fr")
+    return account_of(**{"mail": "Lea.Martin@etu.univ-exemple.fr", "aliases": aliases, **changes})
 
 
 DOMAIN = "etu.univ-exemple.fr"

@@ -16,7 +16,7 @@ from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
 from pipeline.outbox import outbox
 from schemas import catalogue
-from schemas.account import Account, Lane, Person, Stage
+from schemas.account import Lane, Stage
 from schemas.envelope import Message, event_id
 from schemas.events import (
     AccountChanged,
@@ -31,6 +31,7 @@ from schemas.events import (
     TargetWaiting,
 )
 from sesame.testing.servers import stores
+from sesame.testing.servers.accounts import account_of
 from sesame.testing.servers.database_kit import START, Clock
 
 LEA = "22001234"
@@ -63,14 +64,11 @@ class Desk:
     def account(
         self, version: int = 1, *, opened: float = 0.0, lane: Lane = Lane.PERSONAL, asked: bool = True
     ) -> None:
-        account = Account(
-            student_number=LEA,
+        account = account_of(
+            LEA,
+            f"lea.martin.{LEA}",
             version=version,
             stage=Stage.ACTIVE if asked else Stage.PRECREATED,
-            login=f"lea.martin.{LEA}",
-            mail="lea.martin@etu.univ-exemple.fr",
-            principal="lea.martin@univ-exemple.fr",
-            person=Person(birth_name="Martin", given_name="Léa"),
             activated_at=at(opened) if asked else None,
             opened_at=at(opened) if asked else None,
             lane=lane,

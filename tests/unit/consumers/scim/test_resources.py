@@ -7,22 +7,15 @@ from typing import Any
 import pytest
 
 from consumers.scim import resources
-from schemas.account import Account, Person, Stage
+from schemas.account import Account, Person
+from sesame.testing.servers.accounts import account_of
+from sesame.testing.servers.narrowing import present
 
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 
 
 def account(**changes: Any) -> Account:
-    values: dict[str, Any] = {
-        "student_number": "22600001",
-        "version": 1,
-        "stage": Stage.ACTIVE,
-        "login": "lea.martin",
-        "mail": "Lea.Martin@etu.univ-exemple.fr",
-        "principal": "lea.martin@univ-exemple.fr",
-        "person": Person(birth_name="Martin", given_name="Léa"),
-    }
-    return Account(**{**values, **changes})
+    return account_of(**{"mail": "Lea.Martin@etu.univ-exemple.fr", **changes})
 
 
 def test_an_account_as_fields() -> None:
@@ -48,8 +41,7 @@ def test_who_has_one_name_has_no_other() -> None:
 
 def test_what_is_made_is_shown_as_it_is_wanted() -> None:
     fields = resources.wanted_fields(account(), "principal")
-    shown = resources.shown({**resources.new_user(fields, active=True), "id": "7"}, "principal")
-    assert shown is not None
+    shown = present(resources.shown({**resources.new_user(fields, active=True), "id": "7"}, "principal"))
     assert (shown.ref, shown.student_number, shown.open) == ("7", "22600001", True)
     assert shown.fields == fields
     assert shown.names == (
@@ -86,9 +78,7 @@ def test_what_a_service_has_wrong_hides_nothing_else(wrong: dict[str, Any]) -> N
 
 
 def test_a_user_of_whom_nothing_is_said_is_open() -> None:
-    shown = resources.shown({"id": "7", "userName": "lea"}, "login")
-    assert shown is not None
-    assert shown.open is True
+    assert present(resources.shown({"id": "7", "userName": "lea"}, "login")).open is True
 
 
 @pytest.mark.parametrize(
@@ -101,8 +91,7 @@ def test_a_user_of_whom_nothing_is_said_is_open() -> None:
     ],
 )
 def test_the_address_that_is_ours(there: list[dict[str, Any]], main: str | None) -> None:
-    shown = resources.shown({"id": "7", "userName": "lea", "emails": there}, "login")
-    assert shown is not None
+    shown = present(resources.shown({"id": "7", "userName": "lea", "emails": there}, "login"))
     assert shown.fields["emails"] == ((main,) if main else ())
 
 

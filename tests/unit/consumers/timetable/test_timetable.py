@@ -19,6 +19,7 @@ from consumers.timetable.answers import EMPTY, MISSING, NOT_SCHEDULED, NotACalen
 from sandbox.timetable import calendar
 from schemas.language import Language
 from sesame.settings import SettingsError, load
+from sesame.testing.servers.narrowing import expect
 from sesame.web.kit.languages import translations
 from sesame.web.students import pages
 from sesame.web.students.account_view import AccountView, Service
@@ -94,8 +95,7 @@ def test_an_empty_calendar_means_what_the_settings_say(not_scheduled: tuple[str,
 @pytest.mark.parametrize("status", [404, 410])
 def test_a_missing_calendar_means_what_the_settings_say(status: int) -> None:
     assert judge(HttpAnswer(status), BOTH) == NOT_YET
-    odd = judge(HttpAnswer(status), (EMPTY,))
-    assert isinstance(odd, Refused)
+    odd = expect(Refused, judge(HttpAnswer(status), (EMPTY,)))
     assert (odd.cause, odd.lasting) == ("timetable_missing", False)
 
 
@@ -118,8 +118,7 @@ def test_a_missing_calendar_means_what_the_settings_say(status: int) -> None:
     ],
 )
 def test_another_answer_is_one_student_s_matter(answer: HttpAnswer, cause: str, lasting: bool) -> None:
-    odd = judge(answer, BOTH)
-    assert isinstance(odd, Refused)
+    odd = expect(Refused, judge(answer, BOTH))
     assert (odd.cause, odd.lasting) == (cause, lasting)
     assert LEA.login not in odd.message
 

@@ -10,6 +10,7 @@ from pipeline.engine.core import Engine
 from pipeline.engine.limits import Limits
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS, BULK
+from sesame.testing.servers.narrowing import present
 from tests.unit.pipeline.engine.engine_kit import numbers, taken
 
 LIMITS = Limits(batch_size=2, linger_s=0.0, slots=3, slots_personal=0, gap_max=10)
@@ -56,8 +57,7 @@ def test_a_charge_is_no_evidence_that_the_target_is_well(engine: Engine) -> None
     engine.tripped(taken(engine), 0.0, "500")
     probe(engine, 1.0)
     engine.tripped(taken(engine, 1.0), 1.0, "500")
-    charged = probe(engine, 10.0)
-    assert charged is not None
+    charged = present(probe(engine, 10.0))
     engine.settled(charged, 10.0, answered=False)
     assert engine.circuit.state is CircuitState.HALF_OPEN
     assert numbers(taken(engine, 10.0)) == ["B"]
@@ -74,8 +74,7 @@ def accuse(engine: Engine, number: str) -> None:
 
 def test_a_bell_that_rings_during_a_charge_is_a_turn_of_its_own_after_it(engine: Engine) -> None:
     accuse(engine, "A")
-    charged = probe(engine, 10.0)
-    assert charged is not None
+    charged = present(probe(engine, 10.0))
     assert charged.items[0].suspect  # who fails in the charge, too, is the cause for sure
     ring(engine, "A", start=1)
     assert engine.take(10.0) is None
@@ -161,9 +160,7 @@ def test_one_whose_own_work_is_answered_so_is_found_and_charged(engine: Engine) 
     engine.tripped(taken(engine), 0.0, "503", answered=True)
     engine.tripped(taken(engine), 0.0, "503", answered=True)  # one of them, alone
     assert engine.circuit.state is CircuitState.OPEN
-    charged = probe(engine, 100.0)
-    assert charged is not None
-    assert len(numbers(charged)) == 1
+    assert len(numbers(present(probe(engine, 100.0)))) == 1
 
 
 def test_who_was_throttled_comes_again_in_one_call(engine: Engine) -> None:

@@ -10,6 +10,7 @@ from pipeline.engine.core import Engine
 from pipeline.engine.limits import Limits
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS, BULK
+from sesame.testing.servers.narrowing import present
 from tests.unit.pipeline.engine.engine_kit import numbers, taken
 
 LIMITS = Limits(batch_size=2, linger_s=0.0, slots=2, slots_personal=1, bulk_every=3, in_hand_max=10)
@@ -192,8 +193,7 @@ def test_a_poison_row_is_charged_when_it_fails_alone_and_the_probe_succeeds(
     alone = taken(engine, 1.0)
     engine.tripped(alone, 1.0, "500")
     engine.circuit.probe_due(10.0)
-    charged = engine.probed(10.0, ok=True)
-    assert charged is not None
+    charged = present(engine.probed(10.0, ok=True))
     assert numbers(charged) == ["A"]
     engine.settled(charged, 10.0, answered=True)
     assert numbers(taken(engine, 10.0)) == ["B"]
@@ -204,8 +204,7 @@ def test_a_probe_that_fails_waits_longer_each_time_up_to_a_bound(engine: Engine,
     engine.tripped(taken(engine), 0.0, "refused")
     now, delays = 0.0, []
     for _ in range(6):
-        due_in = engine.due_in(now)
-        assert due_in is not None
+        due_in = present(engine.due_in(now))
         delays.append(due_in)
         now += due_in
         assert engine.circuit.probe_due(now)

@@ -17,6 +17,7 @@ from pipeline.parking.parking_lot import ParkingLot
 from pipeline.parking.rows import parked
 from schemas.account import Lane
 from sesame.testing.servers.database_kit import ONLY_POSTGRESQL, ONLY_SQLITE, START, meanwhile
+from sesame.testing.servers.narrowing import present
 
 ROW = Parked(
     student_number="A",
@@ -88,8 +89,7 @@ def test_a_row_that_rang_since_the_turn_began_stays_and_is_due_at_once(database:
     park(database)
     ring(database, ROW)
     assert not unpark(database, ROW)
-    left = row(database)
-    assert left is not None
+    left = present(row(database))
     assert (left.due_at, left.version, left.attempts, left.age_s) == (0.0, 2, 0, 0.0)
 
 
@@ -97,8 +97,7 @@ def test_parking_again_does_not_swallow_what_rang_meanwhile(database: Database) 
     park(database)
     ring(database, ROW, 7, lane=Lane.PERSONAL, replay="replay-1")
     park(database, replace(ROW, kind=Kind.WAITING, due_at=START + 900, attempts=0), seen=ROW)
-    left = row(database)
-    assert left is not None
+    left = present(row(database))
     assert (left.kind, left.version, left.bells, left.due_at) == (Kind.WAITING, 7, 3, 0.0)
     assert (left.lane, left.replay, left.event_id) == (Lane.PERSONAL, True, "replay-1")
 
@@ -106,19 +105,16 @@ def test_parking_again_does_not_swallow_what_rang_meanwhile(database: Database) 
 def test_a_row_that_appeared_during_the_turn_is_not_swallowed_either(database: Database) -> None:
     park(database, replace(ROW, kind=Kind.LEASED, version=2))
     park(database, replace(ROW, version=1), seen=None)
-    left = row(database)
-    assert left is not None
+    left = present(row(database))
     assert (left.kind, left.version, left.due_at) == (Kind.RETRY, 2, 0.0)
 
 
 def test_a_replay_is_kept_until_it_is_carried_out_and_other_bells_do_not_hide_it(database: Database) -> None:
     park(database)
     ring(database, ROW, 0, replay="replay-1")
-    left = row(database)
-    assert left is not None
+    left = present(row(database))
     ring(database, left, 3)
-    left = row(database)
-    assert left is not None
+    left = present(row(database))
     assert (left.replay, left.event_id, left.bells) == (True, "replay-1", 3)
 
 
@@ -192,16 +188,13 @@ def test_hastening_only_brings_a_row_nearer(database: Database) -> None:
     for due_at, expected in ((START + 90, START + 60), (START + 1, START + 1)):
         with database.write() as connection:
             assert parking.hasten(connection, "moodle", "A", due_at, now=START)
-        left = row(database)
-        assert left is not None
+        left = present(row(database))
         assert left.due_at == expected
-    left = row(database)
-    assert left is not None
+    left = present(row(database))
     with database.write() as connection:
         parking.rest(connection, "moodle", left)
         assert parking.hasten(connection, "moodle", "A", START, now=START)
-    left = row(database)
-    assert left is not None
+    left = present(row(database))
     assert (left.due_at, left.attempts) == (START, 2)
     assert not unpark(database, ROW)  # whoever works on it now does not take it away
 
@@ -210,14 +203,10 @@ def test_one_who_was_brought_nearer_waits_no_longer_should_the_clock_be_set_back
     park(database)  # due in 60 s
     with database.write() as connection:
         assert parking.hasten(connection, "moodle", "A", START + 41, now=START + 40)
-    hastened = row(database)
-    assert hastened is not None
-    assert hastened.age_at(START + 40) == ROW.age_at(START + 40)
+    assert present(row(database)).age_at(START + 40) == ROW.age_at(START + 40)
     with database.write() as connection:
         assert repair.clock_went_back(connection, "moodle", START + 10) == (1, 30.0)
-    left = row(database)
-    assert left is not None
-    assert left.due_at == START + 11
+    assert present(row(database)).due_at == START + 11
 
 
 def test_a_look_that_joins_a_retry_keeps_its_attempts_and_their_age(database: Database) -> None:

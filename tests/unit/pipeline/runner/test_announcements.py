@@ -16,9 +16,11 @@ from pipeline.runner.announcement import Admitted, announcement, failure
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
 from pipeline.target_states import State, TargetState
 from schemas import catalogue
-from schemas.account import Account, Lane, Person, Stage
+from schemas.account import Account, Lane
 from schemas.envelope import Message
 from schemas.events import TargetFailed, TargetProvisioned, TargetWaiting
+from sesame.testing.servers.accounts import account_of
+from sesame.testing.servers.narrowing import expect, present
 
 NUMBER, TARGET = "22601234", "moodle"
 START = 1_790_000_000.0
@@ -31,17 +33,7 @@ DEAD = Dead("identity_collision", "held by somebody")
 
 
 def account(version: int = 3, **fields: Any) -> Account:
-    values: dict[str, Any] = {
-        "student_number": NUMBER,
-        "version": version,
-        "stage": Stage.ACTIVE,
-        "login": "hugo.roux",
-        "mail": "hugo.roux@univ-exemple.fr",
-        "principal": "hugo.roux@univ-exemple.fr",
-        "person": Person(birth_name="Roux", given_name="Hugo"),
-        "opened_at": OPENED,
-    }
-    return Account(**{**values, **fields})
+    return account_of(NUMBER, "hugo.roux", version=version, **{"opened_at": OPENED, **fields})
 
 
 def bell(
@@ -97,9 +89,7 @@ def admitted(item: WorkItem | None = None, **fields: Any) -> Admitted:
 
 
 def said(outcome: HandlerOutcome, who: Admitted | None = None, letter_id: str | None = None) -> Message:
-    message = announcement(TARGET, who or admitted(), outcome, NOW, letter_id)
-    assert message is not None
-    return message
+    return present(announcement(TARGET, who or admitted(), outcome, NOW, letter_id))
 
 
 # --- what is said -----------------------------------------------------------------------------------------
@@ -128,16 +118,12 @@ def test_each_kind_says_what_is_its_own() -> None:
     assert (waits.reason, waits.pending) == ("pedagogical_enrolment_pending", ("L1",))
     assert isinstance(dead, TargetFailed)
     assert (dead.cause, dead.dead_letter_id) == ("identity_collision", "letter-7")
-    unchanged = said(replace(DONE, changed=False)).event
-    assert isinstance(unchanged, TargetProvisioned)
-    assert not unchanged.changed
+    assert not expect(TargetProvisioned, said(replace(DONE, changed=False)).event).changed
 
 
 def test_a_failure_without_a_standing_letter_names_the_one_that_the_turn_leaves() -> None:
     who = admitted()
-    event = said(DEAD, who).event
-    assert isinstance(event, TargetFailed)
-    assert event.dead_letter_id == who.letter_id(TARGET)
+    assert expect(TargetFailed, said(DEAD, who).event).dead_letter_id == who.letter_id(TARGET)
 
 
 @pytest.mark.parametrize("outcome", [Retry("busy", "later"), Closed()])
@@ -148,8 +134,7 @@ def test_what_is_tried_again_or_only_shut_is_not_announced(outcome: HandlerOutco
 def test_a_fault_of_ours_is_announced_as_a_failure() -> None:
     item = WorkItem((bell(lane=Lane.BULK),))
     message = failure(TARGET, item, version=3, epoch=6, cause="internal_error", letter_id="letter-1", now=NOW)
-    event = message.event
-    assert isinstance(event, TargetFailed)
+    event = expect(TargetFailed, message.event)
     assert (event.student_number, event.version, event.target, event.lane) == (NUMBER, 3, TARGET, Lane.BULK)
     assert (event.lease_epoch, event.sequence, event.attempt) == (6, 1, 1)
     assert (event.started_at, event.finished_at) == (NOW, NOW)
@@ -168,8 +153,7 @@ def test_a_fault_of_ours_is_announced_as_a_failure() -> None:
 
 def test_a_redelivery_has_the_same_id_whatever_lease_and_hour_it_has() -> None:
     later = admitted(epoch=9, started_at=START + 50, lease_until=START + 99)
-    again = announcement(TARGET, later, DONE, datetime.fromtimestamp(START + 90, UTC))
-    assert again is not None
+    again = present(announcement(TARGET, later, DONE, datetime.fromtimestamp(START + 90, UTC)))
     assert again.id == said(DONE).id
     assert admitted().letter_id(TARGET) == later.letter_id(TARGET)
 
@@ -188,8 +172,7 @@ def test_whatever_is_another_announcement_has_another_id() -> None:
         "looked at later": said(DONE, admitted(parked=retried, state=state(since=START - 50))),
         "in another state": said(DONE, admitted(parked=retried, state=state(state=State.FAILED))),
     }
-    other = announcement("directory", admitted(), DONE, NOW)
-    assert other is not None
+    other = present(announcement("directory", admitted(), DONE, NOW))
     ids = {**{name: message.id for name, message in cases.items()}, "target": other.id}
     assert [pair for pair in combinations(ids, 2) if ids[pair[0]] == ids[pair[1]]] == []
 

@@ -23,6 +23,7 @@ from pipeline.target import HandlerOutcome
 from sandbox.process import PATIENCE_S
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS
+from sesame.testing.servers.narrowing import present
 from tests.unit.pipeline.runner.batch_run_kit import DONE, RunnerInThread, Student, batch
 
 
@@ -243,9 +244,7 @@ def test_only_full_batches_go_ahead_of_the_slots() -> None:
     engine.settled(first, 0.0, answered=True)
     assert engine.take(0.0) is None  # E alone may wait for company while the slot is taken
     engine.settled(second, 0.0, answered=True)
-    last = engine.take(0.0)
-    assert last is not None
-    assert [item.student_number for item in last.items] == ["E"]
+    assert [item.student_number for item in present(engine.take(0.0)).items] == ["E"]
 
 
 def test_a_report_says_for_whom_the_target_was_not_called(desk: Desk) -> None:

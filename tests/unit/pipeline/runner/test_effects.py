@@ -29,6 +29,7 @@ from sesame.testing.servers.effects_kit import (
     replay,
     woken,
 )
+from sesame.testing.servers.narrowing import present
 from sesame.testing.servers.pipeline_kit import Plant
 
 WAITING = Waiting("pedagogical_enrolment_pending", ("L1INFO-2026",))
@@ -134,8 +135,7 @@ def test_a_bell_that_another_process_reads_during_a_call_is_not_swallowed_by_the
     plant.account("A", 2)
     assert elsewhere.admit([bell("A", 2, "bell-2")]) == {}
     end(here, admitted, WAITING)
-    row = plant.parked("A")
-    assert row is not None
+    row = present(plant.parked("A"))
     assert (row.version, row.kind) == (2, Kind.WAITING)
     assert row.due_at is not None
     assert row.due_at <= clock.now
@@ -148,8 +148,7 @@ def test_a_success_does_not_take_away_a_row_that_rang_meanwhile(plant: Plant) ->
     admitted = here.admit([woken(plant, "A")])
     elsewhere.admit([bell("A", 2, "bell-2")])
     end(here, admitted, DONE)
-    row = plant.parked("A")
-    assert row is not None
+    row = present(plant.parked("A"))
     assert (row.due_at, row.attempts) == (0.0, 0)
 
 
@@ -164,9 +163,7 @@ def test_a_replay_that_meets_a_lease_is_compared_when_the_lease_is_over(plant: P
     assert again["A"].task.compare
     assert again["A"].replays == ("replay",)
     end(here, again, DONE)
-    state = plant.state("A")
-    assert state is not None
-    assert state.replayed_event_id == "replay"
+    assert present(plant.state("A")).replayed_event_id == "replay"
     assert plant.parked("A") is None
 
 
@@ -175,9 +172,7 @@ def test_a_persons_bell_lifts_what_was_parked_in_bulk(plant: Plant) -> None:
     effects = plant.effects()
     end(effects, effects.admit([bell("A", bulk=True)]), UNKNOWN)
     effects.admit([bell("A", 1, "act")])  # parked again: the call may still have an effect
-    row = plant.parked("A")
-    assert row is not None
-    assert row.lane is Lane.PERSONAL
+    assert present(plant.parked("A")).lane is Lane.PERSONAL
 
 
 def test_a_bulk_replay_does_not_push_a_person_back(plant: Plant) -> None:
@@ -185,9 +180,7 @@ def test_a_bulk_replay_does_not_push_a_person_back(plant: Plant) -> None:
     effects = plant.effects()
     end(effects, effects.admit([bell("A")]), REFUSED)
     end(effects, effects.admit([bell("A", event="import", bulk=True)]), REFUSED)
-    row = plant.parked("A")
-    assert row is not None
-    assert row.lane is Lane.PERSONAL
+    assert present(plant.parked("A")).lane is Lane.PERSONAL
 
 
 def test_one_parked_by_a_lease_alone_has_nothing_to_do_when_the_other_has_done_it(
@@ -208,9 +201,7 @@ def test_failures_before_a_waiting_do_not_count_afterwards(plant: Plant) -> None
     for outcome in (REFUSED, REFUSED, WAITING, REFUSED):
         item = woken(plant, "A") if plant.parked("A") else bell("A")
         end(effects, effects.admit([item]), outcome)
-    row = plant.parked("A")
-    assert row is not None
-    assert row.attempts == 1
+    assert present(plant.parked("A")).attempts == 1
 
 
 def test_a_newer_version_has_all_its_chances(plant: Plant) -> None:
@@ -223,8 +214,7 @@ def test_a_newer_version_has_all_its_chances(plant: Plant) -> None:
     admitted = effects.admit([bell("A", 2, "bell-2")])
     assert admitted["A"].attempt == 1
     end(effects, admitted, REFUSED)
-    row = plant.parked("A")
-    assert row is not None
+    row = present(plant.parked("A"))
     assert (row.attempts, row.attempts_version, row.age_s) == (1, 2, 0.0)
     end(effects, effects.admit([woken(plant, "A")]), REFUSED)
     end(effects, effects.admit([woken(plant, "A")]), REFUSED)
@@ -249,9 +239,7 @@ def test_age_counts_the_planned_delays_and_not_an_outage_between(plant: Plant, c
     end(effects, effects.admit([bell("A")]), REFUSED)
     clock.now += 8 * 3600.0  # the target was down all night
     end(effects, effects.admit([woken(plant, "A")]), REFUSED)
-    row = plant.parked("A")
-    assert row is not None
-    assert row.age_s == pytest.approx(10.0)
+    assert present(plant.parked("A")).age_s == pytest.approx(10.0)
 
 
 # --- a follower -----------------------------------------------------------------------------------
@@ -264,9 +252,7 @@ def test_a_waiting_follower_whose_leader_lags_is_not_looked_at_without_end(mailb
     end(effects, effects.admit([bell("A")]), WAITING)
     mailbox.account("A", 2)
     assert effects.admit([woken(mailbox, "A")]) == {}
-    row = mailbox.parked("A")
-    assert row is not None
-    assert row.due_at is None
+    assert present(mailbox.parked("A")).due_at is None
     assert "A" in effects.admit([bell("A", 2, "directory-2")])  # its leader's next outcome
 
 
@@ -360,8 +346,7 @@ def test_an_unforeseen_fault_leaves_a_dead_letter_a_failed_state_and_an_outcome(
     [letter] = plant.letters()
     assert (letter.cause, letter.version) == ("internal_error", 3)
     assert plant.parked("A") is None
-    state = plant.state("A")
-    assert state is not None
+    state = present(plant.state("A"))
     assert (state.state, state.state_version, state.suspect) == (State.FAILED, 3, True)
     OutboxRelay(plant.database, plant.producer).send_page()
     [event] = plant.outcomes()
@@ -428,8 +413,7 @@ def test_access_is_shut_before_the_leader_is_there_and_nothing_is_recorded_of_it
     )
     assert admitted["A"].task.close_only
     end(effects, admitted, Closed())
-    state = mailbox.state("A")
-    assert state is not None
+    state = present(mailbox.state("A"))
     assert (state.applied_version, state.state, state.lease_owner, state.suspect) == (0, "new", None, False)
     assert mailbox.outcomes() == []
     leader_has(mailbox, "A", 2)
@@ -457,7 +441,6 @@ def test_who_is_withdrawn_before_the_call_may_enter_again_at_once_and_nothing_is
     plant.account("A")
     effects = plant.effects()
     effects.withdraw(effects.admit([bell("A")]))
-    state = plant.state("A")
-    assert state is not None
+    state = present(plant.state("A"))
     assert (state.held(clock.now), state.suspect, state.applied_version) == (False, False, 0)
     assert not effects.admit([bell("A")])["A"].task.compare

@@ -18,6 +18,7 @@ from schemas.account import Lane, Stage
 from schemas.events import Outcome, TargetFailed, TargetProvisioned, TargetWaiting
 from sesame.testing.servers.database_kit import Clock
 from sesame.testing.servers.effects_kit import DONE, REFUSED, UNKNOWN, bell, end, replay, woken
+from sesame.testing.servers.narrowing import present
 from sesame.testing.servers.pipeline_kit import Plant
 
 GIVEN_UP = Dead("identity_collision", "held by somebody else")
@@ -29,9 +30,7 @@ def item(effects: Effects, outcome: HandlerOutcome, event: str = "bell", version
 
 
 def state(plant: Plant) -> TargetState:
-    found = plant.state("A")
-    assert found is not None
-    return found
+    return present(plant.state("A"))
 
 
 # --- what is shown of each end ----------------------------------------------------------------------------
@@ -78,8 +77,7 @@ def test_one_who_waits_is_looked_at_again_when_the_outcome_says(
 ) -> None:
     plant.account("A")
     item(plant.effects(), Waiting("reason", recheck_after_s=recheck_s))
-    row = plant.parked("A")
-    assert row is not None
+    row = present(plant.parked("A"))
     assert (row.kind, row.cause, row.message, row.attempts) == (Kind.WAITING, "reason", "", 0)
     assert row.due_at == (None if due_s is None else clock.now + due_s)
 
@@ -89,15 +87,13 @@ def test_a_failure_is_parked_with_its_attempt_its_version_and_its_age(plant: Pla
     plant.account("A", 3)
     effects = plant.effects()
     item(effects, Retry("busy", "try later", after_s=50.0), version=3)
-    row = plant.parked("A")
-    assert row is not None
+    row = present(plant.parked("A"))
     assert (row.kind, row.cause, row.message, row.due_at) == (Kind.RETRY, "busy", "try later", began + 50.0)
     assert (row.attempts, row.attempts_version, row.first_at, row.age_s) == (1, 3, began, 0.0)
     clock.now += 50.0
     admitted = effects.admit([woken(plant, "A")])
     effects.finish(admitted, {"A": Retry("slow", "later still")})
-    row = plant.parked("A")
-    assert row is not None
+    row = present(plant.parked("A"))
     assert (row.attempts, row.attempts_version, row.first_at, row.age_s) == (2, 3, began, 50.0)
     assert (row.cause, row.message) == ("slow", "later still")
     assert row.due_at == pytest.approx(clock.now + plant.backoff.delay_s_max, abs=0.02)
@@ -107,8 +103,7 @@ def test_an_unknown_outcome_is_tried_again_only_after_the_lease(plant: Plant, cl
     plant.account("A")
     effects = plant.effects()
     item(effects, UNKNOWN)
-    row = plant.parked("A")
-    assert row is not None
+    row = present(plant.parked("A"))
     assert row.due_at is not None
     assert row.due_at > clock.now + plant.lease_s
     assert state(plant).held(clock.now)
@@ -315,9 +310,7 @@ def test_one_whose_call_outlived_its_lease_hides_nobody_of_the_batch(plant: Plan
     assert (late.kind, late.cause, late.due_at) == (Kind.LEASED, "leased", clock.now + 1.0)
     assert failed is not None
     assert (failed.kind, failed.attempts) == (Kind.RETRY, 1)
-    taken = plant.state("B")
-    assert taken is not None
-    assert taken.suspect
+    assert present(plant.state("B")).suspect
 
 
 def test_what_another_owner_has_parked_is_only_looked_at_sooner_when_a_late_call_returns(
@@ -329,8 +322,7 @@ def test_what_another_owner_has_parked_is_only_looked_at_sooner_when_a_late_call
     clock.now += plant.lease_s + 1
     end(elsewhere, elsewhere.admit([bell("A", event="elsewhere")]), Retry("busy", "later", after_s=900.0))
     here.finish(late, {"A": DONE})
-    row = plant.parked("A")
-    assert row is not None
+    row = present(plant.parked("A"))
     assert (row.kind, row.cause, row.attempts, row.due_at) == (Kind.RETRY, "busy", 1, clock.now + 1.0)
 
 

@@ -16,6 +16,7 @@ from pipeline.target_states import target_states as states_table
 from schemas.account import Hold
 from sesame.testing.servers.database_kit import ONLY_POSTGRESQL, Clock, meanwhile
 from sesame.testing.servers.effects_kit import DONE, REFUSED, bell, end, leader_has, replay, woken
+from sesame.testing.servers.narrowing import present
 from sesame.testing.servers.pipeline_kit import Plant
 from sesame.testing.servers.target_kit import Target
 
@@ -111,9 +112,7 @@ def test_a_lease_runs_from_when_it_was_had_and_not_from_when_it_was_asked_for(
             entering.join(0.3)
             clock.now += 20.0
             connection.commit()
-    state = plant.state("A")
-    assert state is not None
-    assert state.lease_until >= clock.now + plant.lease_s
+    assert present(plant.state("A")).lease_until >= clock.now + plant.lease_s
 
 
 def test_shutting_access_that_fails_alone_is_tried_again(mailbox: Plant, clock: Clock) -> None:
@@ -157,8 +156,7 @@ def test_a_process_that_dies_while_it_shuts_access_is_made_up_for(mailbox: Plant
         assert parking.due(connection, "mailbox", clock.now, limit=9)
     clock.now += mailbox.lease_s + 2
     end(third, third.admit([woken(mailbox, "A")]), Closed())
-    row = mailbox.parked("A")
-    assert row is not None
+    row = present(mailbox.parked("A"))
     assert row.due_at is None  # until its leader says more
 
 
@@ -193,14 +191,11 @@ def test_a_fault_takes_no_replay_away_that_another_process_has_parked_meanwhile(
     here.admit([item])
     assert elsewhere.admit([replay("A")]) == {}  # it meets the lease, and is parked
     here.record_fault(item, KeyError("oops"))
-    row = plant.parked("A")
-    assert row is not None
+    row = present(plant.parked("A"))
     assert (row.replay, row.event_id) == (True, "replay")
     clock.now += 2 * plant.lease_s
     end(elsewhere, elsewhere.admit([woken(plant, "A")]), DONE)
-    state = plant.state("A")
-    assert state is not None
-    assert state.replayed_event_id == "replay"
+    assert present(plant.state("A")).replayed_event_id == "replay"
 
 
 def test_a_fault_of_the_replay_itself_leaves_its_letter_and_no_row(plant: Plant, clock: Clock) -> None:

@@ -21,6 +21,7 @@ from pipeline.target_states import State
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.account import Lane
+from sesame.testing.servers.narrowing import present
 from sesame.testing.servers.pipeline_kit import Plant, live_plant
 from sesame.testing.servers.target_kit import Gate
 
@@ -197,9 +198,7 @@ def test_a_fault_that_was_parked_before_is_buried_and_does_not_come_again(plant:
     plant.until(lambda: len(plant.letters()) == 1)
     plant.until(lambda: plant.parked("A") is None)
     plant.stop()
-    state = plant.state("A")
-    assert state is not None
-    assert state.state is State.FAILED
+    assert present(plant.state("A")).state is State.FAILED
 
 
 class Counting:

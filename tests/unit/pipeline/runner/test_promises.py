@@ -24,6 +24,7 @@ from schemas.events import (
     TargetWaiting,
 )
 from sesame.testing.servers.effects_kit import leader_has
+from sesame.testing.servers.narrowing import present
 from sesame.testing.servers.pipeline_kit import Plant, live_mailbox, live_plant
 
 plant = live_plant
@@ -160,8 +161,7 @@ def test_waiting_is_no_failure_is_said_once_and_ends_by_the_event_that_lifts_it(
     plant.ring("A")
     plant.start()
     plant.until(lambda: len(plant.target.calls) >= 3)  # looked at again, now and then
-    row = plant.parked("A")
-    assert row is not None
+    row = present(plant.parked("A"))
     assert (row.kind, row.attempts) == (Kind.WAITING, 0)
     plant.account("A", 2)
     plant.ring("A", 2)
@@ -275,8 +275,7 @@ def test_a_student_whose_lease_is_held_elsewhere_is_left_alone_and_charged_nothi
     plant.start()
     plant.until(lambda: plant.parked("A") is not None)
     plant.stop()
-    row = plant.parked("A")
-    assert row is not None
+    row = present(plant.parked("A"))
     assert (row.kind, row.attempts) == (Kind.LEASED, 0)
     assert row.due_at is not None
     assert row.due_at > until
@@ -381,8 +380,7 @@ def test_a_fault_in_the_handler_costs_that_student_attempts_and_nobody_else(plan
     plant.ring("A")
     plant.until(lambda: plant.parked("A") is not None)
     plant.stop()
-    row = plant.parked("A")
-    assert row is not None
+    row = present(plant.parked("A"))
     assert (row.cause, row.attempts) == ("internal_error", 1)
 
 

@@ -19,6 +19,7 @@ from schemas.account import Lane, Stage
 from schemas.catalogue import ACTIVATIONS, BULK, both_lanes
 from schemas.envelope import Message, from_record
 from schemas.events import ActivationRequested
+from sesame.testing.servers.narrowing import present
 from sesame.testing.servers.registry_kit import LEA, PAUL, START, Desk, enrolled
 
 CHEAP = HashingSettings(memory_kib=8_192)
@@ -111,8 +112,7 @@ def test_students_who_are_activated_with_a_password_get_it_sealed(office: Office
     assert isinstance(message.event, ActivationRequested)
     assert WORDS[LEA].encode() not in record.value
     assert message.event.credential_ref is not None
-    hashed = office.vault.open(message.event.credential_ref)
-    assert hashed is not None
+    hashed = present(office.vault.open(message.event.credential_ref))
     assert hashed.startswith("{ARGON2}$argon2id$v=19$m=8192,t=2,p=1$")
     assert PasswordHasher().verify(hashed.removeprefix("{ARGON2}"), WORDS[LEA])
 
@@ -205,10 +205,8 @@ def test_a_password_that_changed_before_the_acknowledgement_is_sealed_anew(offic
     office.producer = real
     office.activate(LEA, passwords={LEA: "tout autre"})
     office.deliver()
-    ref = office.account().credential_ref
-    assert ref is not None
-    hashed = office.vault.open(ref)
-    assert hashed is not None
+    ref = present(office.account().credential_ref)
+    hashed = present(office.vault.open(ref))
     assert PasswordHasher().verify(hashed.removeprefix("{ARGON2}"), "tout autre")
 
 

@@ -14,6 +14,7 @@ from producers.activation.letters import AddressUnusable, Letters
 from producers.activation.smtp import AccentsRefused, MailRefused, MailServerDown, Smtp
 from sandbox.ports import free_port
 from sandbox.smtp import MailSink
+from sesame.testing.servers.narrowing import present
 
 LETTERS = Letters(
     sender="ne-pas-repondre@univ-exemple.fr",
@@ -49,8 +50,7 @@ def test_the_message_says_what_it_is_for(language: str, activated: bool, subject
     assert message["Subject"] == subject
     assert {part.get_content_type() for part in read.walk()} >= {"text/plain", "text/html"}
     for kind in ("plain", "html"):
-        body = message.get_body((kind,))
-        assert body is not None
+        body = present(message.get_body((kind,)))
         text = body.get_content()
         assert "012 345" in text
         assert "https://compte.univ-exemple.fr/lien/abc.def" in text
@@ -69,8 +69,7 @@ def test_the_notice_of_a_change_proves_nothing_and_says_where_to_turn(language: 
     message = LETTERS.write("changed", language, {**SAYS, "link": "", "code": "", "activated": True})
     assert message["Subject"] == subject
     for kind in ("plain", "html"):
-        body = message.get_body((kind,))
-        assert body is not None
+        body = present(message.get_body((kind,)))
         text = body.get_content()
         assert "22001234" in text
         assert "assistance@univ-exemple.fr" in text
@@ -115,8 +114,7 @@ def test_the_warning_says_what_is_lost_on_which_day(language: str, subject: str,
     message = LETTERS.write("ending", language, ENDING)
     assert message["Subject"] == subject
     for kind in ("plain", "html"):
-        body = message.get_body((kind,))
-        assert body is not None
+        body = present(message.get_body((kind,)))
         text = html.unescape(body.get_content())
         for each in (*said, "22001234", "assistance@univ-exemple.fr", "https://compte.univ-exemple.fr/"):
             assert each in text

@@ -22,6 +22,7 @@ from producers.registrar.profiles import choose
 from producers.registrar.report import ImportEnd, ImportReport
 from schemas.catalogue import ENROLMENTS
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
+from sesame.testing.servers.narrowing import present
 from sesame.testing.servers.registrar_kit import MAMADOU, NOW, ZOE, Registrar
 
 DU = {"COD_ETP": "DULSF", "LIB_ETP": "DU Langue des signes", "TEM_IAE_PRM": "N"}
@@ -325,9 +326,7 @@ def test_an_unusable_file_fences_nobody_off(registrar: Registrar) -> None:
     running = memory.begin("apogee", file_name="nuit.csv", started_at=1.0)
     with pytest.raises(UnusableFile):
         registrar.import_rows()
-    run = memory.run_of(running)
-    assert run is not None
-    assert not run.superseded
+    assert not present(memory.run_of(running)).superseded
 
 
 def test_the_rejects_file_never_takes_the_exports_place(registrar: Registrar) -> None:

@@ -10,6 +10,7 @@ from pipeline.eventlog.port import LogUnavailable, NewRecord, TopicPartition
 from producers.registrar.import_runs import ImportRun, SqlImports
 from producers.registrar.import_subject import ImportInterrupted
 from producers.registrar.report import ImportEnd, ImportKind
+from sesame.testing.servers.narrowing import present
 from sesame.testing.servers.registrar_kit import RecordedLog, Registrar, students
 
 PAGE = 500
@@ -66,8 +67,7 @@ def test_interrupted_while_it_reads_nothing_was_published(registrar: Registrar) 
     with pytest.raises(ImportInterrupted, match="nothing was published"):
         registrar.import_(registrar.write(students(2)), progress=press)
     assert registrar.log.records == []
-    detail = newest(registrar).detail
-    assert detail is not None
+    detail = present(newest(registrar).detail)
     assert (detail.ended, detail.kind, detail.published) == (ImportEnd.INTERRUPTED, ImportKind.ENROLMENTS, 0)
 
 
@@ -81,8 +81,7 @@ def test_a_log_that_is_away_is_kept_as_the_failure(registrar: Registrar) -> None
     registrar.log.refuses = 100
     with pytest.raises(LogUnavailable):
         registrar.import_rows(*students(2))
-    detail = newest(registrar).detail
-    assert detail is not None
+    detail = present(newest(registrar).detail)
     assert (detail.ended, detail.published) == (ImportEnd.FAILED, 0)
     assert "the disk is slow today" in detail.error
 
@@ -100,8 +99,7 @@ def test_what_is_kept_of_an_import_names_no_student(registrar: Registrar) -> Non
 def test_a_held_import_keeps_its_approval_and_its_years(registrar: Registrar) -> None:
     registrar.import_rows(*students(60))
     report = registrar.import_rows(*students(60, ETA_IAE="A"))
-    detail = newest(registrar).detail
-    assert detail is not None
+    detail = present(newest(registrar).detail)
     assert (detail.ended, detail.approval, detail.affected) == (
         ImportEnd.HELD,
         report.approval,

@@ -13,6 +13,7 @@ from producers.registrar.profile import FeedProfile, FileForm
 from producers.registrar.profiles import UnknownProfile, choose
 from schemas.account import Administrative, Pedagogical
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
+from sesame.testing.servers.narrowing import expect
 from sesame.testing.servers.registrar_kit import Registrar
 
 FOLDER = Path(examples.__file__).parent
@@ -68,9 +69,7 @@ def test_columns_constants_joins_defaults_and_words_make_an_event(
 def test_a_value_that_the_export_has_wins_over_the_default(registrar: Registrar, tmp_path: Path) -> None:
     registrar.export.write_text(HEADER + LINE.replace("1;;", "1;B;"), encoding="utf-8")
     registrar.import_(registrar.export, profile=mapped(tmp_path, WHOLE))
-    event = registrar.log.messages[0].event
-    assert isinstance(event, EnrolmentRecorded)
-    assert event.step_version == "B"
+    assert expect(EnrolmentRecorded, registrar.log.messages[0].event).step_version == "B"
 
 
 def test_a_join_without_one_of_its_values_has_none(registrar: Registrar, tmp_path: Path) -> None:
@@ -110,8 +109,7 @@ def test_payment_counts_only_if_the_mapping_says_so(registrar: Registrar, tmp_pa
     registrar.export.write_text(HEADER + LINE, encoding="utf-8")
     text = "payment_required = true\n" + WHOLE + 'payment = { constant = "awaiting" }\n'
     registrar.import_(registrar.export, profile=mapped(tmp_path, text))
-    event = registrar.log.messages[0].event
-    assert isinstance(event, EnrolmentRecorded)
+    event = expect(EnrolmentRecorded, registrar.log.messages[0].event)
     assert event.administrative is Administrative.AWAITING_PAYMENT
 
 
@@ -122,8 +120,7 @@ def test_a_mapping_may_have_one_column_for_the_name_and_say_so(registrar: Regist
         registrar.export, profile=mapped(tmp_path, "one_name = true\n" + WHOLE.replace(given, ""))
     )
     assert (report.recorded, report.rejected) == (1, 0)
-    event = registrar.log.messages[0].event
-    assert isinstance(event, EnrolmentRecorded)
+    event = expect(EnrolmentRecorded, registrar.log.messages[0].event)
     assert event.birth_name
     assert event.given_name is None
 

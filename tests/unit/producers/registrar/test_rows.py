@@ -16,6 +16,7 @@ from producers.registrar.profiles import apogee
 from producers.registrar.rows import parse
 from schemas.account import Administrative, Pedagogical
 from schemas.events import EnrolmentRecorded
+from sesame.testing.servers.narrowing import expect
 from sesame.testing.servers.registrar_kit import COLUMNS, ZOE
 
 
@@ -99,8 +100,7 @@ def test_a_line_becomes_the_data_of_an_event() -> None:
     ],
 )
 def test_a_bad_value_is_refused_by_its_column_and_class(column: str, value: str, fault: Fault) -> None:
-    rejections = read({column: value})
-    assert isinstance(rejections, list)
+    rejections = expect(list, read({column: value}))
     (rejection,) = rejections
     assert (rejection.line, rejection.column, rejection.fault) == (2, column, fault)
     assert rejection.value == value
@@ -109,8 +109,7 @@ def test_a_bad_value_is_refused_by_its_column_and_class(column: str, value: str,
 
 
 def test_every_fault_of_a_line_is_told_at_once() -> None:
-    rejections = read({"DATE_NAI_IND": "31/02/2005", "MAIL_PERSO": "zoe", "COD_ETP": ""})
-    assert isinstance(rejections, list)
+    rejections = expect(list, read({"DATE_NAI_IND": "31/02/2005", "MAIL_PERSO": "zoe", "COD_ETP": ""}))
     assert {(each.column, each.fault) for each in rejections} == {
         ("DATE_NAI_IND", Fault.BAD_DATE),
         ("MAIL_PERSO", Fault.BAD_MAIL),
@@ -119,8 +118,7 @@ def test_every_fault_of_a_line_is_told_at_once() -> None:
 
 
 def test_an_unknown_code_does_not_hide_the_other_faults_of_its_line() -> None:
-    rejections = read({"ETA_IAE": "X", "DATE_NAI_IND": "31/02/2005"})
-    assert isinstance(rejections, list)
+    rejections = expect(list, read({"ETA_IAE": "X", "DATE_NAI_IND": "31/02/2005"}))
     assert {each.column for each in rejections} == {"ETA_IAE", "DATE_NAI_IND"}
 
 
@@ -243,8 +241,7 @@ def test_whatever_stands_in_a_line_it_is_a_fact_or_has_a_fault(cells: list[str])
 
 @pytest.mark.parametrize("column", ["LIB_NOM_PAT_IND", "LIB_PR1_IND"])
 def test_one_name_is_enough_where_the_profile_says_so(column: str) -> None:
-    refused = read({column: ""})
-    assert isinstance(refused, list)
+    refused = expect(list, read({column: ""}))
     assert [(each.column, each.fault) for each in refused] == [(column, Fault.MISSING_VALUE)]
     one = fact({column: ""}, apogee(one_name=True))
     assert len({"birth_name", "given_name"} & one.keys()) == 1
@@ -257,12 +254,10 @@ def test_without_any_name_a_line_is_refused_whatever_the_profile_says() -> None:
         {"LIB_NOM_PAT_IND": "", "LIB_PR1_IND": ""},
         {"LIB_NOM_PAT_IND": " ", "LIB_PR1_IND": "\u200f"},
     ):
-        refused = read(nameless, apogee(one_name=True))
-        assert isinstance(refused, list)
+        refused = expect(list, read(nameless, apogee(one_name=True)))
         assert {each.column for each in refused} == {"LIB_NOM_PAT_IND", "LIB_PR1_IND"}
 
 
 def test_a_missing_name_is_told_together_with_the_other_faults() -> None:
-    refused = read({"LIB_PR1_IND": "", "DATE_NAI_IND": "31/02/2005"})
-    assert isinstance(refused, list)
+    refused = expect(list, read({"LIB_PR1_IND": "", "DATE_NAI_IND": "31/02/2005"}))
     assert {each.fault for each in refused} == {Fault.MISSING_VALUE, Fault.BAD_DATE}

@@ -23,6 +23,7 @@ from producers.registrar.sheets import MEANINGS
 from producers.registrar.teachings import parse
 from schemas.catalogue import ENROLMENTS
 from schemas.events import TEACHINGS_MAX, TeachingsRecorded
+from sesame.testing.servers.narrowing import expect
 from sesame.testing.servers.registrar_kit import MAMADOU, ZOE, Registrar
 
 Z, M = ZOE["COD_ETU"], MAMADOU["COD_ETU"]
@@ -36,8 +37,7 @@ def lists(registrar: Registrar) -> dict[tuple[str, int], set[str]]:
     """What was published since the last look, by student and year; `UE1/TD1` is a group, `UE1` a unit."""
     found = {}
     for message in registrar.log.take():
-        event = message.event
-        assert isinstance(event, TeachingsRecorded)
+        event = expect(TeachingsRecorded, message.event)
         keys = {"/".join(filter(None, each.key)) for each in event.teachings}
         assert len(keys) == len(event.teachings)
         found[event.student_number, event.year] = keys
@@ -53,8 +53,7 @@ def test_a_students_year_is_one_fact_with_the_whole_list(registrar: Registrar) -
         (ENROLMENTS, Z),
         (ENROLMENTS, M),
     ]
-    event = registrar.log.messages[0].event
-    assert isinstance(event, TeachingsRecorded)
+    event = expect(TeachingsRecorded, registrar.log.messages[0].event)
     assert (event.source, event.year, event.teachings[0].label) == ("apogee_groups", 2026, "Algèbre")
     assert lists(registrar) == {(Z, 2026): {"UE1/TD1", "UE1/TP3", "UE2"}, (M, 2026): {"UE1/TD2"}}
 
@@ -212,9 +211,7 @@ def test_separator_and_encoding_are_found_out(registrar: Registrar, separator: s
     path = registrar.write_groups(f"{Z} UE1 TD1 2026 Algèbre", separator=separator, encoding=encoding)
     report = registrar.import_groups(path=path)
     assert (report.recorded, report.separator) == (1, separator)
-    event = registrar.log.messages[0].event
-    assert isinstance(event, TeachingsRecorded)
-    assert event.teachings[0].label == "Algèbre"
+    assert expect(TeachingsRecorded, registrar.log.messages[0].event).teachings[0].label == "Algèbre"
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from sesame.cli.errors import ExitCode, exit_code_of
 from sesame.cli.page import walk
 from sesame.settings import SettingsError, load
 from sesame.testing.servers.command import sesame
+from sesame.testing.servers.narrowing import expect, present
 
 ROOT = Path(__file__).parents[4]
 
@@ -190,13 +191,10 @@ def test_every_command_and_every_option_has_help() -> None:
 
 
 def test_every_command_is_in_the_table_of_its_group() -> None:
-    group = main
-    assert isinstance(group, LazyGroup)
+    group = expect(LazyGroup, main)
     context = click.Context(group)
     for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        assert command.name == name
+        assert present(group.get_command(context, name)).name == name
 
 
 def test_a_fault_of_ours_quotes_nobody() -> None:

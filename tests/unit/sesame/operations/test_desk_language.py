@@ -39,6 +39,7 @@ from sesame.operations.people.support.bundle import SupportDesk, bundle_of
 from sesame.operations.people.support.support_cases import SupportCase
 from sesame.settings import Settings
 from sesame.testing.servers.directory_kit import account
+from sesame.testing.servers.narrowing import present
 
 ROOM: Final = Path(diagnosis.__file__).parent
 NOW: Final = datetime(2026, 7, 2, 12, 0, 0, tzinfo=UTC)
@@ -246,9 +247,7 @@ def test_a_case_is_read_in_the_language_of_whoever_reads_it(site: Diagnosable) -
     assert "langue de la page\u00a0: anglais" in desk.text
     assert "it says 403" in desk.text
     assert desk.bundle.causes[0].who == "la scolarité"
-    recent = support.recent("99999999", "fr")
-    assert recent is not None
-    assert recent.text == desk.text
+    assert present(support.recent("99999999", "fr")).text == desk.text
 
 
 def test_a_case_that_was_kept_in_one_language_is_read_still(site: Diagnosable) -> None:

@@ -19,7 +19,7 @@ from pipeline.dead_letters.rows import DeadLetter
 from pipeline.parking import Kind, Parked
 from pipeline.status import ConsumerStatus
 from pipeline.target_states import Conclusion, State
-from schemas.account import Account, Hold, Lane, Person, Stage
+from schemas.account import Hold, Lane, Stage
 from sesame.operations.people.diagnosis.engine import Diagnosis, judge
 from sesame.operations.people.diagnosis.person import (
     CONSUMER_SILENT_AFTER_S,
@@ -32,6 +32,7 @@ from sesame.operations.people.diagnosis.situation import Live, gather
 from sesame.operations.people.diagnosis.words import glossary
 from sesame.operations.people.support.bundle import SupportDesk, bundle_of
 from sesame.testing.servers import stores
+from sesame.testing.servers.accounts import account_of
 from sesame.testing.servers.database_kit import START, Clock
 
 LEA = "22001234"
@@ -63,17 +64,14 @@ class Desk:
             self.consumer(target, "running")
 
     def account(self, version: int = 2, *, stage: Stage = Stage.ACTIVE, asked: bool = True) -> None:
-        account = Account(
-            student_number=LEA,
+        opened = datetime.fromtimestamp(START - 600, UTC) if asked else None
+        account = account_of(
+            LEA,
             version=version,
             stage=stage,
             holds=frozenset({Hold.SUSPENDED}),
-            login="lea.martin",
-            mail="lea.martin@etu.univ-exemple.fr",
-            principal="lea.martin@univ-exemple.fr",
-            person=Person(birth_name="Martin", given_name="Léa"),
-            activated_at=datetime.fromtimestamp(START - 600, UTC) if asked else None,
-            opened_at=datetime.fromtimestamp(START - 600, UTC) if asked else None,
+            activated_at=opened,
+            opened_at=opened,
         )
         stores.keep(self.database, account, changed_at=START)
 

@@ -28,30 +28,21 @@ from consumers.kit.settings import ClientSettings
 from pipeline.errors import TargetDown
 from pipeline.target import Preview
 from sandbox.process import wait_until
-from schemas.account import Account, Person, Stage
+from schemas.account import Account
 from sesame.operations.people.diagnosis import live
 from sesame.operations.people.diagnosis.engine import judge
 from sesame.operations.people.diagnosis.live import LiveChecks
 from sesame.operations.people.diagnosis.person import PersonStatus, TargetStatus
 from sesame.operations.people.diagnosis.situation import Live, Situation
 from sesame.operations.people.target_look import TargetLook, look_at
+from sesame.testing.servers.accounts import account_of
 
 if TYPE_CHECKING:
     from consumers.kit.deadline import Deadline
     from sesame.acts.ports import Diagnosable, HasConnectors
 
 NOW = datetime(2026, 7, 2, 12, tzinfo=UTC)
-LEA = Account(
-    student_number="22600001",
-    version=2,
-    stage=Stage.ACTIVE,
-    login="lea.martin",
-    mail="lea.martin@etu.univ-exemple.fr",
-    principal="lea.martin@univ-exemple.fr",
-    person=Person(birth_name="Martin", given_name="Léa"),
-    activated_at=NOW,
-    opened_at=NOW,
-)
+LEA = account_of(version=2, activated_at=NOW, opened_at=NOW)
 THERE = TargetObject("a", LEA.student_number, {"name": ("Léa",)}, open=True)
 
 

@@ -40,6 +40,7 @@ from sesame.acts.acts import UnknownTarget
 from sesame.operations.questions.adoption import adoptions
 from sesame.operations.questions.adoption.adoptions import AdoptionAnswer
 from sesame.operations.questions.reconcile.acts import ReconcileRequest, Reconciliation, reconcile
+from sesame.testing.servers.accounts import account_of
 from sesame.testing.servers.population_kit import OPERATOR
 
 NOW = datetime(2026, 11, 2, 3, tzinfo=UTC)
@@ -153,18 +154,9 @@ class Site:
 
 
 def account(number: str, **changes: Any) -> Account:
-    values: dict[str, Any] = {
-        "student_number": number,
-        "version": 3,
-        "stage": Stage.ACTIVE,
-        "login": f"login-{number}",
-        "mail": f"{number}@etu.univ-exemple.fr",
-        "principal": f"{number}@univ-exemple.fr",
-        "person": Person(birth_name="Martin", given_name=f"Léa {number}"),
-        "activated_at": NOW,
-        "opened_at": NOW,
-    }
-    return Account(**{**values, **changes})
+    person = Person(birth_name="Martin", given_name=f"Léa {number}")
+    values = {"version": 3, "person": person, "activated_at": NOW, "opened_at": NOW}
+    return account_of(number, f"login-{number}", **{**values, **changes})
 
 
 def its_object(one: Account) -> TargetObject:

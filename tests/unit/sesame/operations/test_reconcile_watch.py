@@ -32,6 +32,7 @@ from sesame.operations.questions.reconcile.acts import WatchRequest, watch
 from sesame.operations.questions.reconcile.comparison import TargetReport
 from sesame.operations.questions.reconcile.passes import Pass, reconciliations
 from sesame.settings.runtime import ReconcileSettings
+from sesame.testing.servers.narrowing import present
 from sesame.testing.servers.population_kit import OPERATOR
 from tests.unit.sesame.operations.test_reconcile import (
     LENIENT,
@@ -147,9 +148,7 @@ def test_before_the_first_import_nobody_is_asked_about_what_the_target_has(
     assert shop.ask() is None
     assert shop.listings() == 0
     stored(database, [account("22600008")])
-    found = shop.look()
-    assert found is not None
-    assert found.orphaned, "the first look of all waits for the first import"
+    assert present(shop.look()).orphaned, "the first look of all waits for the first import"
 
 
 def test_what_was_told_once_is_no_news_and_is_forgotten_once_it_is_mended(shop: Shop) -> None:
@@ -204,8 +203,7 @@ def test_a_number_that_a_hand_took_away_or_gave_to_another_object_is_found(shop:
     nobody = TargetObject("nobody", "", {}, True, names=(("login", "prof"),))
     shop.there += [twin, stranger, nobody]
     shop.changes += [twin, stranger, nobody]
-    found = shop.look()
-    assert found is not None
+    found = present(shop.look())
     assert (found.extra, found.orphaned) == (["twin"], ["stranger"])
     assert found.evidence == {"twin": ("22600008",), "stranger": ("999",)}
     stranger = replace(stranger, student_number="")
@@ -227,23 +225,19 @@ def test_who_never_activated_or_is_under_way_is_no_difference(shop: Shop) -> Non
         one = target_states.c.student_number == busy
         connection.execute(update(target_states).where(one).values(state_version=2))
     shop.hand(busy, fields={"name": ("by hand",)})
-    found = shop.look()
-    assert found is not None
+    found = present(shop.look())
     assert (numbers(found), found.orphaned) == ([], ["ref-31"])
 
 
 def test_only_what_is_new_is_repaired_and_in_the_audit(shop: Shop) -> None:
     shop.hand("22600007", fields={"name": ("by hand",)})
-    found = shop.look(repair=True)
-    assert found is not None
-    assert found.replay_id
+    assert present(shop.look(repair=True)).replay_id
     assert [each.student_number for each in shop.replays()] == ["22600007"]
     assert shop.look(repair=True) is None
     assert len(shop.on_the_log) == 1, "it was asked for already"
     for number in range(22600100, 22600200):
         shop.hand(str(number), fields={"name": ("by hand",)})
-    held = shop.look(repair=True, threshold=Threshold())
-    assert held is not None
+    held = present(shop.look(repair=True, threshold=Threshold()))
     assert (len(held.different), held.replay_id, len(shop.on_the_log)) == (100, "", 1)
     assert held.approval
     with shop.database.read() as connection:
@@ -268,14 +262,11 @@ def test_a_target_that_shows_an_older_state_is_told_before_everybody_is_compared
     del shop.changes[1:]  # out of the backup of before
     del shop.there[7]
     shop.listed = cast("Any", FallsOver())
-    failed = shop.look()
-    assert failed is not None
-    assert failed.trouble
+    assert present(shop.look()).trouble
     assert shop.left()["went_back"] == ["shelf"], "it does not wait for a comparison that may take minutes"
     shop.listed = None
     shop.rested()
-    found = shop.look()
-    assert found is not None
+    found = present(shop.look())
     assert (found.went_back, found.missing, found.evidence["shelf"]) == (["shelf"], ["22600007"], ("older",))
     assert shop.known().found["went_back"] == 1
     shop.there[7:8] = [its_object(account(number)) for number in ("22600007", "22600008")]
@@ -307,8 +298,7 @@ def test_a_server_out_of_a_backup_is_told_though_it_was_written_to_before_it_is_
         shop.there[at] = replace(shop.there[at], fields={**shop.there[at].fields, "version": ("2",)})
     assert shop.look() is None, "two who were changed by hand are no backup"
     del shop.there[-3]
-    found = shop.look()
-    assert found is not None
+    found = present(shop.look())
     assert (found.went_back, found.evidence["shelf"]) == (["shelf"], ("older",))
     assert (found.missing, len(found.different)) == (["22600997"], 3)
 
@@ -318,8 +308,7 @@ def test_a_target_that_lost_much_is_told_at_once_and_until_it_is_mended(shop: Sh
         passes.keep(connection, shop.database, shop.known().model_copy(update={"seconds": 3600.0}))
     there = list(shop.there)
     emptied(shop)
-    found = shop.look(threshold=Threshold())
-    assert found is not None
+    found = present(shop.look(threshold=Threshold()))
     assert (found.went_back, len(found.missing)) == (["shelf"], STUDENTS)
     assert found.evidence["shelf"] == ("lost",)
     for _night in range(2):
@@ -334,9 +323,7 @@ def test_what_is_lost_little_by_little_or_on_purpose_rings_no_alarm(shop: Shop) 
     for _day in range(3):
         emptied(shop, share=0.04)
         shop.rested()
-        found = shop.look(threshold=Threshold())
-        assert found is not None
-        assert found.went_back == []
+        assert present(shop.look(threshold=Threshold())).went_back == []
     with shop.database.write() as connection:
         pauses.place(connection, shop.database, "shelf", actor="ada", reason="a new server")
     emptied(shop)
@@ -365,8 +352,7 @@ def test_a_target_that_cannot_tell_is_looked_at_by_a_few(database: Database, tmp
     assert site.listings() == compared
     assert len(site.shelves[-1].asked) == FEW
     del site.there[:900]
-    found = site.look(threshold=Threshold())
-    assert found is not None
+    found = present(site.look(threshold=Threshold()))
     assert (found.went_back, len(found.missing)) == (["shelf"], 901)
     compared = site.listings()
     for _look in range(3):
@@ -385,8 +371,7 @@ def test_those_who_came_last_tell_that_a_backup_was_taken_back(database: Databas
     site.run()
     site.look()
     del site.there[-6:]
-    found = site.look(threshold=Threshold())
-    assert found is not None
+    found = present(site.look(threshold=Threshold()))
     assert len(found.missing) == 6
     assert found.went_back == ["shelf"]
 
@@ -417,9 +402,7 @@ def test_a_comparison_that_failed_is_made_again_for_the_same_change(shop: Shop) 
     shop.changes.append(None)
     shop.rested()
     shop.listed = cast("Any", FallsOver())
-    found = shop.look()
-    assert found is not None
-    assert found.trouble
+    assert present(shop.look()).trouble
     shop.listed = None
     shop.rested()
     assert numbers(shop.look()) == [removed.student_number]

@@ -23,6 +23,7 @@ from sesame.app.doctor.findings import CheckState, examine
 from sesame.app.wiring import Application
 from sesame.operations.questions.restored import questions
 from sesame.settings import load
+from sesame.testing.servers.narrowing import present
 from sesame.testing.servers.running_kit import Run, Site
 
 
@@ -73,9 +74,7 @@ def test_a_store_counts_with_each_process_that_works_and_is_believed(
     for beats in (1, 2, 3):
         application = start()
         begin(application)
-        note = Notes.of(application).read()
-        assert note is not None
-        assert note.beats == beats
+        assert present(Notes.of(application).read()).beats == beats
     admit(start(), works=False)
 
 
@@ -95,9 +94,7 @@ def test_processes_of_one_machine_that_begin_at_once_on_a_new_store_do_not_refus
     monkeypatch.setattr(Notes, "write", write_late)
     begin(first := start())
     assert noted == [1]
-    note = Notes.of(first).read()
-    assert note is not None
-    assert note.beats == 2
+    assert present(Notes.of(first).read()).beats == 2
 
 
 def test_a_process_says_that_it_is_there_before_it_counts(

@@ -20,6 +20,7 @@ from producers.activation.mail_proofs import MailProof
 from producers.activation.throttles import Rate
 from sesame.settings import PortalSettings
 from sesame.testing.servers.database_kit import Clock
+from sesame.testing.servers.narrowing import present
 from sesame.web.kit import languages
 from sesame.web.kit.addresses import NOBODY, client_address, counted_as
 from sesame.web.kit.signatures import Signing
@@ -140,9 +141,7 @@ def test_a_session_is_found_by_its_id_until_it_ends(database: Database, clock: C
             web_sessions.open_session(connection, "22001234", "mail", now=clock.now, lasts_s=60.0)
             for _ in range(3)
         ]
-        found = web_sessions.find(connection, ids[0], clock.now)
-        assert found is not None
-        assert found.student_number == "22001234"
+        assert present(web_sessions.find(connection, ids[0], clock.now)).student_number == "22001234"
         assert web_sessions.find(connection, "made up", clock.now) is None
         assert web_sessions.find(connection, ids[0], clock.now + 60.0) is None
         web_sessions.end(connection, ids[0], clock.now)
@@ -180,8 +179,7 @@ def test_a_proof_is_used_once_and_voids_the_others(database: Database, clock: Cl
         assert not mail_proofs.use(connection, mine.id, clock.now, by="me")
         mail_proofs.void_others(connection, "1", "password", clock.now)
         assert not mail_proofs.use(connection, other.id, clock.now, by="me")
-        voided = mail_proofs.find(connection, other.id)
-        assert voided is not None
+        voided = present(mail_proofs.find(connection, other.id))
         assert (voided.voided_at, voided.value, voided.stands(clock.now)) == (clock.now, None, False)
         assert not mail_proofs.use(connection, foreign.id, clock.now + 61.0, by="me")
         assert mail_proofs.use(connection, foreign.id, clock.now, by="me")
@@ -240,8 +238,7 @@ def test_a_message_is_claimed_by_one_sender_and_by_another_when_that_one_is_gone
         again = mail_proofs.claim_letters(connection, until, until=until + 30.0, limit=10)
         assert [(each.id, each.send_attempts) for each in again] == [(due.id, 2)]
         mail_proofs.sent(connection, due.id, until)
-        gone = mail_proofs.find(connection, due.id)
-        assert gone is not None
+        gone = present(mail_proofs.find(connection, due.id))
         assert (gone.letter, gone.send_at, gone.sent_at) == (None, None, until)
         assert not mail_proofs.letters_due(connection, until + 1_000.0)
 
