@@ -96,7 +96,7 @@ class ClientSettings(ConnectorSettings):
 
 
 class PlainPasswordSettings(ClientSettings):
-    """A target that wants passwords as they are typed: its connector says so with `credential`."""
+    """A target that takes passwords as typed; its connector declares `credential`."""
 
     password_s_max: ClassVar[float] = 86_400.0
     """How long a typed password is kept, encrypted, for this target: an outage of a night.

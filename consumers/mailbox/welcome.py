@@ -28,7 +28,7 @@ _DEFAULT_LANGUAGE: Final = "fr"
 
 
 class AddressInvalid(ValueError):
-    """An address of the message cannot stand in a header; the address itself is not shown."""
+    """An address of the message cannot be in a header. It is not shown."""
 
 
 @dataclass(frozen=True)

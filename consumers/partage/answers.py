@@ -42,7 +42,7 @@ class BssMessage(Enum):
 
 
 class NotBss(Exception):
-    """A body that is no answer of BSS: a proxy's page, half an answer, or something that it never sends."""
+    """No answer of BSS: a proxy's page, half an answer, or an unknown body."""
 
 
 @dataclass(frozen=True, slots=True)

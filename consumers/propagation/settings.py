@@ -11,7 +11,7 @@ from schemas.language import gettext
 
 
 class PropagationSettings(Section):
-    """When an account that is not everywhere yet is announced as late, then as a breach."""
+    """When to announce an account still missing somewhere as late, then as a breach."""
 
     place: ClassVar[str] = "propagation"
 

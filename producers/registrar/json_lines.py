@@ -98,7 +98,7 @@ def _object(text: str) -> dict[str, Any] | str:
 
 
 class _Twice(Exception):
-    """A name stands in an object twice: it would have two readings."""
+    """An object has a name twice: it would have two readings."""
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class ImportEnd(StrEnum):
 
 
 class Difference(BaseModel):
-    """How many people or enrolments are new, gone, and there in another state than before."""
+    """The numbers of new, gone and changed people or enrolments."""
 
     model_config = ConfigDict(frozen=True)
 
