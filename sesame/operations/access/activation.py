@@ -36,10 +36,10 @@ class ActivateAllRequest(ActRequest):
     """Options to activate all imported students.
 
     Attributes:
-        passwords: student number to password.
+        passwords: by student number.
         language: of the messages to them; None: the registrar's or the site's.
-        republish: publish again what is not active, for a log that lost it.
-        dry_run: count, and do nothing.
+        republish: publish inactive accounts again, for a log that lost them.
+        dry_run: only count.
     """
 
     passwords: Mapping[str, str] = Field(default_factory=dict, repr=False)
@@ -49,20 +49,20 @@ class ActivateAllRequest(ActRequest):
 
 
 class Activation(ActivateAllRequest):
-    """Whom; `file`: the name of the list, for the audit."""
+    """The students to activate. `file`: the list's name, for the audit."""
 
     students: tuple[str, ...]
     file: str | None = None
 
 
 class Everybody(BaseModel):
-    """How all whom the registrar's files have brought stood before `activate --all`, in people.
+    """State of all imported students before `activate --all`, in numbers.
 
     Attributes:
-        active: had an active account.
-        held: have none, and a hold: an activated student stays shut out until it is lifted.
-        not_enrolled: have no account to activate: no enrolment of a current year.
-        without_mail: are not active, and have no personal address to write to.
+        active: with an active account.
+        held: without one, and with a hold: an activated student stays shut out until it is lifted.
+        not_enrolled: without an account to activate: no enrolment of a current year.
+        without_mail: inactive, without a personal address to write to.
     """
 
     active: int
@@ -72,11 +72,11 @@ class Everybody(BaseModel):
 
 
 class Activated(Report):
-    """How many were asked for; see `producers.activation.activation_requests.ActivationReport`.
+    """Counts of a request. See `producers.activation.activation_requests.ActivationReport`.
 
     Attributes:
-        already: were asked for before; of everybody, with those who are active.
-        on_their_way: whom a file has brought and the registry has not read yet.
+        already: requested before; with `everybody`, active ones too.
+        on_their_way: imported, and not yet read by the registry.
         not_known_yet: numbers that no file has brought. The requests are kept.
         everybody: of `activate --all`.
     """

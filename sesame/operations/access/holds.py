@@ -34,8 +34,7 @@ class NotAStudentNumber(SesameError):
 class HoldChangeRequest(ActRequest):
     """A student's hold, and the reason.
 
-    Attributes:
-        unknown: also of a number that the registry does not have: it waits for the import of this number.
+    `unknown`: accept a number that the registry lacks: the hold waits for its import.
     """
 
     student_number: str
@@ -45,12 +44,12 @@ class HoldChangeRequest(ActRequest):
 
 
 class HoldReport(Report):
-    """What came of it.
+    """The hold after an act.
 
     Attributes:
         known: the registry has the student. Otherwise the hold waits for the import of this number.
-        changed: something was asked for; False: it was so already.
-        since: when an operator last asked for this hold, or for its end; None: none did.
+        changed: a change was requested; False: it was so already.
+        since: of the last request by an operator to place or lift it; None: none.
     """
 
     student_number: str
@@ -103,8 +102,8 @@ class HoldListRequest(BaseModel):
     """Request to place or lift one kind of hold for the students on a list.
 
     Attributes:
-        lines: of the list: a student number, a login or a mail address each, or a CSV of which that is the
-            first column. Empty lines and comments (`#`) are skipped.
+        lines: of the list: a student number, a login or a mail address each, or a CSV with that in its first
+            column. Empty lines and comments (`#`) are skipped.
         file: the list's name, for the audit.
     """
 
@@ -120,7 +119,7 @@ class HoldsReport(Report):
     """Result of a list of holds.
 
     Attributes:
-        students: whom it names, each once.
+        students: those named, each once.
         changed: how many were, or would be, changed; the others already are as requested.
         wrong: the numbers of lines that match no student here.
     """

@@ -55,8 +55,7 @@ class NotProlonged(SesameError):
 
 
 class ProlongRequest(ActRequest):
-    """Whose access is to last longer, why, and until when: until a day, that day included, or by so many
-    days."""
+    """A student's longer access, and why: until a day (included), or by so many days."""
 
     student_number: str
     reason: Text
@@ -65,8 +64,11 @@ class ProlongRequest(ActRequest):
 
 
 class ProlongReport(Report):
-    """What was asked for. `before`: the last day of access until then; `times`: how often it was prolonged
-    since the last enrolment, this one included."""
+    """A granted prolongation.
+
+    `before`: the last day of access until then. `times`: prolongations since the last enrolment, with this
+    one.
+    """
 
     student_number: str
     before: date
@@ -98,7 +100,7 @@ class StepCount(ComingStep):
 class StudentLife(Report):
     """One student's coming steps.
 
-    `why`: what the next step follows from; `warnings`: the days on which a message warns the student.
+    `why`: the cause of the next step. `warnings`: the days of the messages that warn the student.
     """
 
     student_number: str
@@ -110,14 +112,14 @@ class StudentLife(Report):
 
 
 class WarningCount(Report):
-    """How many students get a message on this day that access ends."""
+    """Students with a message on this day that access ends."""
 
     day: date
     students: int
 
 
 class HeldPlan(Report):
-    """What the guard holds; `id` releases exactly this. `approved_by`: the first of two operators.
+    """A plan that the guard holds, released by `id`. `approved_by`: the first of two operators.
 
     `target`: shut there alone; `cohort`: one step of one year, like `M2INFO-2026`.
     """
@@ -132,7 +134,7 @@ class HeldPlan(Report):
 
 
 class ComingHold(Report):
-    """What the guard will hold from `day` on, and for how many students.
+    """A plan that the guard will hold from `day` on, with its number of students.
 
     `students` counts until the horizon. Other fields as in `HeldPlan`.
     """
@@ -145,10 +147,7 @@ class ComingHold(Report):
 
 
 class LifecyclePreview(Report):
-    """What time will change by `until`, if no student enrols again.
-
-    `erases`: whether this site erases.
-    """
+    """What time will change by `until`, if no student enrols again. `erases`: whether this site erases."""
 
     until: date
     erases: bool
@@ -161,7 +160,7 @@ class LifecyclePreview(Report):
 
 
 class ReleaseReport(Report):
-    """What came of a release; not `released`: a second operator has to."""
+    """Result of a release. Not `released`: a second operator has to release it."""
 
     plan: HeldPlan
     released: bool

@@ -37,15 +37,17 @@ class NotActivated(SesameError):
 
 
 class ProvisionRequest(ActRequest):
-    """Whom, and at which targets; none: at all of them."""
+    """A student, and the targets; none: all of them."""
 
     student_number: str
     targets: tuple[str, ...] = ()
 
 
 class Ended(Report):
-    """How it ended at one target, and why, in words: done, waiting, retry, dead, elsewhere, quarantined,
-    paused."""
+    """The end at one target, with the reason in words.
+
+    It is done, waiting, retry, dead, elsewhere, quarantined or paused.
+    """
 
     target: str
     state: str
@@ -58,7 +60,7 @@ class Ended(Report):
 
 
 class ProvisionReport(Report):
-    """How it ended, target by target in their order, and how many seconds it took."""
+    """The ends, target by target in their order, and the seconds taken."""
 
     student_number: str
     version: int

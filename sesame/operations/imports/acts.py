@@ -74,14 +74,14 @@ class ImportStop:
 
 
 class Reading(BaseModel):
-    """Which files, and how they are written.
+    """Files to read, and their form.
 
     Attributes:
         file: of enrolments.
         groups: of teaching units and groups.
         profile: `apogee`, `pegase` or a mapping file; None: the settings'.
-        encoding: None: it is found out.
-        sheet: of a spreadsheet; None: the only one that holds anything.
+        encoding: None: detect it.
+        sheet: of a spreadsheet; None: the only non-empty one.
     """
 
     file: Path | None = None
@@ -92,13 +92,13 @@ class Reading(BaseModel):
 
 
 class ExplainRequest(Reading):
-    """`lines_max`: how many of the first lines are shown."""
+    """`lines_max`: how many of the first lines to show."""
 
     lines_max: int
 
 
 class ImportRequest(Reading):
-    """What to do with the files; see `ImportOptions`.
+    """An import of files; see `ImportOptions`.
 
     Attributes:
         approve: the id reported when the file was held.
@@ -132,7 +132,7 @@ class Imported(Report):
 
 
 class FileExplained(Report):
-    """How a file is written, and how its first lines are read."""
+    """A file's form, and its first lines as read."""
 
     file: Path
     profile: InstanceOf[FeedProfile]
@@ -248,7 +248,7 @@ def stop_sent(site: Registering, actor: Actor, stop: ImportStop, file_name: str)
 
 
 class RejectedLine(Report):
-    """Why a line was refused. `fault`: see docs/reference/rejections.md; `column`: or the whole line."""
+    """A refused line, and why. `fault`: see docs/reference/rejections.md; `column`: or the whole line."""
 
     line: int
     student_number: str

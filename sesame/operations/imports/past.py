@@ -33,15 +33,15 @@ class PastImport(Report):
 
     Attributes:
         feed: the profile's name.
-        kind: `enrolments` or `teachings`; None: it was not kept then.
+        kind: `enrolments` or `teachings`; None: it was not recorded then.
         file: without folders.
-        actor: who ran it; None: it was not kept then.
-        state: `done`, `held`, `failed`, `interrupted`, `superseded` (a newer one went on alone), or
+        actor: who ran it; None: it was not recorded then.
+        state: `done`, `held`, `failed`, `interrupted`, `superseded` (a newer one continued alone), or
             `unfinished`: under way, or killed.
-        duration_s: None: it has not ended, as far as is known.
-        counts: of lines and facts; of a broken-off import, what was published.
-        line, last_line: of one that has not gone to its end: the log has its facts up to this line of the
-            file, of so many; None: it has not come so far, or is done.
+        duration_s: None: no end is known.
+        counts: of lines and facts; of a broken-off import, of the published ones.
+        line, last_line: of an unfinished one: the log has its facts up to this line of so many; None: it has
+            not come so far, or is done.
     """
 
     id: int
@@ -60,10 +60,11 @@ class PastImport(Report):
 
 
 class PastImportShown(PastImport):
-    """The same, and what it would have changed; see `producers.registrar.report.ImportDetail`.
+    """One import with what it would have changed.
 
-    Attributes:
-        before: the last import before it of the same feed and kind that was done; None: it is not kept.
+    See `producers.registrar.report.ImportDetail`.
+
+    `before`: the last done import before it of the same feed and kind; None: it is not kept.
     """
 
     full_year: int | None = None
@@ -81,10 +82,10 @@ class PastImportShown(PastImport):
 
 
 class ImportsRequest(BaseModel):
-    """Which imports.
+    """Filter of imports.
 
     Attributes:
-        limit: so many at most.
+        limit: of the page.
         after: the id that ended the page before.
         persons: those by which programs sent one person each, instead of files; None: both.
         held: only those that the guard holds.
@@ -97,7 +98,7 @@ class ImportsRequest(BaseModel):
 
 
 class ImportsReport(Report):
-    """A page, the newest first.
+    """A page of imports, the newest first.
 
     Attributes:
         next: the id to give as `after`; None: there are no more.

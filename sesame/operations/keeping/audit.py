@@ -19,11 +19,11 @@ from sesame.operations.keeping import spreadsheet
 
 
 class AuditEntry(Report):
-    """One act, and to what it was done.
+    """One act, and its object.
 
     Attributes:
         reason: the operator's own words, None once removed.
-        hash: by which it is chained; its keeper can have it looked for later.
+        hash: of its place in the chain; kept elsewhere, it can be looked for later.
     """
 
     id: int
@@ -43,8 +43,7 @@ class AuditRequest(BaseModel):
         action: this one, or all of a kind: `hold` means hold.place and hold.lift.
         student: to this student number, alone or among others.
         about: a student number, a consumer, a replay's or a file's name.
-        since: of this time on, epoch seconds.
-        until: before this time, likewise.
+        since, until: from this time on, and before this one (Unix time, in seconds).
     """
 
     actor: str | None = None
@@ -56,7 +55,7 @@ class AuditRequest(BaseModel):
 
 
 class AuditPageRequest(AuditRequest):
-    """`limit` of them at most; `before`: older than the entry of this id."""
+    """A page of entries. `limit`: at most; `before`: older than the entry of this id."""
 
     before: int | None = None
     limit: int
@@ -113,7 +112,7 @@ def _cells(entry: AuditEntry) -> Iterator[str]:
 
 
 class AuditBreak(Report):
-    """Where the chain breaks, and how: a name of `pipeline.audit.verification`."""
+    """A break of the chain, and its kind: a name of `pipeline.audit.verification`."""
 
     entry: int
     kind: str
@@ -124,13 +123,13 @@ class AuditVerified(Report):
 
     Attributes:
         whole: there is no break.
-        entries: so many were walked, from `first` to `last`; None: there are none.
+        entries: walked ones, from `first` to `last`; None: there are none.
         head: the last one's hash: keep it elsewhere.
         removed_to: the entries up to this one are in the archive; None: none were removed.
         removed_at: when the last one of these was noted.
-        forgotten: so many persons' names were removed: their entries no longer prove whom they are about.
+        forgotten: removed persons' names: their entries no longer prove whom they are about.
         breaks: the first ones.
-        beyond: so many more.
+        beyond: the number of further ones.
     """
 
     whole: bool

@@ -46,14 +46,14 @@ class ParquetMissing(SesameError):
 
 
 class DayExportRequest(ActRequest):
-    """Which day, in the time zone of `portal.timezone`, and in which form."""
+    """A day, in the time zone of `portal.timezone`, and a form."""
 
     day: date
     form: ExportForm = "csv"
 
 
 class DayRow(Report):
-    """A count of students, and how long it took; empty where it does not apply.
+    """A count of students, and their times; empty where it does not apply.
 
     Attributes:
         kind: `completed` on the day; `late`, `breached`: an edge of the window was passed on the day;
@@ -61,7 +61,7 @@ class DayRow(Report):
         target: or consumer; `all`: every target.
         cohort: `all`; the name of one with at least `COHORT_MIN` students; `other`: the rest.
         lane: `personal` or `bulk`.
-        reason: why they wait, or the cause of the dead letters.
+        reason: of waiting, or the cause of the dead letters.
         late, breached: of those completed, how many took longer than the objectives.
     """
 

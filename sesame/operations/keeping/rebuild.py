@@ -58,22 +58,22 @@ class Rebuilding(Adopting, Restored, Protocol):
 
 
 class RebuildRequest(BaseModel):
-    """`write`: rebuild; else only report what there is to rebuild from."""
+    """`write`: rebuild; else only report the sources of a rebuild."""
 
     write: bool = False
 
 
 class Rebuilt(Report):
-    """What a store was rebuilt from, or would be.
+    """The sources of a rebuilt store, or of one to rebuild.
 
     Attributes:
-        written: whether it was.
+        written: whether it was rebuilt.
         facts: in the log, by type; None: the log was not read, since others work with this store already.
         refused: of these, facts that could not be applied, by cause.
         entries: of the directory that Sésame has written.
-        activated: of these, whose account is theirs again by what the directory shows.
+        activated: of these, with an account again by what the directory shows.
         accounts: in all, that have a holder again and were not erased.
-        unknown: of these, whom no fact in the log names: import the registrar's next file, then repeat this.
+        unknown: of these, without a fact in the log: import the registrar's next file, then repeat this.
         questions: of the adoption, by kind.
         asked: students whom a target shows shut for an unknown reason: `sesame restored list`.
     """

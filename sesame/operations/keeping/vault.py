@@ -18,7 +18,7 @@ class KeyExists(SesameError):
 
 
 class KeyMade(Report):
-    """Where the key is; it opens everything that it seals."""
+    """The key's place. The key opens everything that it seals."""
 
     path: Path
 

@@ -44,7 +44,7 @@ def refuse_erased(site: Recognising, student_number: str) -> None:
 
 
 class Side(Report):
-    """One of the two who may be one person. Personal data: for the operator's eyes.
+    """One of two who may be one person. Personal data: for the operator's eyes.
 
     Attributes:
         enrolments: year, step and component of each that was not cancelled.

@@ -25,13 +25,13 @@ _FIRST_MIN: Final = 3
 
 
 class Search(ActRequest):
-    """What is known of a student: a number or a login, or how one begins; a mail address; names."""
+    """A student's number or login, or its beginning; a mail address; or names."""
 
     text: str = Field(max_length=200)
 
 
 class Found(Report):
-    """Whom it may mean, with names: at most `FOUND_MAX`; `more`: there are others."""
+    """The matching students, with names: at most `FOUND_MAX`. `more`: there are others."""
 
     students: Sequence[Side]
     more: bool

@@ -21,7 +21,7 @@ from sesame.operations.people.target_look import TargetLook, look_at
 
 
 class StudentRequest(ActRequest):
-    """Which student; `live`: query the servers too, which takes seconds."""
+    """The student. `live`: query the servers too, which takes seconds."""
 
     student_number: str = Field(max_length=64)
     live: bool = False
@@ -32,11 +32,11 @@ class StudentReport(Report):
 
     Attributes:
         who: names, birth date, enrolments; None: unknown to the registry.
-        status: the account and each target; None: there is no account, `why_none` says why.
-        remedy: what to do about that.
+        status: the account and each target; None: there is no account, for the reason in `why_none`.
+        remedy: for that.
         merged_into: the number under which this one continues.
-        moments: what has happened, the newest first.
-        there: what each target shows now and what is wanted; only if the servers were asked.
+        moments: the history, the newest first.
+        there: what each target shows now and what is wanted; only if the servers were queried.
     """
 
     student_number: str
@@ -51,7 +51,7 @@ class StudentReport(Report):
 
 
 class Timeline(Report):
-    """What has happened to a student, the newest first."""
+    """A student's history, the newest first."""
 
     student_number: str
     moments: Sequence[Moment]

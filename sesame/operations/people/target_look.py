@@ -18,7 +18,7 @@ _SECRET: Final = ("password", "credential")
 
 
 class ObservedObject(Report):
-    """One object, as the target has it: the fields that are Sésame's, without what has to do with passwords.
+    """One object, as the target has it: Sésame's fields, without passwords'.
 
     Attributes:
         ref: the target's own name of it.
@@ -48,11 +48,11 @@ class FieldBeside(Report):
 
 
 class TargetLook(Report):
-    """What a target shows of a student.
+    """A student at a target.
 
     Attributes:
         objects: those that carry the number, or hold a name that the account wants.
-        wanted: what the account means there; empty: nothing could be asked.
+        wanted: the account's fields there; empty: the target could not be asked.
         obstacle: why it cannot be given, as a token; empty: it can.
         unseen: why nothing is known.
     """

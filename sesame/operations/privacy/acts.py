@@ -67,20 +67,20 @@ class NoSuchErasure(SesameError):
 
 
 class ErasureRequest(ActRequest):
-    """Whom to erase, and why: the receipt says it."""
+    """The person to erase, and the reason, which the receipt has."""
 
     student_number: str
     reason: Text
 
 
 class ErasureStanding(Report):
-    """How far an erasure is.
+    """An erasure's progress.
 
     Attributes:
         pseudonym: replaces the student number from then on.
         awaited: what it waits for: targets, `hold`, `doubt`, `under_way` for work of Sésame's own, `registry`
-            for facts that it has not read, or a folder that holds everybody in clear.
-        causes: why, by target: the token of what it waits for, or what its consumer says.
+            for facts that it has not read, or a folder that holds all persons in clear.
+        causes: why, by target: the token of what it waits for, or its consumer's report.
         later: what is kept for a while all the same, by target, as the receipt has it.
     """
 

@@ -58,7 +58,7 @@ class ReceiptOutcome(Report):
     """The outcome of one receipt.
 
     Attributes:
-        student_number: whose it is; None: no person of the store.
+        student_number: of its person; None: no person of the store.
         erasure: the new erasure, or the one under way.
         targets: those that show the person, or could not be read.
     """

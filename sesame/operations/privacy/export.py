@@ -97,7 +97,7 @@ class ExportSection(Report):
 
 
 class ShownByTarget(Report):
-    """What a target shows now; `unseen`: why it could not be read."""
+    """A target's present data; `unseen`: why it could not be read."""
 
     target: str
     objects: list[dict[str, Any]]

@@ -36,8 +36,7 @@ class SiteKey(Report):
 class ReceiptVerified(Report):
     """A genuine receipt.
 
-    `key_known`: its key is the expected one; None: none was given. `student`: it is of the given student;
-    None: none was given.
+    `key_known`: its key is the expected one; `student`: it is the given student's; None: none was given.
     """
 
     receipt: ErasureReceipt

@@ -30,7 +30,7 @@ class UnknownPlace(SesameError):
 
 
 class CompletionsRequest(ActRequest):
-    """Where to begin: after the completion with this `id`; None: from now on.
+    """The start: after the completion with this `id`; None: from now on.
 
     With `everything`: from the first one that the log still has.
     """

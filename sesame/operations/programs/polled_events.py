@@ -34,7 +34,7 @@ class NoSuchReceiver(SesameError):
 
 
 class PollRequest(ActRequest):
-    """What a receiver has taken, and how much more it wants.
+    """A receiver's acknowledgements, and how much more it wants.
 
     Attributes:
         taken: the `jti` of tokens that it has.
@@ -57,7 +57,7 @@ class PollReport(Report):
 
 
 class ReceiverReport(Report):
-    """What a receiver answered to an event that tells of nothing. `status`: None: it gave no answer."""
+    """A receiver's answer to an empty event. `status`: None: it gave no answer."""
 
     receiver: str
     status: int | None

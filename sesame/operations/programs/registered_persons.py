@@ -41,15 +41,15 @@ class TooManyToCompare(SesameError):
 
 
 class PersonsRequest(ActRequest):
-    """Which persons, in the order of their numbers.
+    """Filter of persons, in the order of their numbers.
 
     Attributes:
         number: only this one; None: every number.
         sort: sort by this instead; persons without it come last.
         descending: the other way round.
-        after: those whose number is higher; of sorted ones, what comes after so many.
+        after: those whose number is higher; of sorted ones, those after so many.
         skip, limit: leave out so many of them, then show so many.
-        counted: count all of them, whatever `after`.
+        counted: count all of them, before and after `after`.
     """
 
     number: str | None = None
@@ -65,9 +65,9 @@ class RegisteredPerson(Report):
     """One person. Personal data.
 
     Attributes:
-        external_id: what the program that sent them calls them.
+        external_id: the sending program's name of the person.
         mails: the account's address first.
-        enrolments: of all years, without those that were cancelled.
+        enrolments: of all years, without cancelled ones.
         groups: teaching groups that programs keep.
         named_at: when the login was given, or first seen.
         changed_at: when the account, or `external_id`, last changed.
@@ -95,7 +95,7 @@ class RegisteredPerson(Report):
 
 
 class PersonsReport(Report):
-    """Who was found.
+    """The matching persons.
 
     Attributes:
         total: how many there are in all; None: they were not counted.

@@ -48,7 +48,7 @@ class SendPersonRequest(ActRequest):
     """A whole person: what is left out is removed.
 
     Attributes:
-        enrolments: all that this source holds; those that it held before, and are not among them, end.
+        enrolments: all that this source holds; missing ones that it held before end.
         active: False: shut by an administrative hold; True: that hold is lifted, and no other.
         approve: the id reported when the guard held this.
         accept: codes of values that look damaged, and are right.

@@ -52,14 +52,14 @@ class NoSuchMember(SesameError):
 
 
 class GroupsRequest(ActRequest):
-    """Which groups, by their ids.
+    """Filter of groups, in the order of their ids.
 
     Attributes:
-        id, display_name, external_id, member: what they have; None: anything.
-        sort: by what they are sorted instead, those without it last; `descending`: the other way round.
-        after: those whose id is higher; of sorted ones, what comes after so many.
+        id, display_name, external_id, member: of the groups; None: any.
+        sort: sort by this instead, those without it last; `descending`: the other way round.
+        after: those whose id is higher; of sorted ones, those after so many.
         skip, limit: leave out so many of them, then show so many.
-        counted: count all of them, whatever `after`.
+        counted: count all of them, before and after `after`.
         with_members: show their members too.
     """
 
@@ -77,7 +77,7 @@ class GroupsRequest(ActRequest):
 
 
 class GroupReport(Report):
-    """One group. `members`: student numbers, or the one who was asked for; None: they were not read."""
+    """One group. `members`: student numbers, or the requested one; None: they were not read."""
 
     id: str
     year: int
@@ -92,7 +92,7 @@ class GroupReport(Report):
 
 
 class GroupsReport(Report):
-    """What was found; see `registered_persons.PersonsReport`."""
+    """The matching groups; see `registered_persons.PersonsReport`."""
 
     groups: tuple[GroupReport, ...]
     total: int | None
@@ -100,7 +100,7 @@ class GroupsReport(Report):
 
 
 class MakeGroupRequest(ActRequest):
-    """A group that is to be made. `year`: None: the present academic year."""
+    """A group to make. `year`: None: the present academic year."""
 
     display_name: Text
     element: Code
@@ -111,11 +111,11 @@ class MakeGroupRequest(ActRequest):
 
 
 class ChangeGroupRequest(ActRequest):
-    """What a group is to be, and who joins and leaves.
+    """A group's new state, and its joins and leaves.
 
     Attributes:
-        display_name, external_id: what it is called from now on; without the first, as it is.
-        members: who are to be in it, whole; None: those who are, with `join`, without `leave`.
+        display_name, external_id: its new names; without the first, they stay.
+        members: all its members; None: the present ones, with `join`, without `leave`.
         version: the one that it must have; None: any.
     """
 
@@ -129,7 +129,7 @@ class ChangeGroupRequest(ActRequest):
 
 
 class EndGroupRequest(ActRequest):
-    """A group that is to end. `version`: as of `ChangeGroupRequest`."""
+    """A group to end. `version`: as of `ChangeGroupRequest`."""
 
     id: str
     version: int | None = None

@@ -56,12 +56,12 @@ class TokenRefused(SesameError):
 
 
 class CreateTokenRequest(ActRequest):
-    """What a new token is for.
+    """A new token's purpose.
 
     Attributes:
-        scopes: roles, and names of acts: what its bearer may do.
-        days: for how long.
-        name: by which the audit names it.
+        scopes: roles, and names of acts that its bearer may do.
+        days: its lifetime.
+        name: in the audit.
     """
 
     scopes: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -83,7 +83,7 @@ class TokenReport(Report):
 
 
 class TokenCreated(TokenReport):
-    """The same with the token itself, which is never shown again."""
+    """A report with the token, which is never shown again."""
 
     token: str = Field(repr=False)
 

@@ -29,7 +29,7 @@ class NotPaused(SesameError):
 
 
 class TargetRequest(ActRequest):
-    """Which target, and why."""
+    """A target, and the reason."""
 
     target: str
     reason: Text
@@ -47,8 +47,7 @@ class TargetLine(Report):
     """One target.
 
     Attributes:
-        state, reason: of its consumer; see `ConsumerProcess`.
-        lag, per_s: the same.
+        state, reason, lag, per_s: of its consumer; see `ConsumerProcess`.
         paused: None: it is not.
         system: the technology and its address, without secrets; empty: see `fault`.
         owns: what is written there, in the target's own words.
@@ -69,7 +68,7 @@ class TargetLine(Report):
 
 
 class ProbeReport(Report):
-    """What the whole path to a target came to: `well`, or its error; in `seconds`."""
+    """A probe of the whole path to a target: `well`, or its error; in `seconds`."""
 
     target: str
     well: bool

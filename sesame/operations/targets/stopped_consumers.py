@@ -28,7 +28,7 @@ class NotInQuarantine(SesameError):
 
 
 class QuarantinedConsumer(Report):
-    """One of them."""
+    """A quarantined consumer."""
 
     consumer: str
     since: datetime
@@ -63,7 +63,7 @@ class NothingLost(SesameError):
 
 
 class LostRange(Report):
-    """What a consumer has not read of a partition: from `offset` up to before `first`."""
+    """A consumer's unread part of a partition: from `offset` up to before `first`."""
 
     consumer: str
     topic: str
@@ -74,7 +74,7 @@ class LostRange(Report):
 
 
 class LossAccepted(Report):
-    """In how many partitions the consumer resumes from the log's beginning."""
+    """The number of partitions in which the consumer resumes from the log's beginning."""
 
     consumer: str
     partitions: int
@@ -116,7 +116,7 @@ def accept(site: Stored, actor: Actor, request: QuarantineLift) -> LossAccepted:
 def note_reason(
     connection: Connection, site: Stored, actor: Actor, action: str, reason: str, **detail: object
 ) -> None:
-    """Record an operator's act on a consumer or target (first in `detail`), and the reason as written."""
+    """Record an operator's act, and the reason as written. `detail` names the consumer or target first."""
     operator_notes.keep_and_audit(
         connection,
         site.database,

@@ -54,7 +54,7 @@ class StillOwed(SesameError):
 
 
 class DeadLetterReport(Report):
-    """One dead letter, with what its cause means, what is next, and the command that tries it again."""
+    """One dead letter: its cause's meaning, the next step, and the retry's command."""
 
     id: str
     consumer: str
@@ -77,7 +77,7 @@ class DeadLetterReport(Report):
 
 
 class DeadLetterCount(Report):
-    """How many are unresolved of one consumer and cause."""
+    """The unresolved dead letters of one consumer and cause."""
 
     consumer: str
     cause: str
@@ -103,7 +103,7 @@ class DeadLettersRequest(BaseModel):
 
 
 class DeadLetterList(Report):
-    """A page of them, whether there are more, and how many there are in all, by consumer and cause."""
+    """A page of dead letters, whether there are more, and totals by cause."""
 
     letters: list[DeadLetterReport]
     more: bool
@@ -116,12 +116,12 @@ class DeadLetterList(Report):
 
 
 class DismissRequest(ActRequest):
-    """About which dead letters nothing is to be done, and why.
+    """Dead letters to dismiss, and the reason.
 
     Attributes:
         letters: their ids, or the beginnings; or else:
         consumer, cause: all of this cause; None: of any consumer.
-        until: of these, what was recorded up to this time (epoch seconds), and nothing that came since.
+        until: only those recorded up to this time (Unix time, in seconds).
         dry_run: look, and dismiss none.
     """
 
@@ -138,7 +138,7 @@ class DismissReport(Report):
 
     Attributes:
         text: by consumer and cause, in words.
-        newest: when the newest of them was recorded, epoch seconds.
+        newest: when the newest of them was recorded (Unix time, in seconds).
     """
 
     dismissed: int

@@ -63,7 +63,7 @@ class UnclearSelection(SesameError):
 
 
 class ReplaySelectionRequest(ActRequest):
-    """Whom a replay would be for; see `producers.replay.selection.Selection`. Times in epoch seconds."""
+    """A replay's students; see `producers.replay.selection.Selection`. Unix times, in seconds."""
 
     consumer: str
     students: tuple[str, ...] = ()
@@ -74,13 +74,13 @@ class ReplaySelectionRequest(ActRequest):
 
 
 class ReplaySelection(Report):
-    """Whom a selection comes to.
+    """A selection's students.
 
     Attributes:
-        students: who will be replayed.
-        unknown, not_activated: named ones who will not.
+        students: those to replay.
+        unknown, not_activated: named ones who cannot be.
         nobody: why a cause selects none, and which causes there are; empty: it selects some.
-        lane: of the replay: named students and causes are personal, everybody and a time are in bulk.
+        lane: of the replay: named students and causes are personal, all students and a time are in bulk.
         failed_before: how many were replayed without success, and are still given up: see `again`.
     """
 
@@ -100,8 +100,8 @@ class ReplayRequest(ActRequest):
         first: for no more than so many now.
         canary: for so many now that are drawn by lot, instead.
         per_s: its pace.
-        incident: what it is called.
-        again: the cause is mended: who was replayed without success is replayed again.
+        incident: its name.
+        again: the cause is mended: students replayed without success are replayed again.
     """
 
     consumer: str
@@ -116,7 +116,7 @@ class ReplayRequest(ActRequest):
 
 
 class ResumeReplayRequest(ActRequest):
-    """Which replay to resume; `per_s`: at another pace than it was begun with."""
+    """The replay to resume. `per_s`: at another pace than before."""
 
     replay_id: str
     first: First = None
@@ -124,13 +124,13 @@ class ResumeReplayRequest(ActRequest):
 
 
 class ReplayStanding(Report):
-    """How far a replay has come, and who would be asked next.
+    """A replay's progress, and its next students.
 
     Attributes:
-        incident: what it is called; None: nothing.
+        incident: its name; None: none.
         stopped: no more requests are sent, until it is resumed.
         per_s: its pace, in students a second.
-        failures: who was given up again: `FAILURES_MAX` of them at most.
+        failures: students given up again: `FAILURES_MAX` of them at most.
     """
 
     consumer: str
@@ -149,7 +149,7 @@ class ReplayStanding(Report):
 
 
 class BeginReplayReport(Report):
-    """How many were asked for now, and by now."""
+    """The numbers of requests made now, and by now."""
 
     consumer: str
     students: int
@@ -160,7 +160,7 @@ class BeginReplayReport(Report):
 
 
 class ReplayProgress(Report):
-    """A replay, how far it has come, and how those who were asked for ended."""
+    """A replay, its progress, and the ends of its students."""
 
     replay_id: str
     consumer: str

@@ -60,7 +60,7 @@ async def stream_completions(
     everything: Annotated[bool, Query(description="Begin with the first that is still kept.")] = False,
     wait: Annotated[bool, Query(description="Go on when all was sent, as they happen.")] = True,
 ) -> Response:
-    """Each completed propagation, as it happens: whose account works everywhere, and since when.
+    """Stream completed propagations as they happen: the student, and the time.
 
     At least once each: a reader that was cut off resumes after the last `id`. No names, no addresses.
     """

@@ -80,11 +80,11 @@ _REMEDIES: Final = {
 
 
 class EnrolmentsImported(Report):
-    """What became of what was sent.
+    """The result of a sent import.
 
     Attributes:
-        report: what `sesame import --json` says, without the files that it writes.
-        rejected: the lines that were refused, the first thousand.
+        report: that of `sesame import --json`, without the files that it writes.
+        rejected: the refused lines, the first thousand.
     """
 
     report: dict[str, Any]
@@ -110,7 +110,7 @@ def import_enrolments(
         list[str] | None, Query(description="Codes of values that look damaged, and are right.")
     ] = None,
 ) -> EnrolmentsImported:
-    """Publish what differs from what was published before.
+    """Publish the enrolments that differ from before.
 
     One object, or a line of JSON for each enrolment (`application/x-ndjson`), in the form of Pégase. Lines
     that are wrong are refused, and the rest is taken; a single object that is wrong is answered 422. Where
@@ -139,7 +139,7 @@ def import_teachings(
     full_year: FullYear = None,
     approve: Approve = None,
 ) -> EnrolmentsImported:
-    """Publish which teaching units and groups students follow, where that differs from before.
+    """Publish students' teaching units and groups where they differ from before.
 
     Sent and answered as enrolments are. All lines of a student and year make one list, which replaces the
     former one.

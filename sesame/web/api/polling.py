@@ -23,7 +23,7 @@ class TokenError(BaseModel):
 
 
 class TokenPoll(BaseModel):
-    """The request (RFC 8936, 2.2). It is answered at once, whatever `returnImmediately` says."""
+    """The request (RFC 8936, 2.2). It is answered at once, for any `returnImmediately`."""
 
     model_config = ConfigDict(extra="forbid", serialize_by_alias=True)
 
@@ -34,7 +34,7 @@ class TokenPoll(BaseModel):
 
 
 class TokensPolled(BaseModel):
-    """What is answered (RFC 8936, 2.3)."""
+    """The answer (RFC 8936, 2.3)."""
 
     model_config = ConfigDict(serialize_by_alias=True)
 
@@ -44,7 +44,7 @@ class TokensPolled(BaseModel):
 
 @route("POST", "/events/{receiver}", poll)
 def poll_events(call: Caller, receiver: Name, request: TokenPoll) -> TokensPolled:
-    """The Security Event Tokens that this receiver has not acknowledged, in order for each student."""
+    """This receiver's unacknowledged Security Event Tokens, in order for each student."""
     asked = PollRequest(
         receiver=receiver,
         most=request.max_events,

@@ -78,8 +78,7 @@ class ApiError(SesameError):
 
 
 class WrongPlace(BaseModel):
-    """One thing that is wrong with a request. `pointer`: where in its body (RFC 6901); `parameter`: or which
-    of its parameters."""
+    """A fault of a request. `pointer`: its place in the body (RFC 6901); `parameter`: or the parameter."""
 
     detail: str
     pointer: str | None = Field(None, exclude_if=lambda value: value is None)
@@ -90,11 +89,11 @@ class Problem(BaseModel):
     """Problem details (RFC 9457).
 
     Attributes:
-        type: which problem it is.
-        title: what that means, in words.
-        detail: what it is this time.
-        remedy: what can be done about it.
-        errors: each thing that is wrong with the request.
+        type: of problem.
+        title: its meaning, in words.
+        detail: of this occurrence.
+        remedy: what to do.
+        errors: each fault of the request.
     """
 
     type: str = "about:blank"

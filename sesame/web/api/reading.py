@@ -55,7 +55,7 @@ _EXPORTED: Final = {"csv": "text/csv; charset=utf-8", "parquet": "application/vn
 def export_day(
     call: Caller, day: Day, *, form: Annotated[ExportForm, Query(alias="format")] = "csv"
 ) -> Response:
-    """A day's propagations, which is over, as a table without persons: `sesame export`."""
+    """A finished day's propagations, as a table without persons: `sesame export`."""
     asked = DayExportRequest(day=day, form=form)
     content = daily_export.export_day(call.site, call.actor, asked, call.api.clock)
     named = {"Content-Disposition": f'attachment; filename="sesame-{day.isoformat()}.{form}"'}
@@ -94,7 +94,7 @@ def diagnose_student(
 
 @route("GET", "/students/{student_number}/record", student.show)
 def show_record(call: Caller, student_number: Name, *, live: Live = False) -> StudentReport:
-    """All that is known of a student: identity, each target's state and why, and what has happened."""
+    """All that is known of a student: identity, targets' states with causes, history."""
     return student.show(call.site, call.actor, StudentRequest(student_number=student_number, live=live))
 
 
@@ -109,7 +109,7 @@ def list_dead_letters(
     limit: Limit = PAGE,
     cursor: Cursor = None,
 ) -> DeadLetterList:
-    """What was given up and is not resolved, oldest first, and how much there is by consumer and cause."""
+    """Unresolved dead letters, oldest first, and their counts by consumer and cause."""
     wanted = {"consumer": consumer, "student_number": student_number, "cause": cause}
     after = call.position(cursor, wanted)
     page = dead_letters.page(call.site, call.actor, DeadLettersRequest(**wanted, after=after, limit=limit))
@@ -119,7 +119,7 @@ def list_dead_letters(
 
 @route("GET", "/replays/{replay_id}", replays.standing)
 def show_replay(call: Caller, replay_id: Name) -> ReplayStanding:
-    """How far a replay has come, and who would be asked next."""
+    """A replay's progress, and its next students."""
     return replays.standing(call.site, call.actor, ResumeReplayRequest(replay_id=replay_id, first=PAGE))
 
 
@@ -135,7 +135,7 @@ def list_imports(
     limit: Limit = PAGE,
     cursor: Cursor = None,
 ) -> ImportsReport:
-    """The imports of files that there were, the newest first."""
+    """The imports of files, the newest first."""
     wanted = {"persons": persons, "held": held}
     asked = ImportsRequest(limit=limit, after=call.position(cursor, wanted), persons=persons, held=held)
     page = past_imports.listed(call.site, call.actor, asked)

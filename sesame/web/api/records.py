@@ -62,7 +62,7 @@ def export_audit(
     since: Moment | None = None,
     until: Moment | None = None,
 ) -> Response:
-    """All of these entries as a file of any size, the newest first: `sesame audit export`."""
+    """These entries as a file of any size, the newest first: `sesame audit export`."""
     wanted = AuditRequest(actor=actor, action=action, student=student, about=about, **_times(since, until))
     lines = audit.export(call.site, call.actor, wanted, form)
     named = {"Content-Disposition": f'attachment; filename="sesame-audit.{form}"'}
@@ -88,5 +88,5 @@ def _times(since: Moment | None, until: Moment | None) -> dict[str, Any]:
     answers=Response,
 )
 def give_receipt(call: Caller, erasure_id: Name) -> Response:
-    """The receipt of an erasure that is over."""
+    """The receipt of a completed erasure."""
     return Response(privacy.receipt(call.site, call.actor, erasure_id), media_type=JSON)

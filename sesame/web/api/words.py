@@ -29,7 +29,7 @@ _WORDS: Final[Mapping[str, str]] = {
 
 
 def in_words(error: Mapping[str, Any]) -> str:
-    """The message of one validation error (of `ValidationError.errors()`), in the current language."""
+    """The message of one of `ValidationError.errors()`, in the current language."""
     context = error.get("ctx", {})
     template = _WORDS.get(error["type"])
     if template is not None:

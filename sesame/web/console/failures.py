@@ -111,7 +111,7 @@ def try_some(visit: Visiting, consumer: Token, cause: Token, fields: Posted) -> 
 
 @router.post("/echecs/{consumer}/{cause}/classer")
 def dismiss(visit: Visiting, consumer: Token, cause: Token, fields: Posted) -> Response:
-    """Dismiss letters that need no action; refuses those that a target still owes a student."""
+    """Dismiss letters that need no action. Those that a target still owes a student are refused."""
     request = DismissRequest(consumer=consumer, cause=cause, reason=reason_of(fields))
     done = dead_letters.dismiss(visit.context.site, visit.actor, request)
     return visit.done("/console/echecs", gettext("{n} dismissed", n=done.dismissed))

@@ -19,9 +19,9 @@ LOOK_EVERY_S: Final = 2.0
 
 
 def kept_live(visit: ConsoleRequest, render: Callable[[ConsoleRequest], str]) -> Response:
-    """Stream a page's live part, made by `render`, whenever it changes, until the session is over.
+    """Stream a page's live part whenever it changes, until the session is over.
 
-    Raises `PageError`: too many are open already.
+    `render` makes the part. Raises `PageError`: too many are open already.
     """
     request, places = visit.request, visit.context.places
     if not places.acquire(blocking=False):

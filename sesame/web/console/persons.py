@@ -41,7 +41,7 @@ Number = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,32}$")]
 
 @router.get("/personnes")
 def find(visit: Visiting, q: str = "", apres: str = "") -> Response:
-    """Search persons; for a cause: those who wait, are tried again or were given up for it."""
+    """Search persons, or those who wait, are retried or were given up for a cause."""
     asked = q.strip()[:200]
     if asked.lower().startswith(CAUSE):
         cause = asked[len(CAUSE) :].strip().lower()

@@ -28,7 +28,7 @@ Word = Annotated[str, Field(max_length=64)]
 
 
 class AuditForm(BaseModel):
-    """What the form asks of the audit; `du`, `au`: the first and the last day."""
+    """The form's filter of the audit; `du`, `au`: the first and the last day."""
 
     actor: Word = ""
     action: Word = ""
@@ -45,7 +45,7 @@ class AuditForm(BaseModel):
 
 @router.get("/plans")
 def show_plans(visit: Visiting) -> Response:
-    """The plans that the guard holds, with their students, for those who may release them."""
+    """The plans that the guard holds, with students, for those who may release them."""
     check(visit.actor, "lifecycle.release")
     return visit.page("plans.html", plans=lifecycle.held(visit.context.site, visit.actor))
 

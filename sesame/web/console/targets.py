@@ -57,7 +57,7 @@ def show_targets(visit: Visiting) -> Response:
 
 @router.get("/cibles/{target}")
 def show_target(visit: Visiting, target: Target, apres: str = "") -> Response:
-    """One target: its managed objects and, for those who may see students, what differs and why."""
+    """One target: its managed objects and the differences, by the reader's rights."""
     site, actor = visit.context.site, visit.actor
     line = next((one for one in targets.listed(site, actor) if one.target == target), None)
     if line is None:

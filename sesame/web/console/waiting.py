@@ -43,7 +43,7 @@ def show(visit: Visiting, cause: str = "", cohorte: str = "", apres: str = "") -
 
 @router.get("/attente/cohortes")
 def show_cohorts(visit: Visiting) -> Response:
-    """Waiting students by cohort: how many for each of those who must act, and for what."""
+    """Waiting students by cohort: how many, by who must act, and for what."""
     found = visit.context.cohorts.show(visit.actor)
     cohorts = []
     for one in found[:COHORTS_MAX]:

@@ -14,7 +14,7 @@ FIGURES_PATH: Final = "/metrics/propagation.json"
 
 
 def figures_answer(figures: Callable[[], PropagationFigures]) -> Response:
-    """The answer: any other site may show it (Fetch, CORS), and caches may keep it for as long as we do."""
+    """The answer. Any site may show it (Fetch, CORS), and caches may keep it as long as we do."""
     try:
         body = figures().model_dump_json()
     except DependencyDown:

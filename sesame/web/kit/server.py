@@ -1,4 +1,4 @@
-"""An HTTP server in a thread: uvicorn on a socket opened first, so a taken port fails the start."""
+"""An HTTP server in a thread: uvicorn on an open socket. So a port that is taken is an error of the start."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ class WebRequest(ABC, Generic[ContextT]):
 
 
 def cookie_name(name: str, *, secure: bool) -> str:
-    """The cookie's name: `__Host-` binds it to this host and HTTPS (RFC 6265bis, 4.1.3.2)."""
+    """The cookie's name. `__Host-` binds it to this host and HTTPS (RFC 6265bis, 4.1.3.2)."""
     return f"__Host-{name}" if secure else name
 
 

@@ -33,7 +33,7 @@ def show_password(visit: Visiting) -> Response:
 
 @router.post("/mot-de-passe")
 def take_password(visit: Visiting, form: Posted) -> Response:
-    """Take a password that is good enough; of two clicks one counts, and both end on the same page."""
+    """Take a password that is good enough. Of two clicks one counts, and both end on the same page."""
     proof_id, grant = _granted(visit)
     followed = visit.context.proofs.standing(proof_id)
     proof = followed.proof

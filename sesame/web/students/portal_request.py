@@ -69,7 +69,7 @@ class PortalRequest(WebRequest[PortalContext]):
 
     @property
     def owner(self) -> str | None:
-        """The student who has proved their identity; None: no session, or a link of the support desk."""
+        """The student who has proved their identity. None: no session, or the support desk's link."""
         return self.session.student_number if self.session is not None and self.session.acts else None
 
     def again(self) -> str | None:

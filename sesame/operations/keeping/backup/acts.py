@@ -73,11 +73,10 @@ class BackupReport(Report):
     """A backup that was made or proved.
 
     Attributes:
-        folder: of the backup.
         bytes: of its files.
         store: whether the store is in it; else it is a server's, which is backed up after this.
         accounts, records: how many are in it.
-        made_at, version, revision: as its manifest says.
+        made_at, version, revision: of its manifest.
         removed: older backups that were removed.
         keys: the copy of the persons' keys that was made with it.
         erased: persons in it who were erased since, and will not be restored.
@@ -97,14 +96,14 @@ class BackupReport(Report):
 
 
 class RestoreRequest(BaseModel):
-    """Which backup; `keys`: a copy of the persons' keys, None: the file in `data_dir`."""
+    """The backup to restore. `keys`: a copy of the persons' keys; None: the file in `data_dir`."""
 
     folder: Path
     keys: Path | None = None
 
 
 class RestoreReport(Report):
-    """What was restored, and where the former files are kept (None: there were none)."""
+    """The restored backup, and the place of the former files (None: there were none)."""
 
     restored: BackupReport
     kept: Path | None

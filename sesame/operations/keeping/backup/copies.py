@@ -74,7 +74,7 @@ class FileNote(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a backup holds.
+    """A backup's contents.
 
     Attributes:
         made_at: when it was begun.
@@ -82,10 +82,10 @@ class Manifest(BaseModel):
         revision: of the store's form; empty: the store is not in it.
         files: by name, in the order in which they were copied.
         rows: of each table of the store.
-        records: how many the log holds.
+        records: of the log.
         id: drawn for this backup; empty: it is of an older version, and nothing in it is sealed.
         keys: the name of the persons' keys that it is sealed with.
-        sealed: how many values are sealed in each file.
+        sealed: number of sealed values in each file.
         erased: the destructions of keys that had been done before.
     """
 

@@ -26,9 +26,9 @@ class StudentCause(BaseModel):
 
     Attributes:
         rule, service, weight: tokens; `weight` is stops, delays or tells.
-        symptoms: what students say of it.
+        symptoms: what students complain of.
         who: who must act; `delay`: how long it takes then.
-        leads_to: what the page links to under the cause: password, activation, login, desk, or nothing.
+        leads_to: the page's link under the cause: password, activation, login, desk, or nothing.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,20 +52,19 @@ class StudentCause(BaseModel):
 
 
 class EvidencedCause(StudentCause):
-    """One cause with what it was concluded from, for the support desk. May be personal.
+    """One cause with its evidence, for the support desk. May be personal.
 
-    Attributes:
-        evidence: by tokens, whose words are in `words.toml`.
+    `evidence`: by tokens, whose words are in `words.toml`.
     """
 
     evidence: Mapping[str, Any]
 
 
 class DiagnosisReport(Report):
-    """Everything that was found of one student, in one language, with the evidence.
+    """All findings about one student, in one language, with the evidence.
 
     Attributes:
-        live: whether the servers were asked.
+        live: whether the servers were queried.
         unseen: why a service could not be looked at, by service.
     """
 
@@ -84,11 +83,7 @@ class DiagnosisRequest(BaseModel):
 
 
 class StudentDiagnosis(BaseModel):
-    """What a student is shown.
-
-    Attributes:
-        unseen: names of services that could not be looked at just now.
-    """
+    """A student's view of the findings. `unseen`: names of services that could not be looked at just now."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -62,11 +62,11 @@ class LaneFigures(Report):
 
 
 class PropagationFigures(Report):
-    """How fast it is.
+    """Public figures of propagation times.
 
     Attributes:
         at: when they were made (RFC 3339).
-        over_s: whose propagation was completed within so many seconds before is counted.
+        over_s: they count propagations completed within so many seconds before.
         late_s, breach_s: the objectives.
     """
 

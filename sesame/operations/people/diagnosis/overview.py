@@ -115,33 +115,34 @@ def _person(rows: _Rows, targets: Sequence[str], follows: Mapping[str, str]) -> 
 
 
 class Bar(Report):
-    """Completed propagations that lasted up to `upto_s` seconds (None: longer than all others' edges), and
-    longer than those of the bar before."""
+    """Completed propagations of up to `upto_s` seconds, beyond the bar before.
+
+    None: longer than all others' edges.
+    """
 
     upto_s: float | None
     students: int
 
 
 class Overview(Report):
-    """Everybody who has activated.
+    """State of all activated students.
 
     Attributes:
         accounts: how many the registry has made, activated or not.
         within_15_min, within_60_min, beyond: completed propagations of persons' acts, each counted once.
         late, breached: propagations under way that have lasted longer than 15 and 60 minutes.
-        durations: how long persons' propagations lasted that were completed last.
-        for_operator: what an operator must mend, by consumer and reason or cause: students who wait, and dead
-            letters.
-        retrying: who is tried again after failures, by consumer and cause: how many `students`, and for how
-            long the one who failed first (`oldest_s`).
+        durations: of the persons' propagations that were completed last.
+        for_operator: an operator's work, by consumer and reason or cause: waiting students, and dead letters.
+        retrying: retried students, by consumer and cause: how many `students`, and for how long the one who
+            failed first (`oldest_s`).
         seconds: quantiles of the time since the window opened, per target and in all, of those who were
             completed last: `diagnosis.population.MEASURED_MAX` at most.
-        targets: how many students are in which state, per target; `after`: nothing is due there, since the
-            target that it follows waits or has given up.
+        targets: students by state, per target; `after`: nothing is due there, since the target that it
+            follows waits or has given up.
         consumers: state and reason of each, and its processes: see `diagnosis.processes`.
         observed: what would be written to the targets that are only observed, per target: students, unchanged
             ones, students per field, and examples.
-        people: only if asked for.
+        people: only on request.
     """
 
     accounts: int

@@ -104,7 +104,7 @@ class PersonStatus(Report):
         ended: the enrolments that count no more.
         state: not_activated, waiting, in_progress, completed or failed.
         elapsed_s: of the window, when it is complete.
-        login_seen_at: the first login by CAS that was seen to work.
+        login_seen_at: the first working login by CAS.
     """
 
     student_number: str

@@ -34,7 +34,7 @@ class Process(Report):
         place: `host:pid`, and which of its workers, if not the first (`#2`).
         state, reason: its last report.
         since: of that state. seen_at: its last sign of life.
-        silent: it has given none for too long: it is dead, or hangs.
+        silent: without a sign of life for too long: it is dead, or hangs.
         words: the state for people, with the place.
         lag: records of its topics that are not settled.
         per_s: students whose turns end in a second, of late; 0 of what works by facts.
@@ -55,8 +55,8 @@ class ConsumerProcess(Report):
     """One consumer over all its processes, the newest sign of life first.
 
     Attributes:
-        state: the worst of those that are alive; silent: none of them is; absent: there is none at all.
-        lag, per_s: of all that are alive.
+        state: the worst of the living ones; silent: none lives; absent: there is none at all.
+        lag, per_s: of all that live.
     """
 
     state: str

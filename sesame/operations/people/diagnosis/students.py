@@ -89,19 +89,19 @@ class ListedStudent(Report):
 
 
 class Page(Report):
-    """Some students by number, and the number after which the next page begins; None: that was all."""
+    """Some students by number, and where the next page begins; None: that was all."""
 
     students: Sequence[ListedStudent]
     next: str | None
 
 
 class StudentsRequest(BaseModel):
-    """Which students.
+    """Filter of students.
 
     Attributes:
         state: one of `ListedState`; None: any.
-        cause: why they wait, are tried again or were given up; None: whatever it is.
-        cohort: enrolled in this step of this year, like `M2INFO-2026`; None: in whatever.
+        cause: of waiting, retries or giving up; None: any.
+        cohort: enrolled in this step of this year, like `M2INFO-2026`; None: any.
         after: the last number of the page before; empty: the first page.
         limit: at most so many, up to `LIMIT_MAX`.
     """
@@ -155,11 +155,11 @@ def listed(site: Following, _actor: Actor, request: StudentsRequest) -> Page:
 
 
 class CohortWaiting(Report):
-    """Who waits of a cohort.
+    """A cohort's waiting students.
 
     Attributes:
         cohort: a step of a year, like `M2INFO-2026`: of each student the newest year's.
-        reasons: how many of them wait for what; one may wait for several things.
+        reasons: waiting students by reason; one may wait for several things.
     """
 
     cohort: str

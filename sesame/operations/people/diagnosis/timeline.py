@@ -41,11 +41,11 @@ _LOOKS: Final = frozenset(
 
 
 class Moment(Report):
-    """Something that happened.
+    """One event of a student's history.
 
     Attributes:
         consumer: where; None: not at a consumer.
-        state: how it went, as a token: done, waiting, retry, dead, or nothing.
+        state: its outcome, as a token: done, waiting, retry, dead, or nothing.
         what: in words.
         said: the message of the target, or of the actor, word for word; may be personal.
         event_id: of an attempt: the event that it came from; its first 32 digits are its trace.

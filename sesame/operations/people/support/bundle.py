@@ -77,7 +77,7 @@ FACTS_MAX = 3
 
 
 class Step(BaseModel):
-    """Something that happened, and when."""
+    """An event, and its time."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -103,7 +103,7 @@ class Bundle(BaseModel):
     Attributes:
         language: of its words.
         page_language: of the page that the student reads.
-        said: what the student wrote: the exact message, what was tried.
+        said: the student's text: the exact message, what was tried.
         errors: exact messages, of the pipeline's and of the servers'.
         traces: ids that find the case in logs and events.
     """

@@ -66,8 +66,7 @@ class CaseRequest(BaseModel):
 class CaseReport(Report):
     """A case: its desk, whether it was sent, what was found then and what now.
 
-    Attributes:
-        text: what is sent, word for word.
+    `text`: what is sent, word for word.
     """
 
     desk: str
@@ -107,8 +106,7 @@ def _report(case: Case, now: Diagnosis) -> CaseReport:
 class _Kept(BaseModel):
     """A stored case: what was found then, in every language.
 
-    Attributes:
-        page_language: of the page on which the student opened it.
+    `page_language`: of the page on which the student opened it.
     """
 
     page_language: Language
@@ -144,7 +142,7 @@ class Support:
     def open(self, student_number: str, language: Language, *, said: str = "") -> Case:
         """Open a case of what is found now.
 
-        A student who returns soon gets the same code, unless the text (`said`) is new.
+        A student who returns soon gets the same code, unless the text is new.
         """
         before = self._newest(student_number)
         if before is not None and (not said or _kept(before).said_in(language).said == said.strip()):

@@ -53,10 +53,9 @@ class ConnectorLine(Report):
     """One connector.
 
     Attributes:
-        name: of the connector, or of the section of the settings that is one.
-        package: the distribution that brings it, with its version.
+        name: of the connector, or of the settings' section that is one.
+        package: its distribution, with the version.
         follows: the target that it waits for; None: none.
-        verbs: those that it has.
         proven: the checks that it passed when `sesame connector check` was last run here.
         fault: why it cannot be used; empty: it can.
     """
@@ -70,7 +69,7 @@ class ConnectorLine(Report):
 
 
 class NewConnectorRequest(BaseModel):
-    """Its name, and the folder to make for it."""
+    """A connector's name, and the folder to make for it."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
     folder: Path
@@ -94,7 +93,7 @@ class ConnectorCheckRequest(BaseModel):
 
 
 class FailedCheck(Report):
-    """A check that a connector did not pass, and what it found."""
+    """A check that a connector did not pass, and its finding."""
 
     check: str
     message: str
@@ -108,7 +107,7 @@ class SkippedCheck(Report):
 
 
 class ConnectorCheckReport(Report):
-    """How many checks it passed, and which not.
+    """The number of passed checks, and the others.
 
     `left`: what the target still has of the suite's, in its own words.
     """

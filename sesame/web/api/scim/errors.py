@@ -66,7 +66,7 @@ _theirs: Final = Error.from_validation_error
 
 
 def error_of_value(error: Mapping[str, Any]) -> Error:
-    """The SCIM error for one validation error, without the library's repeat of pydantic's sentence."""
+    """The SCIM error for one validation error. The library would repeat pydantic's sentence."""
     is_scim = str(error["type"]).startswith("scim_")
     return _theirs(error if is_scim else {**error, "msg": words.in_words(error)})
 

@@ -1,4 +1,4 @@
-"""Translates filters for the database: keys, and columns that narrow a page (RFC 7644, 3.4.2.2)."""
+"""Translates filters (RFC 7644, 3.4.2.2) for the database: keys, and columns."""
 
 from __future__ import annotations
 

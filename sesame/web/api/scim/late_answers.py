@@ -47,7 +47,7 @@ class AnsweredLater(Exception):
 
 
 def wait_s_of(prefer: Iterable[str]) -> float | None:
-    """The seconds after which the client prefers a deferred answer (RFC 7240, 4.1 and 4.3).
+    """The client's wait, in seconds, before a deferred answer (RFC 7240, 4.1, 4.3).
 
     `prefer`: the values of the header `Prefer`. None: never.
     """
