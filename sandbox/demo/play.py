@@ -113,11 +113,7 @@ def begin_activation(world: World, cast: Cast, numbers: Sequence[str] | None = N
 
 
 def activate(world: World, cast: Cast, numbers: Sequence[str] | None = None) -> dict[str, Any]:
-    """As `begin_activation`, to the command's end; return its report.
-
-    Raises:
-        CommandFailed: it failed.
-    """
+    """As `begin_activation`, to the command's end; return its report. Raises `CommandFailed`: it failed."""
     with begin_activation(world, cast, numbers) as command:
         report: dict[str, Any] = command.answer().json()
     return report

@@ -101,11 +101,7 @@ class Plan:
 
 
 class Statements:
-    """Executes on one SQLite connection.
-
-    Args:
-        library: the same connection, as SQLAlchemy has it.
-    """
+    """Executes on one SQLite connection. `library`: the same connection, as SQLAlchemy has it."""
 
     def __init__(self, raw: sqlite3.Connection, library: Connection) -> None:
         self._raw, self._library = raw, library

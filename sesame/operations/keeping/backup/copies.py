@@ -207,11 +207,7 @@ def _about(manifest: Manifest, name: str) -> sealing.About:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read a backup's manifest.
-
-    Raises:
-        BackupUnusable: it is missing or incomplete.
-    """
+    """Read a backup's manifest. Raises `BackupUnusable`: it is missing or incomplete."""
     try:
         return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     except FileNotFoundError as error:
