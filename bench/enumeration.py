@@ -78,7 +78,7 @@ def timed(seconds: list[float], browser: Browser, action: str, **fields: str) ->
 
 
 def auc(ones: list[float], others: list[float]) -> float:
-    """How often one of the first is slower than one of the second."""
+    """The share of pairs in which the first is slower than the second."""
     wins = sum(1.0 if one > other else 0.5 if one == other else 0.0 for one in ones for other in others)
     return wins / (len(ones) * len(others))
 

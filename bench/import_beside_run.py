@@ -114,7 +114,7 @@ def measured() -> tuple[float, float, float, float]:
 
 
 def registered(store: Database) -> int:
-    """How many students the registry has."""
+    """The number of students in the registry."""
     with store.read() as connection:
         return connection.execute(select(func.count()).select_from(people)).scalar_one()
 

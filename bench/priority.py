@@ -1,4 +1,4 @@
-"""How long a person waits for a target, idle or during a resynchronisation.
+"""A person's wait for a target, idle or during a resynchronisation.
 
 From the bell on the log to the target's answer.
 """

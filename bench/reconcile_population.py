@@ -105,7 +105,7 @@ def inhabited(records: Path, accounts: int, planted: Planted) -> Iterator[tuple[
 
 
 def expected(world: World, copies: Copies, planted: Planted) -> Found:
-    """What a comparison has to find. A student gone from the directory has no mailbox either."""
+    """A comparison's expected findings. A student gone from the directory has no mailbox either."""
     directory = {
         "missing": [copies.number(at) for at in planted.directory["missing"]],
         "different": [copies.number(at) for at in planted.directory["different"]],

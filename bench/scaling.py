@@ -1,4 +1,4 @@
-"""How a consumer grows: 1, 2 and 4 worker processes on Kafka and PostgreSQL.
+"""Scaling of a consumer: 1, 2 and 4 worker processes on Kafka and PostgreSQL.
 
 The target takes 5 ms a call, one student at a time, and nothing else, to measure whether twice as many
 workers carry twice as many students, until the machine is full. Each worker is a member of one consumer group

@@ -76,7 +76,7 @@ def looks_at(world: World, student: Announced, password: str) -> Looks:
 
 
 def answers(world: World, looks: Looks, password: str) -> str:
-    """What the entry and the mailbox show their owner now, in short."""
+    """The owner's present view of entry and mailbox, in short."""
     ldif = sweep_directory.search(
         world.slapd,
         looks.dn,

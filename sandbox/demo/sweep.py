@@ -88,7 +88,7 @@ def sweep(
 def _announcement(
     students: Mapping[str, Student], announced: Mapping[str, Announced]
 ) -> Sequence[Disagreement]:
-    """Where the announcement differs from what the registrar's file implies."""
+    """Differences of the announcement from the registrar's file."""
     found = [
         Disagreement(number, "announced", "is not in the registrar's file")
         for number in sorted(announced.keys() - students.keys())

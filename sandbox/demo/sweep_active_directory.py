@@ -45,7 +45,7 @@ def compare(
     students: Mapping[str, Student],
     announced: Mapping[str, Announced],
 ) -> Iterator[Disagreement]:
-    """Where a user is missing, too many, or otherwise than announced and implied."""
+    """Users that are missing, too many, or otherwise than announced and implied."""
     by_number: dict[str, list[Entry]] = {}
     for entry in entries:
         by_number.setdefault(_one(entry, _NUMBER), []).append(entry)

@@ -65,7 +65,7 @@ def readable(ldif: str) -> str:
 def compare(
     entries: Mapping[str, Entry], students: Mapping[str, Student], announced: Mapping[str, Announced]
 ) -> list[Disagreement]:
-    """Where an entry is missing, too many, or otherwise than announced and implied."""
+    """Entries that are missing, too many, or otherwise than announced and implied."""
     by_number: dict[str, list[Entry]] = {}
     for entry in entries.values():
         for number in entry.get("supannEtuId", []):

@@ -30,7 +30,7 @@ class Site:
 
     @property
     def memberships(self) -> int:
-        """How many memberships there are."""
+        """The number of memberships."""
         return sum(len(members) for _, members in self.cohorts.values())
 
 
@@ -64,7 +64,7 @@ def call(moodle: MoodleStandIn, function: str, form: Mapping[str, str]) -> Any:
 def compare(
     site: Site, students: Mapping[str, Student], announced: Mapping[str, Announced]
 ) -> list[Disagreement]:
-    """Where a user or a membership is missing, too many or otherwise."""
+    """Users and memberships that are missing, too many or otherwise."""
     by_number: dict[str, list[int]] = {}
     for id_, user in site.users.items():
         by_number.setdefault(user.get("idnumber", ""), []).append(id_)

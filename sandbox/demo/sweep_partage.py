@@ -43,7 +43,7 @@ def dump(partage: Partage) -> list[Mapping[str, str]]:
 def compare(
     accounts: list[Mapping[str, str]], students: Mapping[str, Student], announced: Mapping[str, Announced]
 ) -> Iterator[Disagreement]:
-    """Where an account is missing, too many or otherwise."""
+    """Accounts that are missing, too many or otherwise."""
     by_number: dict[str, list[Mapping[str, str]]] = {}
     for account in accounts:
         by_number.setdefault(account.get(_NUMBER, ""), []).append(account)

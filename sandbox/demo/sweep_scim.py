@@ -27,7 +27,7 @@ class Held:
 
     @property
     def memberships(self) -> int:
-        """How many memberships there are."""
+        """The number of memberships."""
         return sum(map(len, self.groups.values()))
 
 
@@ -43,7 +43,7 @@ def dump(server: ScimServer) -> Held:
 def compare(
     held: Held, students: Mapping[str, Student], announced: Mapping[str, Announced]
 ) -> Iterator[Disagreement]:
-    """Where a user is missing, too many or otherwise than announced."""
+    """Users that are missing, too many or otherwise than announced."""
     by_number: dict[str, list[Mapping[str, Any]]] = {}
     for user in held.users:
         by_number.setdefault(user.get("externalId", ""), []).append(user)

@@ -15,7 +15,7 @@ _TIMEOUT_S = 120.0
 
 
 def compare(address: str, ca_file: Path, announced: Mapping[str, Announced]) -> Iterator[Disagreement]:
-    """Where the announcement about the timetable (by number) differs from the service."""
+    """Differences of the timetable from its announcement (by number)."""
     trust = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(ca_file)))
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), trust)
     for number, said in announced.items():

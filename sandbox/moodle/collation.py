@@ -1,4 +1,4 @@
-r"""How MariaDB compares text under Moodle's default collation (`utf8mb4_unicode_ci`).
+r"""MariaDB's comparison of text by Moodle's collation, `utf8mb4_unicode_ci`.
 
 Equality ignores case, accents and trailing spaces; LIKE ignores case and accents only, with `%` and `_` as
 wildcards and `\` as escape.

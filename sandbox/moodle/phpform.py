@@ -1,4 +1,4 @@
-"""How PHP reads a form: nested brackets, and limits that drop fields silently.
+"""PHP's reading of a form: nested brackets, and limits that drop fields silently.
 
 `a[0][b]=1` becomes nested arrays. PHP arrays keep insertion order and turn decimal keys into integers; here
 every array is a dict with string keys in insertion order, which is all that the service needs.

@@ -199,7 +199,7 @@ class HttpServer(socketserver.ThreadingTCPServer):
 
     @property
     def port(self) -> int:
-        """The port that was taken, also for a wish of 0."""
+        """The bound port, also if 0 was requested."""
         return int(self.server_address[1])
 
     @contextlib.contextmanager

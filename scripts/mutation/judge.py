@@ -288,7 +288,7 @@ class Session:
 
 
 class Kills:
-    """What each test has killed so far, to order the tests for the next mutant."""
+    """Past kills of each test, to order the tests for the next mutant."""
 
     def __init__(self, names: Sequence[str], seconds: Sequence[float]) -> None:
         self._functions = [name.split("[", maxsplit=1)[0] for name in names]
@@ -301,7 +301,7 @@ class Kills:
             self._at[place][killer] += 1
 
     def likeliest(self, tests: Iterable[int], places: Sequence[str]) -> list[int]:
-        """Those that killed its neighbours. Then the quick ones, first with one case of each."""
+        """Order tests: killers of its neighbours, then the quick, one case of each first."""
         ranks: Counter[str] = Counter()
         order: list[tuple[tuple[float, ...], int]] = []
         for test in sorted(tests, key=lambda test: (self._seconds[test], test)):
@@ -347,7 +347,7 @@ def _servers_in_threads() -> None:
 
 
 class MoodleInThread:
-    """What the stand-in needs of `sandbox.process.ManagedProcess`."""
+    """The stand-in's part of `sandbox.process.ManagedProcess`."""
 
     def __init__(self, _name: str, command: Sequence[str], **_settings: object) -> None:
         self._arguments = command[3:]  # behind `python -m sandbox.moodle`

@@ -38,7 +38,7 @@ class Mutant:
         return cls(**{**stored, **spans})
 
     def stored(self) -> dict[str, Any]:
-        """What JSON can hold."""
+        """The form for JSON."""
         return asdict(self)
 
 
@@ -91,7 +91,7 @@ def _functions(
 
 
 def _difference(original: list[str], changed: list[str]) -> tuple[int, int, int]:
-    """Where they begin to differ, and where each is the same again, from 0."""
+    """The first differing line, and the ends of the difference in each, from 0."""
     shorter = min(len(original), len(changed))
     first = next((i for i in range(shorter) if original[i] != changed[i]), shorter)
     same = next((i for i in range(shorter - first) if original[-1 - i] != changed[-1 - i]), shorter - first)

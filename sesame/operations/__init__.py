@@ -1,4 +1,4 @@
-"""What an operator, a student or a program can do: one function per act."""
+"""The acts of operators, students and programs: one function each."""
 
 from importlib import import_module
 from pkgutil import walk_packages

@@ -1,1 +1,1 @@
-"""What is served to browsers and programs over HTTP: the students' pages."""
+"""HTTP for browsers and programs: the students' pages, console and API."""

@@ -139,7 +139,7 @@ def observed(world: World) -> Iterator[str]:
 
 
 def effectively_once(world: World) -> Iterator[str]:
-    """What was announced as provisioned is there as wanted. Replays have mended changes by hand."""
+    """An announced student is there as wanted. Replays have mended changes by hand."""
     for (name, number), stand in standing(world).items():
         owed = stand.parked is not None and stand.parked.replay  # a follower's, after its leader
         if stand.reached and not owed:

@@ -21,7 +21,7 @@ TIMERS_S = 60.0
 
 
 def complete_means_observed(world: World) -> Iterator[str]:
-    """What was announced as complete was read back from each target."""
+    """A version announced as complete was read back from each target."""
     for _, event in world.completions():
         for name in TARGETS:
             if (event.student_number, event.version) not in world.site.targets[name].ever:

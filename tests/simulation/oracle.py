@@ -1,4 +1,4 @@
-"""What is right, written a second time: small, plain, for this world only.
+"""The right outcome, written a second time: small, plain, for this world only.
 
 Nothing of the shipped code that decides the same is used: accounts are read as data, and their consequences
 are derived here. A directory entry's contents are in `oracle_entry`.

@@ -48,7 +48,7 @@ def _mint_at_each_redelivery() -> AbstractContextManager[object]:
 
 
 def _lose_facts_when_the_store_fails() -> AbstractContextManager[object]:
-    """What could not be applied while the store was away is taken for applied."""
+    """Facts that failed while the store was away are taken for applied."""
 
     def apply(self: FactLoop, records: list[Record]) -> int:
         try:

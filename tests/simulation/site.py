@@ -143,7 +143,7 @@ def _no_secret(name: str) -> Secret:
 
 
 class Site:
-    """What outlives the processes, and how to begin one.
+    """The part that outlives the processes, and their start.
 
     `ended_by`: errors that ended a loop which should not end by them.
     """

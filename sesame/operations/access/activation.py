@@ -189,7 +189,7 @@ def ask_for(
 
 
 def _brought(database: Database, students: Sequence[str]) -> set[str]:
-    """Those of these students whom a file has brought but the registry lacks."""
+    """The imported ones of these students that the registry lacks."""
     feed = SqlFeedMemory(database)
     pages = (students[start : start + _FEW] for start in range(0, len(students), _FEW))
     return {number for page in pages for number in feed.known_students(page)}

@@ -217,7 +217,7 @@ def import_sent(
     stop: ImportStop | None = None,
     progress: Progress = lambda _kind, _done, _of: None,
 ) -> ImportReport:
-    """Import one file that was sent: its content is in memory, or in a temporary place.
+    """Import one file that was sent. Its content is in memory, or in a temporary place.
 
     `stop` None: only its time limit stops it.
 
@@ -264,7 +264,7 @@ def for_programs(detail: str) -> str:
 
 
 def json_lines(objects: Iterable[Mapping[str, Any]]) -> bytes:
-    """What a program sent, as the content of a file."""
+    """A program's data, as the content of a file."""
     return "".join(json.dumps(each) + "\n" for each in objects).encode("ascii")
 
 

@@ -1,4 +1,4 @@
-"""Who a student number is, as the registry knows: all that tells people apart."""
+"""The person of a student number, with all that tells people apart."""
 
 from __future__ import annotations
 

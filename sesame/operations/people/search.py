@@ -75,7 +75,6 @@ def holders_of(connection: Connection, database: Database, names: Sequence[str])
 
 
 def _spellings(text: str) -> tuple[str, ...]:
-    """Spellings of a number that may have letters."""
     return tuple(dict.fromkeys((text, text.upper(), text.lower())))
 
 

@@ -64,7 +64,7 @@ class Timeline(Report):
     shows=lambda report, _number: shown_one(report.student_number),
 )
 def timeline(site: Following, _actor: Actor, student_number: str) -> Timeline:
-    """What has happened to a student, the newest first.
+    """List a student's history, the newest first.
 
     Raises:
         NoSuchStudent: no student has this number.

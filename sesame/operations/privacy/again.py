@@ -80,11 +80,11 @@ class ReceiptsGiven(BaseModel):
 
 
 class Recalling(Configured, Recognising, Protocol):
-    """What is known of erasures, in the store and outside it."""
+    """A site that knows erasures, in the store and outside it."""
 
 
 class ErasingAgain(Erasing, HasConnectors, Protocol):
-    """What it needs of the site."""
+    """The site that erases again."""
 
 
 def unknown(site: Configured) -> list[str]:
@@ -144,7 +144,7 @@ def _verified(privacy: PrivacyKey, name: str, document: bytes) -> tuple[ErasureR
 
 
 def _found(site: Erasing, connection: Connection, pseudonyms: set[str]) -> dict[str, str]:
-    """Those of these pseudonyms whose numbers are in the store, with their numbers."""
+    """Student numbers in the store, by those of these pseudonyms that match one."""
     everybody = union(select(known.c.student_number), select(a.c.student_number))
     of = {site.privacy.pseudonym(number): number for number in connection.scalars(everybody)}
     return {each: of[each] for each in pseudonyms if each in of}

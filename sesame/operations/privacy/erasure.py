@@ -68,7 +68,7 @@ class FilesKeptAside(Misconfigured):
 
 
 class Erasing(Following, Protocol):
-    """What an erasure needs of the site."""
+    """The site that erases."""
 
     @property
     def log(self) -> EventLog:
@@ -151,7 +151,7 @@ def held(person: KnownPerson | None) -> bool:
 
 
 def awaited(site: Following, connection: Connection, numbers: Iterable[str]) -> list[str]:
-    """What an erasure waits for: targets, `hold`, `doubt`, or `under_way` (our work)."""
+    """An erasure's obstacles: targets, `hold`, `doubt`, or `under_way` (our work)."""
     found: dict[str, None] = {}
     people, now = People(site.database), site.database.now(connection)
     for number in numbers:
@@ -414,7 +414,7 @@ def _clear(site: Erasing, erasure: Erasure, log: _Log) -> None:
 
 
 def _kept(site: Erasing, erasure: Erasure, pseudonym: str) -> dict[str, list[dict[str, Any]]]:
-    """What a restore of an older backup puts back of an erased person: digests only."""
+    """An erased person's rows for a restore of an older backup: digests only."""
     found = {}
     with site.database.read() as connection:
         for table in (ledger, identity_doubts.fingerprints, erasures.erasures):

@@ -115,7 +115,7 @@ class PersonExport(Report):
 
 
 class Exporting(Following, HasConnectors, Protocol):
-    """What an export needs of the site."""
+    """The site that exports."""
 
     @property
     def tables(self) -> MetaData:
@@ -220,7 +220,7 @@ def _open(value: Any) -> Any:
 
 
 def shown_by(site: HasConnectors, target: str, found: Iterable[Account]) -> ShownByTarget:
-    """What this target has of these accounts, without objects of other numbers."""
+    """A target's data of these accounts, without objects of other numbers."""
     objects: list[dict[str, Any]] = []
     try:
         with site.connector(target) as connector:

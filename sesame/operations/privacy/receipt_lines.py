@@ -57,7 +57,7 @@ def receipt(
 
 
 def later(site: HasSettings, now: datetime) -> dict[str, tuple[str, ...]]:
-    """What the site cannot erase: by target, store and log, with the last day."""
+    """Data that the site cannot erase: by target, store and log, with the last day."""
     settings = site.settings
     found: dict[str, tuple[str, ...]] = {}
     for target in settings.targets:

@@ -48,7 +48,7 @@ _TURNS: Final = ImportTurns()
 
 
 class Receiving(Registering, Shutting, Protocol):
-    """What receiving persons needs of the site."""
+    """The site that receives persons."""
 
 
 class PersonRefused(SesameError):
@@ -88,7 +88,7 @@ Wait = Callable[[], bool]
 
 @dataclass(frozen=True)
 class AsyncAnswer:
-    """How to answer a request that outlasts its wait: see `AcceptedRequest`."""
+    """A late answer to a request that outlasts its wait: see `AcceptedRequest`."""
 
     txn: str
     method: str

@@ -226,7 +226,7 @@ def _alone(student_number: str) -> Iterator[None]:
 
 
 def _stated(person: RegisteredPerson) -> SendPersonRequest:
-    """What the registrar's facts now tell of a person."""
+    """A person by the registrar's present facts."""
     return SendPersonRequest(
         **{
             name: getattr(person, name) or None

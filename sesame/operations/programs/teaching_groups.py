@@ -280,7 +280,7 @@ def leave_all(database: Database, student_number: str) -> None:
 
 
 def shown_moves(join: Collection[str], leave: Collection[str]) -> dict[str, object]:
-    """What the audit keeps of joins and leaves: the persons, if they are few."""
+    """The audit's record of joins and leaves: the persons, if they are few."""
     few = len(join) + len(leave) <= acts.NAMED_MAX
     return {
         "joined": sorted(join) if few else len(join),

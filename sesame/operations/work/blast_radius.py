@@ -1,4 +1,4 @@
-"""What a replay would change: each student in the target now, and as wanted."""
+"""A replay's changes: each student in the target now, and as wanted."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ class Radius:
 
     @property
     def changed(self) -> int:
-        """How many students would be written."""
+        """Number of students to write."""
         return sum(bool(effect.differs) and not effect.obstacle for effect in self.effects)
 
     @property
     def same(self) -> int:
-        """How many students already are as wanted."""
+        """Number of students who already are as wanted."""
         return sum(not effect.differs and not effect.obstacle for effect in self.effects)
 
     @property
     def obsolete(self) -> int:
-        """How many dead letters are about a version that a newer one has replaced."""
+        """Number of dead letters about a replaced version."""
         return sum(effect.obsolete for effect in self.effects)
 
     def names(self) -> dict[str, int]:
-        """How many students would have each field written, the most frequent first."""
+        """Number of students by field to write, the most frequent first."""
         return dict(Counter(name for effect in self.effects for name in effect.differs).most_common())
 
     def obstacles(self) -> dict[str, int]:
-        """How many students would not be written, by reason, the most frequent first."""
+        """Number of students who would not be written, by reason, most frequent first."""
         return dict(Counter(each.obstacle for each in self.effects if each.obstacle).most_common())
 
 
@@ -71,7 +71,7 @@ class PreviewRequest(ActRequest):
 
 
 class ReplayPreview(Report):
-    """What would change, in all and for each; see `blast_radius`. Nothing was published."""
+    """The changes, in all and for each; see `blast_radius`. Nothing was published."""
 
     consumer: str
     published: bool = False

@@ -149,7 +149,7 @@ class ConnectorBench:
             yield connector, made
 
     def seen(self, account: Account) -> list[TargetObject]:
-        """What the target shows of this student now, through a separate connector."""
+        """The student's present objects, through a separate connector."""
         with self.connected() as connector:
             found = connector.read([account], Deadline.after(READ_S_MAX))[account.student_number]
         if not isinstance(found, Iterable):

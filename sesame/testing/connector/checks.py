@@ -1,4 +1,4 @@
-"""What a connector must do: one check each, named so. A check raises AssertionError or Skipped."""
+"""A connector's duties: one check each, named so. A check raises AssertionError or Skipped."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def the_probe_succeeds(bench: ConnectorBench) -> None:
 
 @check
 def a_new_student_is_there_when_it_is_said(bench: ConnectorBench) -> None:
-    """What is announced is visible to a reader on another connection."""
+    """An announced student is visible to a reader on another connection."""
     bench.needs("apply")
     account = bench.account()
     with bench.handler() as (connector, handler):

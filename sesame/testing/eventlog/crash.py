@@ -1,4 +1,4 @@
-"""What survives kill -9: real processes, killed for real."""
+"""Durability through kill -9: real processes, killed for real."""
 
 from __future__ import annotations
 

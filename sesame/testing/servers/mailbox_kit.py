@@ -207,7 +207,7 @@ class Desk:
         return [outcomes[s.number] for s in students]
 
     def welcomes(self, student: Student, folder: str = "INBOX") -> int:
-        """How many welcome messages the student sees in a folder."""
+        """Number of welcome messages that the student sees in a folder."""
         wanted = WELCOME.message_id(student.number)
         return sum(m["Message-ID"] == wanted for m in self.office.messages(student.mail, folder))
 

@@ -42,7 +42,7 @@ def student(
     late_at: float | None = None,
     breached_at: float | None = None,
 ) -> None:
-    """Store a student whose propagation, joined up to version `joined`, is in this state."""
+    """Store a student with a propagation in this state, joined up to version `joined`."""
     asked = datetime.fromtimestamp(START, UTC) if activated else None
     account = account_of(number, f"login.{number}", version=version, activated_at=asked)
     stores.keep(database, account, changed_at=START)

@@ -137,7 +137,7 @@ def heard(page: Page) -> list[Heard]:
 
 
 def unheard(page: Page) -> list[str]:
-    """What a listener would miss: names, a heading's level, one main part of the page."""
+    """Faults for a listener: missing names, heading levels, or main part of the page."""
     tree = heard(page)
     found = [f"a {one.role} without a name" for one in tree if one.role in OPERATED and not one.name.strip()]
     levels = [one.level for one in tree if one.role == "heading"]

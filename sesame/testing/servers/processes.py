@@ -116,7 +116,7 @@ class ManySite:
             return connection.execute(select(func.count()).select_from(accounts)).scalar_one()
 
     def settled(self) -> int:
-        """How many are complete, or wait for an enrolment."""
+        """Number of students who are complete, or wait for an enrolment."""
         at_rest = propagation.c.state.in_(["completed", "waiting"])
         with self.database.read() as connection:
             return connection.execute(

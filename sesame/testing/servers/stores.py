@@ -40,7 +40,7 @@ _RESTART_SEQUENCES = """SELECT setval(format('%I.%I', schemaname, sequencename),
 
 
 class Server(Protocol):
-    """Where databases can be made: the sandbox's server is one."""
+    """A server for new databases, such as the sandbox's."""
 
     def create(self, database: str, *, template: str = "template0") -> str:
         """Create a database; its address."""

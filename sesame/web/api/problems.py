@@ -174,7 +174,7 @@ def _challenge(*, bearer: bool) -> str:
 
 
 def _place(error: Mapping[str, Any]) -> WrongPlace:
-    """Where a value is wrong, and why; never the value, which may be a person's."""
+    """A wrong value's place, and the reason; never the value: it may be personal."""
     where, *path = error["loc"]
     if where == "body":
         return WrongPlace(detail=in_words(error), pointer="".join(_steps(path)) or "")

@@ -79,7 +79,7 @@ class KeysUnusable(ApiError):
 
 
 async def receive_webhook(request: Request) -> Response:
-    """Take enrolments or teachings from a source that signs them (Standard Webhooks, `v1` and `v1a`).
+    """Take signed enrolments or teachings (Standard Webhooks, `v1` and `v1a`).
 
     `data` is one object or a list of them, as `/enrolments` and `/teachings` have them, and is answered
     likewise; wrong lines are listed in the answer, and are not to be sent again.

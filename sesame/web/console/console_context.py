@@ -61,7 +61,7 @@ _KEEPER: Final = Actor("sesame", frozenset({Role.VIEWER, Role.SUPPORT}))
 
 @dataclass
 class ConsoleContext:
-    """What the routes work with.
+    """The routes' dependencies.
 
     Args:
         server: the CAS server, whose `service_url` is the console's own.

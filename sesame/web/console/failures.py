@@ -73,7 +73,7 @@ def show_cause(visit: Visiting, consumer: Token, cause: Token, apres: str = "") 
 
 @router.get("/echecs/{consumer}/{cause}/apercu")
 def show_preview(visit: Visiting, consumer: Token, cause: Token) -> Response:
-    """What a replay would change now; nothing is written or requested."""
+    """A replay's changes if made now; nothing is written or requested."""
     selected = _selected(visit, consumer, cause)
     request = PreviewRequest(
         consumer=consumer, students=selected.students[:LOOKED_AT_MAX], selected=len(selected.students)

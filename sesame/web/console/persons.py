@@ -76,7 +76,7 @@ def show_person(visit: Visiting, number: Number, direct: bool = False) -> Respon
 
 
 def _compared(visit: ConsoleRequest, target: str, number: str) -> ReplayPreview | str:
-    """What a write to this target would change for a student, or a text: why unknown."""
+    """The changes of a write to this target, or a text: why they are unknown."""
     request = PreviewRequest(consumer=target, students=(number,), selected=1)
     try:
         return preview(visit.context.site, visit.actor, request)

@@ -1,1 +1,1 @@
-"""What all pages use: the guard, addresses, languages, signatures, static files."""
+"""Shared by all pages: guard, addresses, languages, signatures, static files."""

@@ -56,7 +56,7 @@ class Assets:
         self.logo = None if logo is None else self.address(f"logo{logo.suffix}")
 
     def address(self, name: str) -> str:
-        """Where a page finds this file: `/static/portal.1f2e3d4c5b6a.css`. Raises KeyError."""
+        """The address of this file: `/static/portal.1f2e3d4c5b6a.css`. Raises KeyError."""
         return self._addresses[name]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

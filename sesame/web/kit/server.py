@@ -23,7 +23,7 @@ STOP_S_MAX: Final = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Listening:
-    """Where to listen, and the limits.
+    """The listening address, and the limits.
 
     Attributes:
         host, port: port 0 takes a free one.

@@ -19,7 +19,7 @@ FIELDS_MAX: Final = 20
 
 
 class WebContext(Protocol):
-    """What the pages of an application share.
+    """The shared context of an application's pages.
 
     Attributes:
         signing: signs what browsers keep.

@@ -95,7 +95,6 @@ def _down(request: Request, error: Exception) -> Response:
 
 
 def _fault(request: Request, _error: Exception) -> Response:
-    """An unforeseen error: the log gets its class and place; the page shows neither."""
     return _say(request, 500, "fault")
 
 

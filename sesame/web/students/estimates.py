@@ -1,4 +1,4 @@
-"""How long a service takes, usually and now, from the last hours' measurements.
+"""A service's usual and present time, from the last hours' measurements.
 
 A student's time at a target is counted from the opening of the window to the read-back, as the propagation
 consumer does; only personal acts count, since bulk work waits for them. Now means: those finished in the last

@@ -100,7 +100,7 @@ class Watch:
 
     @property
     def taken(self) -> int:
-        """How many pages have a place."""
+        """Number of pages with a place."""
         with self._turn:
             return len(self._watching)
 
@@ -186,7 +186,6 @@ async def stream(request: Request) -> Response:
 
 
 def _places(visit: PortalRequest) -> int:
-    """How many live pages the visitor's address may have."""
     return LIVE_ADDRESS_MAX * visit.context.share(visit.address)
 
 

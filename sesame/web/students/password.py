@@ -85,7 +85,6 @@ def open_account(visit: Visiting) -> Response:
 
 
 def _enter(visit: PortalRequest, number: str) -> Response:
-    """Open a session, and go to the account's page."""
     session_id = visit.context.open_session(number, "mail")
     visit.keep(SESSION, session_id, age_s=int(visit.context.settings.portal.session_min * 60))
     return visit.to("/compte")

@@ -78,7 +78,7 @@ class Cas:
 
 @dataclass
 class PortalContext:
-    """What the routes work with.
+    """The routes' dependencies.
 
     Args:
         keys: the vault's, as `read_keys` gives them.

@@ -21,7 +21,7 @@ router = APIRouter()
 
 @router.get("/prolongation/{link}")
 def show_prolongation(visit: Visiting, link: str) -> Response:
-    """What the link would do, and until when. Looking at it prolongs nothing: mail scanners look too."""
+    """The link's offer, and its last day. Looking at it prolongs nothing: mail scanners look too."""
     followed = visit.context.proofs.follow(link, ENDING)
     number = followed.proof.student_number if followed.proof is not None else None
     account, until, left = _offer(visit, number)

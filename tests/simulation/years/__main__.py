@@ -1,4 +1,4 @@
-"""Five years: `python -m tests.simulation.years [--students N] [--seed N] [--docs]`."""
+"""Five years. `python -m tests.simulation.years [--students N] [--seed N] [--docs]`."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from tests.simulation.weather import Weather
 
 @dataclass
 class Counts:
-    """What was done to a target's objects."""
+    """Counts of changes to a target's objects."""
 
     made: int = 0
     erased: int = 0

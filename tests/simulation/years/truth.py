@@ -38,7 +38,7 @@ class Student:
 
     @property
     def login(self) -> str:
-        """Of the first name, permanently."""
+        """The permanent login, of the first name."""
         return f"{self.given}.{self.families[0]}".lower()
 
     @property

@@ -273,7 +273,7 @@ def _step(parts: Iterator[_Part]) -> Iterator[_Part]:
 
 
 def _left(part: _Part, kept: Mapping[str, tuple[Owned, Sequence[str]]]) -> bytes | None:
-    """What remains of these rows once one owner is erased; None marks the pseudonym."""
+    """The remains of these rows once an owner is erased; None marks the pseudonym."""
     found = {}
     for name, (table, columns) in kept.items():
         if name in part.rows and part.owners != (SITE,):

@@ -1,4 +1,4 @@
-"""What would be written to observed-only targets: counts and examples."""
+"""Pending writes to observed-only targets: counts and examples."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def observed(connection: Connection) -> dict[str, Observed]:
 
 
 def differences(connection: Connection) -> Mapping[tuple[str, str], int]:
-    """How many students would get which field written, by target and field."""
+    """Number of students with a pending write, by target and field."""
     return {
         (target, name): students
         for target, one in observed(connection).items()

@@ -1,4 +1,4 @@
-"""What each reason and cause means, and what happens next: a line each.
+"""Meaning and next step of each reason and cause, in a line each.
 
 The words are in `reasons.toml`, in each language; those of a connector are its own.
 """
@@ -52,7 +52,7 @@ def explain(token: str | None) -> Reason:
 
 
 def for_operator(*counted: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
-    """Of counts by consumer and reason or cause, those that need an operator."""
+    """The counts that need an operator, by consumer and reason or cause."""
     return {
         (consumer, token): count
         for counts in counted

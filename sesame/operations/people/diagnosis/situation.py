@@ -1,4 +1,4 @@
-"""What the rules look at: the pipeline's records of one student, and live looks."""
+"""The rules' input: the pipeline's records of one student, and live looks."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ IN_THE_WAY: Final = frozenset({AMBIGUOUS, COLLISION, OUT_OF_PLACE, OUT_OF_REACH}
 
 @dataclass(frozen=True)
 class Live:
-    """What the servers showed just now. None: not looked at, or unseen; `unseen` tells why.
+    """The servers' answers just now. None: not looked at, or unseen; `unseen` tells why.
 
     Attributes:
         entries: the directory's, with this student number.

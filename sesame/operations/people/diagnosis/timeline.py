@@ -80,7 +80,6 @@ def moments(connection: Connection, number: str, targets: Sequence[str]) -> list
 def _moment(
     at: float | None, what: str, *, consumer: str | None = None, state: str = "", said: str = ""
 ) -> Iterator[Moment]:
-    """One moment; none if it never happened."""
     if at is not None:
         yield Moment(at=utc(at), consumer=consumer, state=state, what=what, said=said)
 

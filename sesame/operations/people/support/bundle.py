@@ -62,7 +62,7 @@ def desk_for(
 
 
 def _about(cause: StudentCause) -> frozenset[str]:
-    """What a desk may name of a cause: the rule, the service, the responsible party."""
+    """A cause's names for a desk's settings: rule, service, responsible party."""
     rule = all_rules().get(cause.rule)  # a case of another version of the program
     return frozenset({cause.rule, cause.service, rule.who if rule is not None else ""})
 
@@ -278,7 +278,6 @@ def _service(name: str, language: Language) -> str:
 
 
 def _in(language: Language, token: str, /, **fields: object) -> str:
-    """A text of the case in this language, with its fields and typography."""
     text = word("case", token, language).format(**fields)
     return spaced(text) if language == "fr" else text
 

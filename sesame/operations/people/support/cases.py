@@ -53,7 +53,7 @@ class Case:
 
     @property
     def text(self) -> str:
-        """What is sent, word for word: show it first."""
+        """The text to send, word for word: show it first."""
         return self.bundle.text(self.desk)
 
 
@@ -122,7 +122,7 @@ class _Kept(BaseModel):
         return kept
 
     def said_in(self, language: Language) -> Bundle:
-        """What was found, in this language, or else in the page's."""
+        """The findings in this language, else in the page's."""
         return self.bundles.get(language) or self.bundles[self.page_language]
 
 

@@ -210,7 +210,7 @@ def _line(name: str, choice: Choice, proven: tuple[str, ...]) -> ConnectorLine:
 
 
 def _proven(site: Configured) -> dict[str, tuple[str, ...]]:
-    """What each connector passed in its last check here."""
+    """The checks that each connector passed in its last run here."""
     found: dict[str, tuple[str, ...]] = {}
     with site.database.read() as connection:
         for entry in audit.entries(connection, action=CHECKED, limit=1000):  # the newest first
@@ -220,7 +220,6 @@ def _proven(site: Configured) -> dict[str, tuple[str, ...]]:
 
 
 def _named(name: str, template: Path) -> str:
-    """The sample connector under another name."""
     classes = "".join(map(str.capitalize, name.split("_")))
     text = template.read_text(encoding="utf-8").replace("La bibliothèque", f"Le service {name}")
     return text.replace(_SAMPLE.capitalize(), classes).replace(_SAMPLE, name)

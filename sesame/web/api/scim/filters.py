@@ -56,7 +56,7 @@ def check_terms(wanted: ScimFilter[Any]) -> None:
 
 
 def narrowed(wanted: ScimFilter[Any], known: Mapping[str, Any], sample: Resource[Any]) -> Narrowed | None:
-    """What the database answers of this; None: nothing.
+    """The database's part of this filter; None: it can answer nothing.
 
     Args:
         known: the kind of key, by attribute in lower case and without its schema.

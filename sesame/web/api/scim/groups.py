@@ -111,12 +111,11 @@ class ScimGroups:
 
 
 def _number(version: str | None) -> int | None:
-    """The counter in an ETag of `group_of`."""
     return None if version is None else int(version.removeprefix("W/").strip('"'))
 
 
 def _mentions(node: FilterNode, within: str = "") -> int:
-    """How often a filter mentions members."""
+    """Number of mentions of members in a filter."""
     match node:
         case LogicalExpr():
             return sum(_mentions(term, within) for term in node.terms)

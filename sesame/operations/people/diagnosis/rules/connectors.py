@@ -54,5 +54,4 @@ def _should_work(s: Situation) -> Iterator[tuple[str, Preview]]:
 
 
 def _repair(s: Situation, target: str) -> dict[str, str]:
-    """The command by which an operator has everything written again."""
     return {"replay": f"sesame replay --consumer {target} --student {s.number}"}

@@ -77,7 +77,6 @@ def moodle_cohort_left(s: Situation) -> Iterator[Finding]:
 
 
 def _user(s: Situation) -> TargetObject | None:
-    """The user, if there is exactly one."""
     return s.live.moodle[0] if s.live.moodle is not None and len(s.live.moodle) == 1 else None
 
 
