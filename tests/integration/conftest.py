@@ -13,16 +13,19 @@ from consumers.scim import service as scim_service
 from pipeline.target import Handler
 from sandbox.cas import CasServer
 from sandbox.moodle import MoodleStandIn
+from sandbox.samba import Samba
 from sandbox.scim import ScimServer
 from sandbox.slapd import Slapd
 from sandbox.tls import ThrowawayCA
 from sesame.testing.servers import require_service, stores
 from sesame.testing.servers.cas_kit import LoginServer, login_server_of
+from sesame.testing.servers.directory_kit import Consumer
 from sesame.testing.servers.mailbox_kit import Desk, desk_at
 from sesame.testing.servers.moodle_kit import Handlers, Operator
 from sesame.testing.servers.portal_browser import chromium
 from sesame.testing.servers.portal_kit import Portal
 from sesame.testing.servers.post_office import PostOffice
+from tests.integration.active_directory.active_directory_kit import Domain
 from tests.integration.api.api_kit import ApiWorld, api_world
 
 
@@ -37,6 +40,13 @@ def module_world(
             yield made
         return
     with stores.empty_database(request.getfixturevalue("postgres")) as url, api_world(folder, url) as made:
+        yield made
+
+
+@pytest.fixture
+def world(empty_url: str, tmp_path: Path) -> Iterator[ApiWorld]:
+    """An API for a test, on the filled store of each kind."""
+    with api_world(tmp_path, empty_url) as made:
         yield made
 
 
@@ -76,6 +86,23 @@ def scim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScimServer]:
     ):
         patch.setattr(scim_service, "PAGE_SIZE", 3)
         yield server
+
+
+@pytest.fixture
+def consumer(slapd: Slapd) -> Iterator[Consumer]:
+    """The directory consumer at work."""
+    made = Consumer(slapd)
+    yield made
+    made.handler.close()
+
+
+@pytest.fixture
+def domain(samba: Samba) -> Iterator[Domain]:
+    """An Active Directory domain without students, before and after a test."""
+    domain = Domain(samba)
+    domain.empty()
+    yield domain
+    domain.empty()
 
 
 @pytest.fixture

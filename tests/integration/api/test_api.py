@@ -43,12 +43,6 @@ SENTINELS = {
 """Who may what, written a second time."""
 
 
-@pytest.fixture
-def world(empty_url: str, tmp_path: Path) -> Iterator[ApiWorld]:
-    with api_world(tmp_path, empty_url) as made:
-        yield made
-
-
 def problem(response: Any, status: int) -> Problem:
     """What a refusal says; it has the form that it should have."""
     assert response.status_code == status, response.text

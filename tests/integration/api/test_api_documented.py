@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +13,7 @@ import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from sesame.web.api import examples
-from tests.integration.api.api_kit import ApiWorld, api_world
+from tests.integration.api.api_kit import ApiWorld
 
 ANSWERS: Final = Path(examples.__file__).with_name("examples.json")
 
@@ -24,12 +23,6 @@ def described() -> dict[str, Any]:
     page = Path(__file__).parents[3] / "docs" / "reference" / "openapi.json"
     document: dict[str, Any] = json.loads(page.read_text("utf-8"))
     return document
-
-
-@pytest.fixture
-def world(empty_url: str, tmp_path: Path) -> Iterator[ApiWorld]:
-    with api_world(tmp_path, empty_url) as made:
-        yield made
 
 
 def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:

@@ -23,16 +23,10 @@ from sesame.operations.imports.acts import ImportStop, import_sent
 from sesame.web.api import enrolments
 from sesame.web.api.problems import Problem
 from sesame.web.api.routes import BODY_BYTES_MAX
-from tests.integration.api.api_kit import HOST, ApiWorld, api_world
+from tests.integration.api.api_kit import HOST, ApiWorld
 
 LINES: Final = (Path(__file__).parents[3] / "examples" / "pegase-2026.jsonl").read_text("utf-8").splitlines()
 NDJSON: Final = {"Content-Type": "application/x-ndjson"}
-
-
-@pytest.fixture
-def world(empty_url: str, tmp_path: Path) -> Iterator[ApiWorld]:
-    with api_world(tmp_path, empty_url) as made:
-        yield made
 
 
 def send(world: ApiWorld, lines: list[str], query: str = "", **headers: str) -> Any:
@@ -234,13 +228,6 @@ def test_an_import_that_takes_too_long_is_refused_and_says_what_to_do(
     assert (problem.status, problem.type) == (409, "urn:sesame:error:ImportInterrupted")
     assert "sesame import" in problem.remedy
     assert published(world) == []
-
-
-@pytest.mark.parametrize("body", [b"not json\n", b'{"unknown": 1}\n', b""])
-def test_what_is_no_export_is_refused_and_no_path_is_told(world: ApiWorld, body: bytes) -> None:
-    answered = world.post("/enrolments", "registrar", content=body, headers=NDJSON)
-    assert answered.status_code == 422
-    assert "sesame-api-" not in answered.text
 
 
 def test_teachings_are_sent_as_enrolments_are(world: ApiWorld) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
 from pathlib import Path
@@ -22,7 +21,7 @@ from sesame.testing.servers.registry_kit import enrolled
 from sesame.web.api.api_app import API_PREFIX
 from sesame.web.api.problems import Problem
 from sesame.web.api.routes import ROUTES
-from tests.integration.api.api_kit import ApiWorld, api_world
+from tests.integration.api.api_kit import ApiWorld
 from tests.integration.api.scim_in_kit import STUDENT, enrolment, patch, scim, user
 
 LINES: Final = (Path(__file__).parents[3] / "examples" / "pegase-2026.jsonl").read_text("utf-8").splitlines()
@@ -41,12 +40,6 @@ OF_PYDANTIC: Final = re.compile(
     r"|validation error|unable to|pydantic|valid (string|integer|boolean|number|dictionary|list|tuple)"
 )
 OF_US: Final = re.compile(r"\belement\b|display_name|external_id|step_version|\bprimary\b|_\w+ is not")
-
-
-@pytest.fixture
-def world(empty_url: str, tmp_path: Path) -> Iterator[ApiWorld]:
-    with api_world(tmp_path, empty_url) as made:
-        yield made
 
 
 def refused(answered: Any, *statuses: int) -> str:

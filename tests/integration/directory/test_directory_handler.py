@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from consumers.kit.passwords import CREDENTIAL_NEEDED
 from pipeline.target import Done, Task, Waiting
 from sandbox.slapd import Slapd
@@ -14,13 +10,6 @@ from sesame.testing.servers.directory_kit import Consumer, account, fresh_number
 from sesame.testing.servers.ldap_tools import as_provisioner, can_log_in, search
 
 PASSWORD = "Mon-Mot-de-Passe-2026!"
-
-
-@pytest.fixture
-def consumer(slapd: Slapd) -> Iterator[Consumer]:
-    made = Consumer(slapd)
-    yield made
-    made.handler.close()
 
 
 def dn_of(slapd: Slapd, one: Account) -> str:

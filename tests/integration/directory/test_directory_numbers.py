@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,6 @@ from sesame.testing.servers.registry_kit import Desk, activation, cancelled, enr
 from sesame.testing.servers.stores import sqlite_store
 
 PASSWORD = "Mon-Mot-de-Passe-2026!"
-
-
-@pytest.fixture
-def consumer(slapd: Slapd) -> Iterator[Consumer]:
-    made = Consumer(slapd)
-    yield made
-    made.handler.close()
 
 
 def carriers(slapd: Slapd, number: str) -> Mapping[str, Mapping[str, list[str]]]:

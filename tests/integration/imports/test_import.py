@@ -156,13 +156,6 @@ def test_an_import_reaches_the_log_whole_and_a_second_one_adds_nothing(site: Sit
     assert len(site.records()) == len(records)
 
 
-def test_a_dry_run_leaves_log_and_store_as_they_are(site: Site) -> None:
-    site.generate(50)
-    assert site.import_export(dry_run=True).published > 0
-    assert site.records() == []
-    assert site.import_export().import_id == 1
-
-
 @pytest.mark.parametrize("batch", [1, 2])
 def test_an_import_killed_between_log_and_memory_is_completed_by_the_next_one(site: Site, batch: int) -> None:
     site.generate(STUDENTS)

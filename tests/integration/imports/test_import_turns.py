@@ -21,12 +21,6 @@ TURNS: Final = enrolments.TURNS["enrolments"]
 
 
 @pytest.fixture
-def world(empty_url: str, tmp_path: Path) -> Iterator[ApiWorld]:
-    with api_world(tmp_path, empty_url) as made:
-        yield made
-
-
-@pytest.fixture
 def other(tmp_path: Path) -> Iterator[ApiWorld]:
     """The oracle: the same is sent here, one after the other."""
     folder = tmp_path / "other"

@@ -137,10 +137,3 @@ def test_the_command_makes_all_topics_once_says_what_it_would_do_and_refuses_oth
     left = json.loads(sesame(tmp_path, "topics", "diff", "--json").stdout)
     assert {change["key"] for change in left} == {"partitions"}
     assert sesame(tmp_path, "doctor", "--only", "log").exit_code == ExitCode.FAILED
-
-
-@pytest.mark.usefixtures("command_folder")
-def test_the_embedded_log_has_no_topics_to_apply() -> None:
-    result = command.sesame("topics", "diff")
-    assert result.exit_code == ExitCode.USAGE
-    assert 'log.kind = "kafka"' in result.stderr

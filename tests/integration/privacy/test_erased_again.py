@@ -14,7 +14,6 @@ from sqlalchemy import delete, insert, select
 
 from consumers.kit.connector import TargetObject
 from pipeline.errors import TargetDown
-from pipeline.vault import new_key
 from schemas import catalogue
 from schemas.account import Hold, Stage
 from sesame.acts import life
@@ -73,9 +72,6 @@ class Copied:
         self._opened = (folder, settings)
         self._rows: dict[str, list[dict[str, Any]]] = {}
         self.site = self.open()
-        key = self.site.settings.privacy_key_file
-        key.touch(mode=0o600)
-        key.write_text(new_key(), encoding="ascii")
 
     def open(self) -> SiteThatLooks:
         return SiteThatLooks(*self._opened, in_memory=TARGETS)
@@ -223,9 +219,6 @@ def test_a_changed_receipt_or_one_of_another_site_stops_all_of_them(copied: Copi
     document = lost(copied)
     site = copied.site
     with closing(SiteThatLooks(tmp_path / "other", f"targets = {json.dumps(TARGETS)}\n")) as other:
-        key = other.settings.privacy_key_file
-        key.touch(mode=0o600)
-        key.write_text(new_key(), encoding="ascii")
         with pytest.raises(ReceiptRefused, match=r"0\.json") as refused:
             given(other, document)
         assert "signed by another key" in refused.value.remedy

@@ -21,7 +21,6 @@ from consumers.registry.identity_doubts import identity_doubts
 from consumers.registry.people import people
 from pipeline.audit import operator_notes
 from pipeline.audit.verification import verify as verify_audit
-from pipeline.vault import new_key
 from schemas import catalogue
 from schemas.events import IdentityDecided, IdentityDecision
 from sesame.acts import life
@@ -50,17 +49,6 @@ from tests.integration.privacy.test_erasure import (
 from tests.integration.targets.site_kit import Site, running
 
 TARGETS = ("directory", "mailbox", "moodle")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A site's, with the key of privacy."""
-    made = tmp_path / "site"
-    with closing(opened(made)) as site:
-        key = site.settings.privacy_key_file
-        key.touch(mode=0o600)
-        key.write_text(new_key(), encoding="ascii")
-    return made
 
 
 def opened(folder: Path) -> Site:
@@ -92,8 +80,9 @@ def believe(site: Site) -> None:
 
 
 @pytest.fixture
-def restored(folder: Path) -> Iterator[tuple[Site, str]]:
+def restored(tmp_path: Path) -> Iterator[tuple[Site, str]]:
     """A site that was backed up before Léa was erased, and put back after; with the login that was hers."""
+    folder = tmp_path / "site"
     with closing(opened(folder)) as site, running(site):
         live_through(site)
         before = login(site)
@@ -256,9 +245,6 @@ def test_after_any_erasure_every_backup_kept_still_verifies_and_restores(
 ) -> None:
     folder = tmp_path_factory.mktemp("life") / "site"
     with closing(Site(folder)) as site:
-        key = site.settings.privacy_key_file
-        key.touch(mode=0o600)
-        key.write_text(new_key(), encoding="ascii")
         life = Life(site)
         for person in range(len(PERSONS)):
             life.act("come", person)

@@ -15,7 +15,6 @@ import pytest
 
 from pipeline.eventlog.kafka import Access, KafkaEventLog
 from pipeline.eventlog.port import Consumer, Record
-from pipeline.vault import new_key
 from sandbox.kafka import Kafka
 from schemas import catalogue
 from schemas.account import Stage
@@ -130,9 +129,6 @@ def keys_heard(site: Site, topic: str, count: int) -> list[str]:
 def test_what_is_delivered_again_brings_nobody_back_and_names_nobody(settings: str, tmp_path: Path) -> None:
     folder = tmp_path / "site"
     with closing(Site(folder, settings, in_memory=TARGETS)) as site:
-        key = site.settings.privacy_key_file
-        key.touch(mode=0o600)
-        key.write_text(new_key(), encoding="ascii")
         with running(site):
             live_through(site)
             before = login(site)
@@ -176,9 +172,6 @@ def test_an_enrolment_that_the_registry_has_not_read_is_not_lost(
     """Who comes back while the registry lags is enrolled in the end, and served, under either number."""
     whose = LEA if reached == "asked" else number
     with closing(Site(tmp_path / "site", settings, in_memory=TARGETS)) as site:
-        key = site.settings.privacy_key_file
-        key.touch(mode=0o600)
-        key.write_text(new_key(), encoding="ascii")
         with running(site):
             begun = let_targets_erase(site, monkeypatch, Stage.ERASED)
             before = login(site)

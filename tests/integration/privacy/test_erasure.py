@@ -23,7 +23,6 @@ from pipeline.engine.bell import Bell, WorkItem
 from pipeline.eventlog.port import Record
 from pipeline.facts import FactHandler, Rejected
 from pipeline.target import Waiting
-from pipeline.vault import new_key
 from schemas import catalogue
 from schemas.account import Hold, Lane, Stage
 from schemas.envelope import Message, event_id
@@ -69,11 +68,8 @@ def site(tmp_path: Path, store_url: str) -> Iterator[Site]:
     """A site with its targets in memory."""
     store = "" if store_url.startswith("sqlite") else f'[store]\nurl = "{store_url}"\n'
     targets = ("directory", "mailbox", "moodle")
-    made = Site(tmp_path / "site", f"targets = {json.dumps(targets)}\n{store}", in_memory=targets)
-    key = made.settings.privacy_key_file
-    key.touch(mode=0o600)
-    key.write_text(new_key(), encoding="ascii")
-    with closing(made):
+    settings = f"targets = {json.dumps(targets)}\n{store}"
+    with closing(Site(tmp_path / "site", settings, in_memory=targets)) as made:
         yield made
 
 

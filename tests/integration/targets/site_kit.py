@@ -39,10 +39,10 @@ class Site(Application):
 
     def __init__(self, folder: Path, settings: str = "", *, in_memory: tuple[str, ...] = ()) -> None:
         folder.mkdir(exist_ok=True)
-        key = folder / "vault.key"
-        if not key.exists():
-            key.touch(mode=0o600)
-            key.write_text(new_key(), encoding="utf-8")
+        for key in (folder / "vault.key", folder / "privacy.key"):
+            if not key.exists():
+                key.touch(mode=0o600)
+                key.write_text(new_key(), encoding="ascii")
         path = folder / "sesame.toml"
         common = f'data_dir = "{folder}"\nhttp.enabled = false\nengine.shutdown_s_max = 1\n'
         path.write_text(common + settings, encoding="utf-8")
