@@ -14,17 +14,16 @@ from ldap3 import BASE, MODIFY_REPLACE, SUBTREE
 from ldap3.core.exceptions import LDAPException
 
 from consumers.active_directory.connector import ActiveDirectoryConnector
-from consumers.active_directory.settings import ActiveDirectorySettings
-from consumers.kit.connector import ConnectorContext
 from consumers.kit.passwords import NoPasswords
-from pipeline.target import HandlerOutcome, Task
 from pipeline.vault import HandedOver, SealBroken, new_key
 from sandbox.samba import Samba
-from schemas.account import Account, Membership, Person, Requirement, Stage
+from schemas.account import Account, Membership, Requirement
 from sesame.app.wiring import Application
-from sesame.settings import LiveSecret, load
-from sesame.testing.servers import registry_kit
+from sesame.settings import load
+from sesame.testing.servers import connector_harness, registry_kit
+from sesame.testing.servers.connector_harness import ConnectorHarness
 from sesame.testing.servers.registry_kit import LEA, PAUL, activation, enrolled
+from sesame.testing.servers.sections import samba_section, toml_of
 
 SHOW_DELETED = ("1.2.840.113556.1.4.417", True, None)
 
@@ -134,45 +133,17 @@ class Drawer(NoPasswords):
         return {ref: self.given[ref] for ref in refs if ref in self.given}
 
 
-class Desk:
-    """The connector at work."""
+class ActiveDirectoryHarness(ConnectorHarness):
+    """The connector at work on a domain."""
 
-    def __init__(
-        self,
-        samba: Samba,
-        *,
-        adopted: Mapping[str, str] | None = None,
-        **values: Any,
-    ) -> None:
+    def __init__(self, samba: Samba, *, adopted: Mapping[str, str] | None = None, **changes: Any) -> None:
         self.drawer = Drawer()
-        settings = settings_of(samba, **values)
-        self.connector = ActiveDirectoryConnector(
-            ConnectorContext(
-                name="active_directory",
-                settings=settings,
-                secret=lambda name: LiveSecret(settings, name),
-                adopted=lambda _numbers: adopted or {},
-                passwords=self.drawer,
-            )
+        super().__init__(
+            ActiveDirectoryConnector,
+            samba_section(samba) | changes,
+            adopted=lambda _numbers: adopted or {},
+            passwords=self.drawer,
         )
-        self.handler = self.connector.handler()
-
-    def outcome(self, account: Account) -> HandlerOutcome:
-        """One turn."""
-        return self.handler.handle([Task(account)])[account.student_number]
-
-
-def settings_of(samba: Samba, **values: Any) -> ActiveDirectorySettings:
-    """The section of a site with this domain."""
-    given = {
-        "uri": samba.ldaps_uri,
-        "ca_file": samba.ca_file,
-        "bind_dn": samba.provisioner_dn,
-        "bind_password_file": samba.provisioner_password_file,
-        "users_dn": samba.users_dn,
-        "groups_dn": samba.groups_dn,
-    }
-    return ActiveDirectorySettings.model_validate({**given, **values})
 
 
 @contextmanager
@@ -181,21 +152,8 @@ def site_on(samba: Samba, folder: Path) -> Iterator[Application]:
     (folder / "vault.key").write_text(new_key(), encoding="ascii")
     (folder / "vault.key").chmod(0o600)
     path = folder / "sesame.toml"
-    path.write_text(
-        f"""
-data_dir = "{folder}"
-targets = ["active_directory"]
-
-[active_directory]
-uri = "{samba.ldaps_uri}"
-ca_file = "{samba.ca_file}"
-bind_dn = "{samba.provisioner_dn}"
-bind_password_file = "{samba.provisioner_password_file}"
-users_dn = "{samba.users_dn}"
-groups_dn = "{samba.groups_dn}"
-""",
-        encoding="utf-8",
-    )
+    settings = f'data_dir = "{folder}"\ntargets = ["active_directory"]\n'
+    path.write_text(settings + toml_of(active_directory=samba_section(samba)), encoding="utf-8")
     with closing(Application(load(path))) as site:
         yield site
 
@@ -212,17 +170,8 @@ def lea_and_paul(site: Application) -> registry_kit.Desk:
 
 
 def account(number: str = "22600001", login: str = "lea.martin", **changes: Any) -> Account:
-    """A student."""
-    values: dict[str, Any] = {
-        "student_number": number,
-        "version": 1,
-        "stage": Stage.ACTIVE,
-        "login": login,
-        "mail": f"{login}@etu.univ-exemple.fr",
-        "principal": f"{login}@ad.univ-exemple.fr",
-        "person": Person(birth_name="Martin", given_name="Léa"),
-    }
-    return Account(**{**values, **changes})
+    """A student whose principal is the domain's."""
+    return connector_harness.account(number, login, **{"principal": f"{login}@ad.univ-exemple.fr", **changes})
 
 
 def groups(*keys: str) -> tuple[Membership, ...]:

@@ -18,7 +18,12 @@ from pipeline.errors import CredentialsRefused, Misconfigured
 from pipeline.target import Dead, Done, Preview, Retry, Task, Waiting
 from sandbox.samba import Samba
 from schemas.account import Hold
-from tests.integration.active_directory.active_directory_kit import Desk, Domain, account, groups
+from tests.integration.active_directory.active_directory_kit import (
+    ActiveDirectoryHarness,
+    Domain,
+    account,
+    groups,
+)
 
 LEA = account()
 GOOD, BETTER = "Une-phrase de 4 mots", "Été 2026 à Brême !"
@@ -27,16 +32,9 @@ NOT_DELEGATED = 0x100000  # a bit that is not ours
 
 
 @pytest.fixture
-def domain(samba: Samba) -> Domain:
-    domain = Domain(samba)
-    domain.empty()
-    return domain
-
-
-@pytest.fixture
-def desk(samba: Samba, domain: Domain) -> Iterator[Desk]:
+def desk(samba: Samba, domain: Domain) -> Iterator[ActiveDirectoryHarness]:
     assert domain.samba is samba
-    desk = Desk(samba)
+    desk = ActiveDirectoryHarness(samba)
     yield desk
     desk.handler.close()
 
@@ -48,7 +46,7 @@ def soon() -> Deadline:
 # --- a user -------------------------------------------------------------------------------------------
 
 
-def test_a_new_student_has_a_user_with_these_attributes(desk: Desk, domain: Domain) -> None:
+def test_a_new_student_has_a_user_with_these_attributes(desk: ActiveDirectoryHarness, domain: Domain) -> None:
     assert isinstance(desk.outcome(LEA), Done)
     shown = domain.user("22600001")
     wanted = {
@@ -69,21 +67,21 @@ def test_a_new_student_has_a_user_with_these_attributes(desk: Desk, domain: Doma
 
 
 def test_passwords_may_be_left_to_the_domains_maximum_age(samba: Samba, domain: Domain) -> None:
-    assert isinstance(Desk(samba, password_expires=True).outcome(LEA), Done)
+    assert isinstance(ActiveDirectoryHarness(samba, password_expires=True).outcome(LEA), Done)
     assert domain.user("22600001")["userAccountControl"] == ["512"]
 
 
 def test_a_suffix_of_the_forest_takes_the_place_of_the_principals(samba: Samba, domain: Domain) -> None:
-    assert isinstance(Desk(samba, upn_suffix="univ-exemple.fr").outcome(LEA), Done)
+    assert isinstance(ActiveDirectoryHarness(samba, upn_suffix="univ-exemple.fr").outcome(LEA), Done)
     assert domain.user("22600001")["userPrincipalName"] == ["lea.martin@univ-exemple.fr"]
 
 
 def test_start_tls_will_do(samba: Samba, domain: Domain) -> None:
-    assert isinstance(Desk(samba, uri=samba.ldap_uri).outcome(LEA), Done)
+    assert isinstance(ActiveDirectoryHarness(samba, uri=samba.ldap_uri).outcome(LEA), Done)
     assert domain.user("22600001")["sn"] == ["Martin"]
 
 
-def test_a_long_login_is_a_short_one_here(desk: Desk, domain: Domain) -> None:
+def test_a_long_login_is_a_short_one_here(desk: ActiveDirectoryHarness, domain: Domain) -> None:
     long = account(login="marie-antoinette.delatour", short_login="marie-antoinette.del")
     assert isinstance(desk.outcome(long), Done)
     shown = domain.user("22600001")
@@ -91,27 +89,31 @@ def test_a_long_login_is_a_short_one_here(desk: Desk, domain: Domain) -> None:
     assert shown["userPrincipalName"] == ["marie-antoinette.delatour@ad.univ-exemple.fr"]
 
 
-def test_a_long_login_without_a_short_one_is_a_dead_letter(desk: Desk, domain: Domain) -> None:
+def test_a_long_login_without_a_short_one_is_a_dead_letter(
+    desk: ActiveDirectoryHarness, domain: Domain
+) -> None:
     said = desk.outcome(account(login="marie-antoinette.delatour"))
     assert isinstance(said, Dead)
     assert said.cause == "ad_login_missing"
     assert domain.found("(employeeID=22600001)") == []
 
 
-def test_a_number_that_is_too_long_is_told_with_its_cause(desk: Desk, samba: Samba, domain: Domain) -> None:
+def test_a_number_that_is_too_long_is_told_with_its_cause(
+    desk: ActiveDirectoryHarness, samba: Samba, domain: Domain
+) -> None:
     long = account("12345678901234567")
     said = desk.outcome(long)
     assert isinstance(said, Dead)
     assert said.cause == "ad_value_refused"
     assert "Martin" not in said.message
-    assert isinstance(Desk(samba, number_attribute="employeeNumber").outcome(long), Done)
+    assert isinstance(ActiveDirectoryHarness(samba, number_attribute="employeeNumber").outcome(long), Done)
     assert len(domain.found("(employeeNumber=12345678901234567)")) == 1
 
 
 # --- the password -------------------------------------------------------------------------------------
 
 
-def test_the_password_lets_the_student_in_and_is_erased(desk: Desk, domain: Domain) -> None:
+def test_the_password_lets_the_student_in_and_is_erased(desk: ActiveDirectoryHarness, domain: Domain) -> None:
     desk.drawer.kept["ref-1"] = BETTER
     assert isinstance(desk.outcome(account(credential_ref="ref-1")), Done)
     assert domain.lets_in("lea.martin@ad.univ-exemple.fr", BETTER)
@@ -122,7 +124,7 @@ def test_the_password_lets_the_student_in_and_is_erased(desk: Desk, domain: Doma
     assert not again.changed
 
 
-def test_a_password_that_is_gone_has_to_be_chosen_again(desk: Desk, domain: Domain) -> None:
+def test_a_password_that_is_gone_has_to_be_chosen_again(desk: ActiveDirectoryHarness, domain: Domain) -> None:
     assert desk.outcome(account(credential_ref="gone")) == Waiting("credential_needed")
     assert domain.user("22600001")["displayName"] == ["Léa Martin"]
     assert desk.outcome(account(credential_ref="gone")) == Waiting("credential_needed")
@@ -136,7 +138,7 @@ def test_a_password_that_is_gone_has_to_be_chosen_again(desk: Desk, domain: Doma
 
 @pytest.mark.parametrize("known", [False, True])
 def test_a_password_that_the_domain_refuses_leaves_the_rest_done(
-    desk: Desk, domain: Domain, *, known: bool
+    desk: ActiveDirectoryHarness, domain: Domain, *, known: bool
 ) -> None:
     if known:
         assert isinstance(desk.outcome(LEA), Done)
@@ -156,7 +158,7 @@ def test_a_password_that_the_domain_refuses_leaves_the_rest_done(
     assert domain.lets_in("lea.martin@ad.univ-exemple.fr", GOOD)
 
 
-def test_a_password_that_no_key_opens_is_a_dead_letter(desk: Desk, domain: Domain) -> None:
+def test_a_password_that_no_key_opens_is_a_dead_letter(desk: ActiveDirectoryHarness, domain: Domain) -> None:
     desk.drawer.broken.add("ref-1")
     said = desk.outcome(account(credential_ref="ref-1"))
     assert isinstance(said, Dead)
@@ -167,7 +169,7 @@ def test_a_password_that_no_key_opens_is_a_dead_letter(desk: Desk, domain: Domai
 # --- access -------------------------------------------------------------------------------------------
 
 
-def test_a_hold_disables_and_nothing_else(desk: Desk, domain: Domain) -> None:
+def test_a_hold_disables_and_nothing_else(desk: ActiveDirectoryHarness, domain: Domain) -> None:
     desk.drawer.kept["ref-1"] = GOOD
     lea = account(credential_ref="ref-1")
     assert isinstance(desk.outcome(lea), Done)
@@ -180,19 +182,21 @@ def test_a_hold_disables_and_nothing_else(desk: Desk, domain: Domain) -> None:
     assert domain.lets_in("lea.martin@ad.univ-exemple.fr", GOOD)
 
 
-def test_a_bit_that_somebody_set_since_it_was_read_stays(desk: Desk, domain: Domain) -> None:
+def test_a_bit_that_somebody_set_since_it_was_read_stays(
+    desk: ActiveDirectoryHarness, domain: Domain
+) -> None:
     assert isinstance(desk.outcome(LEA), Done)
-    (found,) = desk.connector.read([LEA], soon())[LEA.student_number]  # type: ignore[misc]
+    (found,) = desk.connector.read([LEA], soon())[LEA.student_number]
     domain.write(domain.dn("22600001"), userAccountControl=[str(66048 | NOT_DELEGATED)])
     assert desk.connector.close([Change(LEA, found, {}, open=False)], soon()) == {}
     assert domain.user("22600001")["userAccountControl"] == [str(66050 | NOT_DELEGATED)]
 
 
 def test_access_is_not_written_over_what_somebody_writes_at_the_same_moment(
-    desk: Desk, domain: Domain, monkeypatch: pytest.MonkeyPatch
+    desk: ActiveDirectoryHarness, domain: Domain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert isinstance(desk.outcome(LEA), Done)
-    (found,) = desk.connector.read([LEA], soon())[LEA.student_number]  # type: ignore[misc]
+    (found,) = desk.connector.read([LEA], soon())[LEA.student_number]
     change = DomainController.change
 
     def later(client: DomainController, dn: str, *args: Any, **more: Any) -> None:
@@ -212,7 +216,7 @@ def test_access_is_not_written_over_what_somebody_writes_at_the_same_moment(
     "name", [{"sAMAccountName": "Lea.Martin"}, {"userPrincipalName": "LEA.MARTIN@ad.univ-exemple.fr"}]
 )
 def test_a_name_that_somebody_else_has_is_a_collision(
-    desk: Desk, domain: Domain, name: dict[str, str]
+    desk: ActiveDirectoryHarness, domain: Domain, name: dict[str, str]
 ) -> None:
     domain.make(f"CN=Autre,CN=Users,{domain.samba.base_dn}", **name, sn="Autre")
     try:
@@ -230,7 +234,9 @@ LETTERS = ("lea.martin", "LEA.MARTIN", "Lea.Martin", "lea.MARTIN")
 
 @pytest.mark.parametrize("stands", LETTERS)
 @pytest.mark.parametrize("wanted", LETTERS)
-def test_a_name_in_other_letters_is_a_collision(desk: Desk, domain: Domain, stands: str, wanted: str) -> None:
+def test_a_name_in_other_letters_is_a_collision(
+    desk: ActiveDirectoryHarness, domain: Domain, stands: str, wanted: str
+) -> None:
     domain.make(f"CN=Autre,CN=Users,{domain.samba.base_dn}", sAMAccountName=stands, sn="Autre")
     try:
         said = desk.outcome(account(login=wanted))
@@ -256,7 +262,7 @@ def test_a_name_in_other_letters_is_a_collision(desk: Desk, domain: Domain, stan
     ],
 )
 def test_a_field_that_differs_by_case_or_encoding_alone_is_written(
-    desk: Desk, domain: Domain, field: str, stands: str
+    desk: ActiveDirectoryHarness, domain: Domain, field: str, stands: str
 ) -> None:
     assert isinstance(desk.outcome(LEA), Done)
     wanted = domain.user("22600001")
@@ -268,7 +274,9 @@ def test_a_field_that_differs_by_case_or_encoding_alone_is_written(
 
 
 @pytest.mark.parametrize("stands", ["a22600001", "\uff2122600001"])
-def test_a_user_whose_number_differs_by_case_stays_as_it_was(desk: Desk, domain: Domain, stands: str) -> None:
+def test_a_user_whose_number_differs_by_case_stays_as_it_was(
+    desk: ActiveDirectoryHarness, domain: Domain, stands: str
+) -> None:
     dn = f"CN=autre,{domain.samba.users_dn}"
     domain.make(dn, sAMAccountName="autre", sn="Autre", employeeID=stands)
     before = domain.found("(sAMAccountName=autre)")
@@ -276,7 +284,7 @@ def test_a_user_whose_number_differs_by_case_stays_as_it_was(desk: Desk, domain:
     assert domain.found("(sAMAccountName=autre)") == before
 
 
-def test_who_is_moved_and_renamed_stays_the_students(desk: Desk, domain: Domain) -> None:
+def test_who_is_moved_and_renamed_stays_the_students(desk: ActiveDirectoryHarness, domain: Domain) -> None:
     assert isinstance(desk.outcome(LEA), Done)
     guid, unit = domain.guid("22600001"), f"OU=Sciences,{domain.samba.users_dn}"
     domain.make(unit, "organizationalUnit")
@@ -293,13 +301,13 @@ def test_who_was_adopted_gets_the_number_and_stays_the_same(samba: Samba, domain
     domain.make(f"CN=Léa Martin,{samba.users_dn}", sAMAccountName="lmartin", title="Étudiante")
     (one,) = domain.found("(sAMAccountName=lmartin)")
     ref = str(uuid.UUID(bytes_le=one["objectGUID"][0]))
-    assert isinstance(Desk(samba, adopted={LEA.student_number: ref}).outcome(LEA), Done)
+    assert isinstance(ActiveDirectoryHarness(samba, adopted={LEA.student_number: ref}).outcome(LEA), Done)
     assert domain.guid("22600001") == one["objectGUID"][0]
     shown = domain.user("22600001")
     assert (shown["sAMAccountName"], shown["title"]) == (["lea.martin"], ["Étudiante"])
 
 
-def test_who_was_deleted_by_hand_is_made_again(desk: Desk, domain: Domain) -> None:
+def test_who_was_deleted_by_hand_is_made_again(desk: ActiveDirectoryHarness, domain: Domain) -> None:
     assert isinstance(desk.outcome(LEA), Done)
     before = domain.guid("22600001")
     with domain.admin() as admin:
@@ -311,7 +319,7 @@ def test_who_was_deleted_by_hand_is_made_again(desk: Desk, domain: Domain) -> No
 
 
 def test_what_is_kept_of_an_erased_student_names_nobody(
-    desk: Desk, domain: Domain, monkeypatch: pytest.MonkeyPatch
+    desk: ActiveDirectoryHarness, domain: Domain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.drawer.kept["ref-1"] = GOOD
     lea = account(credential_ref="ref-1", groups=groups("info-l1"))
@@ -327,7 +335,7 @@ def test_what_is_kept_of_an_erased_student_names_nobody(
 
     monkeypatch.setattr(DomainController, "remove", seen)
     by_guid = f"(objectGUID={''.join(f'{chr(92)}{byte:02x}' for byte in guid)})"
-    assert desk.connector.erase(found, soon()) == {}  # type: ignore[arg-type]
+    assert desk.connector.erase(found, soon()) == {}
     assert domain.found("(employeeID=22600001)") == []
     assert domain.members("info-l1") == []
     (after,) = domain.found(by_guid, deleted=True)
@@ -335,12 +343,12 @@ def test_what_is_kept_of_an_erased_student_names_nobody(
     for kept in (*before, after):
         text = repr({name: value for name, value in kept.items() if name != "memberOf"}).lower()
         assert [word for word in ("lea", "léa", "martin", "22600001", "ref-1") if word in text] == []
-    assert desk.connector.erase(found, soon()) == {}, "erased twice"  # type: ignore[arg-type]
+    assert desk.connector.erase(found, soon()) == {}, "erased twice"
 
 
-def test_somebody_elses_user_is_not_erased(desk: Desk, domain: Domain) -> None:
+def test_somebody_elses_user_is_not_erased(desk: ActiveDirectoryHarness, domain: Domain) -> None:
     assert isinstance(desk.outcome(LEA), Done)
-    (found,) = desk.connector.read([LEA], soon())[LEA.student_number]  # type: ignore[misc]
+    (found,) = desk.connector.read([LEA], soon())[LEA.student_number]
     domain.write(domain.dn("22600001"), employeeID=["22600002"])
     refused = desk.connector.erase([found], soon())
     assert list(refused) == [found.ref]
@@ -350,7 +358,7 @@ def test_somebody_elses_user_is_not_erased(desk: Desk, domain: Domain) -> None:
 # --- groups -------------------------------------------------------------------------------------------
 
 
-def test_groups_are_made_joined_and_left(desk: Desk, domain: Domain) -> None:
+def test_groups_are_made_joined_and_left(desk: ActiveDirectoryHarness, domain: Domain) -> None:
     paul = account("22600002", "paul.durand", groups=groups("info-l1"))
     both = account(groups=groups("info-l1", "Émile (TD 2)"))
     outcomes = desk.handler.handle([Task(both), Task(paul)])
@@ -366,10 +374,12 @@ def test_groups_are_made_joined_and_left(desk: Desk, domain: Domain) -> None:
     assert not again.changed
 
 
-def test_a_member_whom_somebody_else_has_moved_meanwhile_is_no_fault(desk: Desk, domain: Domain) -> None:
+def test_a_member_whom_somebody_else_has_moved_meanwhile_is_no_fault(
+    desk: ActiveDirectoryHarness, domain: Domain
+) -> None:
     lea = account(groups=groups("info-l1"))
     assert isinstance(desk.outcome(lea), Done)
-    (found,) = desk.connector.read([lea], soon())[lea.student_number]  # type: ignore[misc]
+    (found,) = desk.connector.read([lea], soon())[lea.student_number]
     with domain.admin() as admin:
         member = [(MODIFY_DELETE, [domain.dn("22600001")])]
         admin.modify(f"CN=info-l1,{domain.samba.groups_dn}", {"member": member})
@@ -381,7 +391,9 @@ def test_a_member_whom_somebody_else_has_moved_meanwhile_is_no_fault(desk: Desk,
     assert domain.members("info-l1") == ["lea.martin"]
 
 
-def test_a_group_whose_name_something_else_in_the_domain_has_is_told(desk: Desk, domain: Domain) -> None:
+def test_a_group_whose_name_something_else_in_the_domain_has_is_told(
+    desk: ActiveDirectoryHarness, domain: Domain
+) -> None:
     theirs = f"CN=Autre,CN=Users,{domain.samba.base_dn}"
     domain.make(theirs, "group", sAMAccountName="info-l1")
     try:
@@ -393,7 +405,9 @@ def test_a_group_whose_name_something_else_in_the_domain_has_is_told(desk: Desk,
     assert said.cause == "ad_group_not_ours"
 
 
-def test_a_group_that_is_deleted_under_way_is_made_again(desk: Desk, domain: Domain) -> None:
+def test_a_group_that_is_deleted_under_way_is_made_again(
+    desk: ActiveDirectoryHarness, domain: Domain
+) -> None:
     assert isinstance(desk.outcome(account(groups=groups("info-l1"))), Done)
     with domain.admin() as admin:
         admin.delete(f"CN=info-l1,{domain.samba.groups_dn}")
@@ -405,7 +419,7 @@ def test_a_group_that_is_deleted_under_way_is_made_again(desk: Desk, domain: Dom
     assert domain.members("info-l1") == ["paul.durand"]
 
 
-def test_a_group_of_somebody_else_is_left_alone(desk: Desk, domain: Domain) -> None:
+def test_a_group_of_somebody_else_is_left_alone(desk: ActiveDirectoryHarness, domain: Domain) -> None:
     domain.make(f"CN=info-l1,{domain.samba.groups_dn}", "group", sAMAccountName="info-l1")
     said = desk.outcome(account(groups=groups("info-l1")))
     assert isinstance(said, Dead)
@@ -414,7 +428,7 @@ def test_a_group_of_somebody_else_is_left_alone(desk: Desk, domain: Domain) -> N
     assert domain.user("22600001")["sn"] == ["Martin"]
 
 
-def test_memberships_that_are_not_ours_stay(desk: Desk, domain: Domain) -> None:
+def test_memberships_that_are_not_ours_stay(desk: ActiveDirectoryHarness, domain: Domain) -> None:
     assert isinstance(desk.outcome(LEA), Done)
     theirs = f"CN=Club,{domain.samba.groups_dn}"
     domain.make(theirs, "group", sAMAccountName="club", member=[domain.dn("22600001")])
@@ -424,11 +438,13 @@ def test_memberships_that_are_not_ours_stay(desk: Desk, domain: Domain) -> None:
 
 
 def test_without_a_unit_of_groups_none_is_touched(samba: Samba, domain: Domain) -> None:
-    assert isinstance(Desk(samba, groups_dn=None).outcome(account(groups=groups("info-l1"))), Done)
+    assert isinstance(
+        ActiveDirectoryHarness(samba, groups_dn=None).outcome(account(groups=groups("info-l1"))), Done
+    )
     assert domain.found("(cn=info-l1)") == []
 
 
-def test_values_that_come_in_ranges_are_read_to_the_end(desk: Desk, domain: Domain) -> None:
+def test_values_that_come_in_ranges_are_read_to_the_end(desk: ActiveDirectoryHarness, domain: Domain) -> None:
     students = [account(f"2260020{n}", f"e{n}", groups=groups("tous")) for n in range(7)]
     assert all(isinstance(desk.outcome(each), Done) for each in students)
     client = DomainController(desk.connector.context)
@@ -444,7 +460,7 @@ def test_everybody_of_the_domain_is_shown_by_pages(
     samba: Samba, domain: Domain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connector, "PAGE_SIZE", 3)
-    desk = Desk(samba)
+    desk = ActiveDirectoryHarness(samba)
     students = [account(f"2260010{n}", f"etudiant{n}", groups=groups("tous")) for n in range(8)]
     for each in students:
         assert isinstance(desk.outcome(each), Done)
@@ -463,20 +479,20 @@ def test_everybody_of_the_domain_is_shown_by_pages(
 
 
 def test_a_wrong_password_of_ours_is_told_as_one(samba: Samba) -> None:
-    desk = Desk(samba, bind_password_file=None, bind_password="faux")
+    desk = ActiveDirectoryHarness(samba, bind_password_file=None, bind_password="faux")
     with pytest.raises(CredentialsRefused) as refused:
         desk.handler.probe()
     assert "active_directory.bind_dn" in refused.value.remedy
 
 
 def test_a_unit_that_is_not_there_is_told(samba: Samba) -> None:
-    desk = Desk(samba, users_dn=f"OU=Ailleurs,{samba.base_dn}")
+    desk = ActiveDirectoryHarness(samba, users_dn=f"OU=Ailleurs,{samba.base_dn}")
     with pytest.raises(Misconfigured, match="no such OU"):
         desk.handler.probe()
 
 
 def test_a_unit_without_rights_is_told_before_anybody_is_charged(samba: Samba, domain: Domain) -> None:
-    desk = Desk(samba, users_dn=f"CN=Users,{samba.base_dn}")
+    desk = ActiveDirectoryHarness(samba, users_dn=f"CN=Users,{samba.base_dn}")
     with pytest.raises(Misconfigured, match="may make no user"):
         desk.outcome(LEA)
     assert domain.found("(employeeID=22600001)") == []

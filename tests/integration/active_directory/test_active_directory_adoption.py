@@ -30,14 +30,6 @@ NUMBERS = {LEA: "lea.martin", PAUL: "paul.durand"}
 
 
 @pytest.fixture
-def domain(samba: Samba) -> Iterator[Domain]:
-    domain = Domain(samba)
-    domain.empty()
-    yield domain
-    domain.empty()
-
-
-@pytest.fixture
 def site(samba: Samba, domain: Domain, tmp_path: Path) -> Iterator[Application]:
     """The domain has users of both logins: Léa's, and Jean Durand's."""
     domain.make(

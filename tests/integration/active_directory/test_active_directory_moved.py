@@ -38,14 +38,6 @@ _USER = "bf967aba-0de6-11d0-a285-00aa003049e2"
 
 
 @pytest.fixture
-def domain(samba: Samba) -> Iterator[Domain]:
-    domain = Domain(samba)
-    domain.empty()
-    yield domain
-    domain.empty()
-
-
-@pytest.fixture
 def elsewhere(domain: Domain) -> Iterator[str]:
     """A unit that is another administrator's."""
     unit = f"OU=Partis,{domain.samba.base_dn}"

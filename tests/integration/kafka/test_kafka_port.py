@@ -57,7 +57,7 @@ def access(kafka: Kafka, user: str, password: str) -> Access:
     )
 
 
-class Desk:
+class KafkaHarness:
     """A user's log, producer and member of a group, on two topics that nobody else uses."""
 
     def __init__(self, kafka: Kafka) -> None:
@@ -128,8 +128,8 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[socket.socket]
 
 
 @pytest.fixture
-def desk(secure_kafka: Kafka) -> Iterator[Desk]:
-    desk = Desk(secure_kafka)
+def desk(secure_kafka: Kafka) -> Iterator[KafkaHarness]:
+    desk = KafkaHarness(secure_kafka)
     yield desk
     desk.close()
 
@@ -142,7 +142,7 @@ def said(call: Callable[[], object]) -> object:
         return error
 
 
-def test_a_right_that_goes_comes_back_and_goes_again_is_missed_each_time(desk: Desk) -> None:
+def test_a_right_that_goes_comes_back_and_goes_again_is_missed_each_time(desk: KafkaHarness) -> None:
     def answers() -> list[object]:
         return [said(lambda: desk.consumer.poll(10, 0.0)), said(desk.consumer.lag)]
 
@@ -163,7 +163,7 @@ def test_a_right_that_goes_comes_back_and_goes_again_is_missed_each_time(desk: D
         until(lambda: [type(answer) for answer in answers()] == [list, dict], "it reads again")
 
 
-def test_whatever_is_refused_what_passes_the_port_is_its_own_error(desk: Desk) -> None:
+def test_whatever_is_refused_what_passes_the_port_is_its_own_error(desk: KafkaHarness) -> None:
     place = TopicPartition(desk.topic, 0)
     for rights in (desk.uses, desk.joins):
         desk.granting.revoke(rights)
@@ -174,7 +174,9 @@ def test_whatever_is_refused_what_passes_the_port_is_its_own_error(desk: Desk) -
         until(lambda: not isinstance(said(desk.consumer.lag), LogError), "it is allowed again")
 
 
-def test_a_topic_that_is_gone_is_named_by_whoever_reads_or_appends(desk: Desk, secure_kafka: Kafka) -> None:
+def test_a_topic_that_is_gone_is_named_by_whoever_reads_or_appends(
+    desk: KafkaHarness, secure_kafka: Kafka
+) -> None:
     with closing(
         KafkaAdminClient(**access(secure_kafka, "admin", secure_kafka.admin_password).configuration())
     ) as administrator:
@@ -191,7 +193,7 @@ def test_a_topic_that_is_gone_is_named_by_whoever_reads_or_appends(desk: Desk, s
 
 
 def test_a_server_that_died_and_is_still_listed_is_not_the_only_one_asked(
-    desk: Desk, secure_kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+    desk: KafkaHarness, secure_kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of three servers one was killed, and the process that began next asked it alone (`make faults`)."""
     describe, dead = KafkaAdminClient.describe_topics, list(range(4))
@@ -212,7 +214,7 @@ def test_a_server_that_died_and_is_still_listed_is_not_the_only_one_asked(
 
 
 def test_a_password_that_is_changed_on_the_servers_is_said_and_work_goes_on_once_it_is_right(
-    connections: list[socket.socket], desk: Desk, secure_kafka: Kafka
+    connections: list[socket.socket], desk: KafkaHarness, secure_kafka: Kafka
 ) -> None:
     calls = (lambda: desk.consumer.poll(10, 0.1), desk.consumer.lag, desk.append)
     administrator = access(secure_kafka, "admin", secure_kafka.admin_password)
@@ -238,7 +240,7 @@ HANG_UP = struct.pack("ii", 1, 0)  # for SO_LINGER: what closes the connection r
 
 
 def test_a_server_that_hangs_up_before_tls_begins_leaves_no_reader_blind(
-    connections: list[socket.socket], desk: Desk, secure_kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+    connections: list[socket.socket], desk: KafkaHarness, secure_kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect, well_at = inet.KafkaNetSocket.connect_ex, time.monotonic() + 2.0
 
@@ -270,7 +272,9 @@ def test_a_server_that_hangs_up_before_tls_begins_leaves_no_reader_blind(
     until(lambda: isinstance(said(lambda: desk.consumer.poll(10, 0.1)), UnknownTopic), "it hears of it")
 
 
-def test_a_server_that_is_frozen_keeps_nobody_waiting_for_ever(desk: Desk, secure_kafka: Kafka) -> None:
+def test_a_server_that_is_frozen_keeps_nobody_waiting_for_ever(
+    desk: KafkaHarness, secure_kafka: Kafka
+) -> None:
     secure_kafka.pause()
     try:
         with ThreadPoolExecutor() as pool:

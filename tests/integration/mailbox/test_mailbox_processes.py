@@ -23,6 +23,7 @@ from sesame.cli import main
 from sesame.testing.servers import require_service
 from sesame.testing.servers.mailbox_kit import Desk, desk_at
 from sesame.testing.servers.post_office import PostOffice
+from sesame.testing.servers.sections import dovecot_section, toml_of
 from sesame.testing.servers.waiting import until
 from tests.integration.targets.site_kit import Site
 
@@ -95,15 +96,8 @@ def test_the_doctor_names_a_server_that_keeps_its_processes_and_the_remedy_ends_
     dovecot = own_desk.office.dovecot
     older = dovecot.version < (2, 4)
     name, unlimited = ("service_count", "0") if older else ("restart_request_count", "unlimited")
-    settings = f"""
-        targets = ["directory", "mailbox"]
-        [mailbox]
-        doveadm_url = "{dovecot.doveadm_url}"
-        ca_file = "{dovecot.ca_file}"
-        api_key_file = "{dovecot.api_key_file}"
-        lmtp_port = {dovecot.ports.lmtp}
-        probe_user = "{own_desk.office.slapd.probe_mail}"
-    """
+    section = dovecot_section(dovecot, own_desk.office.slapd)
+    settings = 'targets = ["directory", "mailbox"]\n' + toml_of(mailbox=section)
     with closing(Site(tmp_path / "site", settings, in_memory=("directory",))) as site:
 
         def sesame(*words: str) -> str:

@@ -31,6 +31,7 @@ from sesame.settings import CasSettings, DirectorySettings, Settings, StoreSetti
 from sesame.testing.servers import stores
 from sesame.testing.servers.cas_kit import STAFF, Browser, LoginServer, Site, Wire, site, ticket_of
 from sesame.testing.servers.directory_kit import Consumer, account, fresh_number
+from sesame.testing.servers.sections import slapd_section
 
 PASSWORD = "Un-mot-de-passe-2026"
 ACTIVATED = datetime(2026, 9, 1, tzinfo=UTC)
@@ -57,7 +58,7 @@ def database(module_store: str) -> Iterator[Database]:
 
 
 @dataclass
-class Desk:
+class CasHarness:
     """A portal: students with accounts, and the CAS server that they log in through."""
 
     cas: CasServer
@@ -99,8 +100,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(login_server: LoginServer, slapd: Slapd, database: Database) -> Iterator[Desk]:
-    desk = Desk(login_server.cas, login_server.wire, Consumer(slapd), database)
+def desk(login_server: LoginServer, slapd: Slapd, database: Database) -> Iterator[CasHarness]:
+    desk = CasHarness(login_server.cas, login_server.wire, Consumer(slapd), database)
     yield desk
     desk.close()
 
@@ -108,7 +109,7 @@ def desk(login_server: LoginServer, slapd: Slapd, database: Database) -> Iterato
 # --- the first login is the observation ---------------------------------------------------------------
 
 
-def test_the_first_login_is_the_observation_that_cas_works_for_this_student(desk: Desk) -> None:
+def test_the_first_login_is_the_observation_that_cas_works_for_this_student(desk: CasHarness) -> None:
     student = desk.student()
     assert desk.known(student) is None
     logins = desk.logins()
@@ -129,7 +130,7 @@ def test_the_first_login_is_the_observation_that_cas_works_for_this_student(desk
     assert again.last_at >= first.seen_at
 
 
-def test_a_ticket_releases_the_attributes_of_the_directory(desk: Desk) -> None:
+def test_a_ticket_releases_the_attributes_of_the_directory(desk: CasHarness) -> None:
     student = desk.student()
     validated = desk.client().validate(desk.ticket(student))
     assert validated.login == student.login
@@ -137,7 +138,9 @@ def test_a_ticket_releases_the_attributes_of_the_directory(desk: Desk) -> None:
     assert set(validated.attributes["eduPersonAffiliation"]) == {"student", "member"}
 
 
-def test_somebody_else_who_comes_back_marks_their_own_account_and_not_the_one_expected(desk: Desk) -> None:
+def test_somebody_else_who_comes_back_marks_their_own_account_and_not_the_one_expected(
+    desk: CasHarness,
+) -> None:
     expected, other = desk.student(), desk.student()
     arrival = desk.logins().arrive(desk.ticket(other), expected=expected.student_number)
     assert (arrival.student_number, arrival.as_expected) == (other.student_number, False)
@@ -148,7 +151,7 @@ def test_somebody_else_who_comes_back_marks_their_own_account_and_not_the_one_ex
     assert (failed.seen_at, failed.failure) == (None, LoginFailure.OTHER_PERSON)
 
 
-def test_a_ticket_is_good_once(desk: Desk) -> None:
+def test_a_ticket_is_good_once(desk: CasHarness) -> None:
     student = desk.student()
     logins, ticket = desk.logins(), desk.ticket(student)
     logins.arrive(ticket)
@@ -159,7 +162,7 @@ def test_a_ticket_is_good_once(desk: Desk) -> None:
     assert known.failure == LoginFailure.TICKET_REFUSED
 
 
-def test_a_ticket_of_another_service_is_refused(desk: Desk) -> None:
+def test_a_ticket_of_another_service_is_refused(desk: CasHarness) -> None:
     student = desk.student()
     ticket = desk.browser().ticket(
         desk.client("http://127.0.0.1:8/other").login_url(), student.login, PASSWORD
@@ -169,12 +172,12 @@ def test_a_ticket_of_another_service_is_refused(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("ticket", ["", "ST-of-nobody", "PT-1", "ST-\n", "ST-é", "ST-" + "x" * 300])
-def test_a_ticket_that_was_made_up_is_refused(desk: Desk, ticket: str) -> None:
+def test_a_ticket_that_was_made_up_is_refused(desk: CasHarness, ticket: str) -> None:
     with pytest.raises(TicketRefused):
         desk.client().validate(ticket)
 
 
-def test_a_login_whose_number_is_another_one_now_shows_nobodys_page(desk: Desk) -> None:
+def test_a_login_whose_number_is_another_one_now_shows_nobodys_page(desk: CasHarness) -> None:
     student = desk.student()
     with desk.database.write() as connection:
         mine = accounts.c.student_number == student.student_number
@@ -184,7 +187,7 @@ def test_a_login_whose_number_is_another_one_now_shows_nobodys_page(desk: Desk) 
     assert desk.known(student) is None
 
 
-def test_a_shut_account_cannot_log_in(desk: Desk) -> None:
+def test_a_shut_account_cannot_log_in(desk: CasHarness) -> None:
     student = desk.student()
     desk.consumer.bring(student.model_copy(update={"version": 2, "holds": frozenset({Hold.SUSPENDED})}))
     answer = desk.browser().log_in(desk.client().login_url(), student.login, PASSWORD)
@@ -195,7 +198,7 @@ def test_a_shut_account_cannot_log_in(desk: Desk) -> None:
 # --- sessions and single logout -----------------------------------------------------------------------
 
 
-def test_a_single_logout_ends_the_session_of_its_ticket_and_no_other(desk: Desk) -> None:
+def test_a_single_logout_ends_the_session_of_its_ticket_and_no_other(desk: CasHarness) -> None:
     student = desk.student()
     with site() as portal:
         desk.service = portal.url
@@ -211,7 +214,7 @@ def test_a_single_logout_ends_the_session_of_its_ticket_and_no_other(desk: Desk)
     assert not logins.logged_out(request)
 
 
-def test_a_session_ends_by_leaving_by_time_and_for_other_services(desk: Desk) -> None:
+def test_a_session_ends_by_leaving_by_time_and_for_other_services(desk: CasHarness) -> None:
     student = desk.student()
     logins = desk.logins()
     arrival = logins.arrive(desk.ticket(student))
@@ -233,7 +236,7 @@ def test_a_session_ends_by_leaving_by_time_and_for_other_services(desk: Desk) ->
         b"<a>" + b" " * 20_000 + b"</a>",
     ],
 )
-def test_what_is_no_logout_request_ends_nothing(desk: Desk, body: bytes) -> None:
+def test_what_is_no_logout_request_ends_nothing(desk: CasHarness, body: bytes) -> None:
     assert not desk.logins().logged_out(body)
 
 
@@ -271,7 +274,7 @@ def test_a_redirection_is_not_followed() -> None:
             broken(portal).validate("ST-1")
 
 
-def test_a_server_that_is_silent_or_absent_is_down(desk: Desk) -> None:
+def test_a_server_that_is_silent_or_absent_is_down(desk: CasHarness) -> None:
     with site() as portal:
         portal.silent = True
         with pytest.raises(TargetDown):
@@ -293,7 +296,7 @@ def test_a_success_without_a_name_is_nobodys() -> None:
 
 
 def test_a_certificate_of_an_unknown_authority_is_refused_whatever_the_environment_says(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    desk: CasHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(desk.cas.ca_file))
     with pytest.raises(Misconfigured):
@@ -333,19 +336,12 @@ def test_what_speaks_no_tls_has_no_certificate_to_refuse() -> None:
 
 
 def settings_of(
-    desk: Desk, slapd: Slapd, *, directory: dict[str, object] | None = None, **cas: object
+    desk: CasHarness, slapd: Slapd, *, directory: dict[str, object] | None = None, **cas: object
 ) -> Settings:
     """The settings of a site with this CAS server, this directory, and a probe with its right password."""
     given = {"server_url": desk.cas.url, "ca_file": desk.cas.ca_file, "service_url": desk.service}
     word = {"probe_login": slapd.probe_uid, "probe_password_file": slapd.probe_password_file}
-    ours = {
-        "uri": slapd.ldap_uri,
-        "ca_file": slapd.ca_file,
-        "bind_dn": slapd.provisioner_dn,
-        "bind_password_file": slapd.provisioner_password_file,
-        "people_dn": slapd.people_dn,
-        "policy_dn": slapd.policy_dn,
-    }
+    ours = slapd_section(slapd) | {"policy_dn": slapd.policy_dn}
     return Settings(
         targets=("directory",),
         store=StoreSettings(url=SecretStr(desk.database.engine.url.render_as_string(hide_password=False))),
@@ -354,7 +350,7 @@ def settings_of(
     )
 
 
-def probe(desk: Desk, slapd: Slapd, *, password: str | None = None, **expected: str) -> LoginProbe:
+def probe(desk: CasHarness, slapd: Slapd, *, password: str | None = None, **expected: str) -> LoginProbe:
     """One that has no directory to ask."""
     word = password or slapd.probe_password_file.read_text(encoding="ascii")
     return LoginProbe(desk.client(), slapd.probe_uid, lambda: word, expected=expected)
@@ -391,14 +387,14 @@ def rules_of(student: Account, settings: Settings) -> list[str]:
     return [each.rule for each in found.findings if each.rule.startswith("cas_")]
 
 
-def test_the_probe_logs_in_as_a_person_would_and_out_again(desk: Desk, slapd: Slapd) -> None:
+def test_the_probe_logs_in_as_a_person_would_and_out_again(desk: CasHarness, slapd: Slapd) -> None:
     assert probe(desk, slapd, mail=slapd.probe_mail).run().outcome is ProbeOutcome.OK
     result = probe(desk, slapd, mail="somebody@univ-exemple.fr").run()
     assert (result.outcome, "mail" in result.message) == (ProbeOutcome.MISMATCH, True)
 
 
 def test_a_refused_login_is_refused_and_never_a_server_that_is_down(
-    desk: Desk, slapd: Slapd, tmp_path: Path
+    desk: CasHarness, slapd: Slapd, tmp_path: Path
 ) -> None:
     blind = probe(desk, slapd, password="wrong").run()
     assert (blind.outcome, blind.outcome.down) == (ProbeOutcome.REFUSED, False)
@@ -414,7 +410,7 @@ def test_a_refused_login_is_refused_and_never_a_server_that_is_down(
 
 
 def test_an_entry_of_the_probe_that_is_not_what_it_should_be_is_told(
-    desk: Desk, slapd: Slapd, tmp_path: Path
+    desk: CasHarness, slapd: Slapd, tmp_path: Path
 ) -> None:
     nobody = probed(settings_of(desk, slapd, probe_login="nobody-here"))
     assert (nobody.outcome, "no entries" in nobody.message) == (ProbeOutcome.UNFIT_ENTRY, True)
@@ -427,7 +423,9 @@ def test_an_entry_of_the_probe_that_is_not_what_it_should_be_is_told(
     assert (shut.outcome, "locked" in shut.message) == (ProbeOutcome.UNFIT_ENTRY, True)
 
 
-def test_a_service_that_lets_in_others_only_is_told_from_a_wrong_password(desk: Desk, slapd: Slapd) -> None:
+def test_a_service_that_lets_in_others_only_is_told_from_a_wrong_password(
+    desk: CasHarness, slapd: Slapd
+) -> None:
     desk.service = STAFF
     settings = settings_of(desk, slapd)
     assert probed(settings).outcome is ProbeOutcome.SERVICE_REFUSED
@@ -435,7 +433,9 @@ def test_a_service_that_lets_in_others_only_is_told_from_a_wrong_password(desk: 
     assert (found.down, "access strategy" in found.remedy) == (False, True)
 
 
-def test_a_cas_server_that_does_not_reach_its_directory_lets_nobody_in(desk: Desk, slapd: Slapd) -> None:
+def test_a_cas_server_that_does_not_reach_its_directory_lets_nobody_in(
+    desk: CasHarness, slapd: Slapd
+) -> None:
     settings = settings_of(desk, slapd)
     student = desk.student(activated_at=ACTIVATED)
     assert rules_of(student, settings) == []
@@ -447,7 +447,7 @@ def test_a_cas_server_that_does_not_reach_its_directory_lets_nobody_in(desk: Des
     assert doctor(settings).state is CheckState.OK
 
 
-def test_a_service_that_is_not_registered_is_refused(desk: Desk, slapd: Slapd) -> None:
+def test_a_service_that_is_not_registered_is_refused(desk: CasHarness, slapd: Slapd) -> None:
     desk.service = "https://elsewhere.test/cas"
     assert probe(desk, slapd).run().outcome is ProbeOutcome.SERVICE_REFUSED
     settings = settings_of(desk, slapd)
@@ -456,12 +456,14 @@ def test_a_service_that_is_not_registered_is_refused(desk: Desk, slapd: Slapd) -
     assert rules_of(desk.student(activated_at=ACTIVATED), settings) == ["cas_refuses_portal"]
 
 
-def test_an_address_of_cas_that_is_wrong_is_told_to_students_as_what_it_is(desk: Desk, slapd: Slapd) -> None:
+def test_an_address_of_cas_that_is_wrong_is_told_to_students_as_what_it_is(
+    desk: CasHarness, slapd: Slapd
+) -> None:
     settings = settings_of(desk, slapd, server_url=f"{desk.cas.url}elsewhere/")
     assert rules_of(desk.student(activated_at=ACTIVATED), settings) == ["cas_misconfigured"]
 
 
-def test_the_probe_finds_a_server_that_is_silent_or_shows_no_form(desk: Desk, slapd: Slapd) -> None:
+def test_the_probe_finds_a_server_that_is_silent_or_shows_no_form(desk: CasHarness, slapd: Slapd) -> None:
     with site() as portal:
         there = LoginProbe(broken(portal), slapd.probe_uid, lambda: "-")
         shown = there.run().outcome
@@ -470,7 +472,9 @@ def test_the_probe_finds_a_server_that_is_silent_or_shows_no_form(desk: Desk, sl
         assert there.run().outcome is ProbeOutcome.UNAVAILABLE
 
 
-def test_whoever_is_logged_in_already_gets_a_ticket_without_a_form_unless_asked_anew(desk: Desk) -> None:
+def test_whoever_is_logged_in_already_gets_a_ticket_without_a_form_unless_asked_anew(
+    desk: CasHarness,
+) -> None:
     student = desk.student()
     browser = desk.browser()
     client = desk.client()
@@ -479,7 +483,7 @@ def test_whoever_is_logged_in_already_gets_a_ticket_without_a_form_unless_asked_
     assert 'type="password"' in browser.get(client.login_url(renew=True)).text
 
 
-def test_logging_out_returns_to_the_address_that_is_registered(desk: Desk) -> None:
+def test_logging_out_returns_to_the_address_that_is_registered(desk: CasHarness) -> None:
     student = desk.student()
     browser, client = desk.browser(), desk.client()
     browser.ticket(client.login_url(), student.login, PASSWORD)
@@ -487,7 +491,7 @@ def test_logging_out_returns_to_the_address_that_is_registered(desk: Desk) -> No
     assert (answer.status_code, answer.headers["Location"]) == (302, SERVICE)
 
 
-def test_the_doctor_takes_the_whole_path_and_says_what_is_wrong(desk: Desk, slapd: Slapd) -> None:
+def test_the_doctor_takes_the_whole_path_and_says_what_is_wrong(desk: CasHarness, slapd: Slapd) -> None:
     assert doctor(settings_of(desk, slapd)).state is CheckState.OK
     wordless = {"probe_password_file": None}
     assert doctor(settings_of(desk, slapd, **wordless)).state is CheckState.WARN

@@ -7,15 +7,14 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from consumers.kit.connector import ConnectorContext
-from consumers.kit.handler import ConnectorHandler
 from consumers.scim.connector import Scim
-from consumers.scim.settings import ScimSettings
 from pipeline.errors import Throttled
-from pipeline.target import HandlerOutcome, Task
+from pipeline.target import HandlerOutcome
 from sandbox.process import PATIENCE_S
 from sandbox.scim import ScimServer
-from schemas.account import Account, Membership, Person, Requirement, Stage
+from schemas.account import Account, Membership, Person, Requirement
+from sesame.testing.servers import connector_harness
+from sesame.testing.servers.connector_harness import ConnectorHarness
 
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 _PATIENCE = 200  # calls that a service may throttle
@@ -77,49 +76,29 @@ class Eyes:
                 self.ask("DELETE", f"{path}/{each['id']}")
 
 
-class Desk:
-    """A connector and its handler, as the application makes them."""
+class ScimHarness(ConnectorHarness):
+    """The connector at work on a service, which may throttle it."""
 
     def __init__(
-        self,
-        server: ScimServer,
-        *,
-        read_only: bool = False,
-        adopted: Mapping[str, str] | None = None,
-        token: str = "",
-        **changes: Any,
+        self, server: ScimServer, *, adopted: Mapping[str, str] | None = None, **changes: Any
     ) -> None:
-        wanted: dict[str, Any] = {
+        section = {
             "url": server.url,
             "token_file": server.token_file,
             "groups": ("groups",),
             "timeout_s": 30.0,
         }
         self.server = server
-        settings = ScimSettings(**{**wanted, **changes})
-        self.connector = Scim(
-            ConnectorContext(
-                name="scim",
-                settings=settings,
-                secret=lambda _name: _Token(token or server.token),
-                read_only=read_only,
-                adopted=lambda _numbers: adopted or {},
-            )
-        )
-        self.handler = ConnectorHandler(self.connector)
+        super().__init__(Scim, section | changes, adopted=lambda _numbers: adopted or {})
 
-    def outcomes(self, *accounts: Account, **how: bool) -> Mapping[str, HandlerOutcome]:
+    def outcomes(self, *accounts: Account, **how: bool) -> dict[str, HandlerOutcome]:
         """What is said of these, however often the service asks to be called later."""
         for _ in range(_PATIENCE):
             try:
-                return self.handler.handle([Task(account, **how) for account in accounts])
+                return super().outcomes(*accounts, **how)
             except Throttled:
                 continue
         raise AssertionError("the service never had enough of being asked to be called later")
-
-    def outcome(self, account: Account, **how: bool) -> HandlerOutcome:
-        """What is said of one."""
-        return self.outcomes(account, **how)[account.student_number]
 
     def writes(self) -> list[dict[str, Any]]:
         """What was asked that changes something and was not refused, since this was last asked."""
@@ -128,29 +107,10 @@ class Desk:
         return [each for each in asked if each["method"] in WRITES]
 
 
-class _Token:
-    told = "the test's"
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __call__(self) -> str:
-        return self._text
-
-
 def account(number: str, login: str, family: str, *groups: str, **changes: Any) -> Account:
     """A student, in groups that are named after their keys."""
-    values: dict[str, Any] = {
-        "student_number": number,
-        "version": 1,
-        "stage": Stage.ACTIVE,
-        "login": login,
-        "mail": f"{login}@etu.univ-exemple.fr",
-        "principal": f"{login}@univ-exemple.fr",
-        "person": Person(birth_name=family, given_name="Léa"),
-        "groups": memberships(*groups),
-    }
-    return Account(**{**values, **changes})
+    person = Person(birth_name=family, given_name="Léa")
+    return connector_harness.account(number, login, person=person, groups=memberships(*groups), **changes)
 
 
 def memberships(*keys: str, met: bool = True) -> Sequence[Membership]:

@@ -14,7 +14,7 @@ from consumers.scim.service import ScimService
 from pipeline.errors import CredentialsRefused, Misconfigured
 from pipeline.target import Dead, Done
 from sandbox.scim import REFUSED, ScimServer
-from tests.integration.scim.scim_kit import Desk, Eyes, account, memberships
+from tests.integration.scim.scim_kit import Eyes, ScimHarness, account, memberships
 
 LEA = account("22600001", "lea.martin", "Martin", "L1")
 NAME = "lea.martin@univ-exemple.fr"
@@ -30,8 +30,8 @@ def eyes(scim: ScimServer) -> Eyes:
 
 
 @pytest.fixture
-def desk(scim: ScimServer, eyes: Eyes) -> Iterator[Desk]:
-    desk = Desk(scim)
+def desk(scim: ScimServer, eyes: Eyes) -> Iterator[ScimHarness]:
+    desk = ScimHarness(scim)
     yield desk
     desk.handler.close()
 
@@ -51,7 +51,7 @@ def replace_by_hand(eyes: Eyes, stands: dict[str, object]) -> None:
 # --- whose it is --------------------------------------------------------------------------------------
 
 
-def test_an_address_that_somebody_else_has_is_a_collision(desk: Desk, eyes: Eyes) -> None:
+def test_an_address_that_somebody_else_has_is_a_collision(desk: ScimHarness, eyes: Eyes) -> None:
     eyes.make("/Users", userName="autre", emails=[{"value": "Lea.Martin@etu.univ-exemple.fr"}])
     said = desk.outcome(LEA)
     assert isinstance(said, Dead)
@@ -64,7 +64,9 @@ LETTERS = (NAME, NAME.upper(), NAME.title(), "lea.MARTIN@univ-exemple.fr")
 
 @pytest.mark.parametrize("stands", LETTERS)
 @pytest.mark.parametrize("login", ["lea.martin", "LEA.MARTIN", "Lea.martin"])
-def test_a_name_in_other_letters_is_a_collision(desk: Desk, eyes: Eyes, stands: str, login: str) -> None:
+def test_a_name_in_other_letters_is_a_collision(
+    desk: ScimHarness, eyes: Eyes, stands: str, login: str
+) -> None:
     eyes.make("/Users", userName=stands)
     said = desk.outcome(account("22600001", login, "Martin", "L1"))
     assert isinstance(said, Dead)
@@ -83,7 +85,7 @@ def test_a_name_in_other_letters_is_a_collision(desk: Desk, eyes: Eyes, stands: 
     ids=str,
 )
 def test_a_field_that_differs_by_case_or_encoding_alone_is_written(
-    desk: Desk, eyes: Eyes, stands: dict[str, object]
+    desk: ScimHarness, eyes: Eyes, stands: dict[str, object]
 ) -> None:
     assert isinstance(desk.outcome(LEA), Done)
     wanted = eyes.users()
@@ -105,7 +107,7 @@ def test_a_field_that_differs_by_case_or_encoding_alone_is_written(
     ids=str,
 )
 def test_an_address_in_other_letters_is_the_same_one_and_is_left(
-    desk: Desk, eyes: Eyes, stands: dict[str, object]
+    desk: ScimHarness, eyes: Eyes, stands: dict[str, object]
 ) -> None:
     """Services fold these as they like (RFC 7643: not caseExact): writing them again would never end."""
     assert isinstance(desk.outcome(LEA), Done)
@@ -115,13 +117,13 @@ def test_an_address_in_other_letters_is_the_same_one_and_is_left(
     assert desk.writes() == []
 
 
-def test_a_number_in_another_case_is_not_this_students(desk: Desk, eyes: Eyes) -> None:
+def test_a_number_in_another_case_is_not_this_students(desk: ScimHarness, eyes: Eyes) -> None:
     eyes.make("/Users", userName="autre", externalId="A1B")
     assert isinstance(desk.outcome(account("a1b", "lea.martin", "Martin")), Done)
     assert eyes.users()["autre"] == {"userName": "autre", "externalId": "A1B"}
 
 
-def test_two_users_with_one_number_wait_for_an_operator(desk: Desk, eyes: Eyes) -> None:
+def test_two_users_with_one_number_wait_for_an_operator(desk: ScimHarness, eyes: Eyes) -> None:
     for name in ("un", "deux"):
         eyes.make("/Users", userName=name, externalId=LEA.student_number)
     said = desk.outcome(LEA)
@@ -131,13 +133,13 @@ def test_two_users_with_one_number_wait_for_an_operator(desk: Desk, eyes: Eyes) 
 
 def test_who_was_adopted_gets_the_number_and_stays_the_same(scim: ScimServer, eyes: Eyes) -> None:
     ref = eyes.make("/Users", userName="lmartin", title="Étudiante")
-    desk = Desk(scim, adopted={LEA.student_number: ref}, groups=())
+    desk = ScimHarness(scim, adopted={LEA.student_number: ref}, groups=())
     assert isinstance(desk.outcome(LEA), Done)
     assert eyes.ask("GET", f"/Users/{ref}")["externalId"] == LEA.student_number
     assert eyes.users()[NAME]["title"] == "Étudiante"
 
 
-def test_a_renamed_student_is_found_by_the_number(desk: Desk, eyes: Eyes) -> None:
+def test_a_renamed_student_is_found_by_the_number(desk: ScimHarness, eyes: Eyes) -> None:
     desk.outcome(LEA)
     renamed = LEA.model_copy(
         update={"principal": "lea.petit@univ-exemple.fr", "mail": "lea.petit@etu.univ-exemple.fr"}
@@ -152,7 +154,7 @@ def test_a_renamed_student_is_found_by_the_number(desk: Desk, eyes: Eyes) -> Non
 
 @pytest.mark.parametrize("quirk", ["no-bulk", "no-patch"])
 def test_what_the_service_or_the_student_added_stays(
-    scim: ScimServer, desk: Desk, eyes: Eyes, quirk: str
+    scim: ScimServer, desk: ScimHarness, eyes: Eyes, quirk: str
 ) -> None:
     desk.outcome(LEA)
     ref = next(desk.connector.objects()).ref
@@ -186,7 +188,7 @@ def test_what_the_service_or_the_student_added_stays(
     ]
 
 
-def test_who_was_added_to_a_group_by_hand_stays_in_it(desk: Desk, eyes: Eyes) -> None:
+def test_who_was_added_to_a_group_by_hand_stays_in_it(desk: ScimHarness, eyes: Eyes) -> None:
     desk.outcome(LEA)
     prof = eyes.make("/Users", userName="prof")
     group = eyes.ask("GET", "/Groups")["Resources"][0]["id"]
@@ -196,7 +198,7 @@ def test_who_was_added_to_a_group_by_hand_stays_in_it(desk: Desk, eyes: Eyes) ->
     assert eyes.groups() == {"Groupe L1": ["prof"]}
 
 
-def test_a_group_of_somebody_elses_is_left_alone(desk: Desk, eyes: Eyes) -> None:
+def test_a_group_of_somebody_elses_is_left_alone(desk: ScimHarness, eyes: Eyes) -> None:
     eyes.make("/Groups", displayName="groupe l1")
     said = desk.outcome(LEA)
     assert isinstance(said, Dead)
@@ -204,14 +206,14 @@ def test_a_group_of_somebody_elses_is_left_alone(desk: Desk, eyes: Eyes) -> None
     assert eyes.groups() == {"groupe l1": []}
 
 
-def test_two_groups_of_one_name_are_two_groups(desk: Desk, eyes: Eyes) -> None:
+def test_two_groups_of_one_name_are_two_groups(desk: ScimHarness, eyes: Eyes) -> None:
     one, two = memberships("A", "B")
     both = LEA.model_copy(update={"groups": (one, two.model_copy(update={"name": one.name}))})
     assert isinstance(desk.outcome(both), Done)
     assert eyes.groups() == {"Groupe A": [NAME], "Groupe A (B)": [NAME]}
 
 
-def test_a_group_that_was_removed_is_made_again(desk: Desk, eyes: Eyes) -> None:
+def test_a_group_that_was_removed_is_made_again(desk: ScimHarness, eyes: Eyes) -> None:
     desk.outcome(LEA)
     eyes.ask("DELETE", f"/Groups/{eyes.ask('GET', '/Groups')['Resources'][0]['id']}")
     desk.outcome(LEA)  # it learns that the group is gone
@@ -219,7 +221,7 @@ def test_a_group_that_was_removed_is_made_again(desk: Desk, eyes: Eyes) -> None:
     assert eyes.groups() == {"Groupe L1": [NAME]}
 
 
-def test_what_is_not_given_yet_is_no_group(desk: Desk, eyes: Eyes) -> None:
+def test_what_is_not_given_yet_is_no_group(desk: ScimHarness, eyes: Eyes) -> None:
     early = LEA.model_copy(update={"groups": memberships("L1", met=False)})
     assert isinstance(desk.outcome(early), Done)
     assert eyes.groups() == {}
@@ -227,7 +229,7 @@ def test_what_is_not_given_yet_is_no_group(desk: Desk, eyes: Eyes) -> None:
 
 def test_cohorts_become_groups_where_the_settings_say_so(scim: ScimServer, eyes: Eyes) -> None:
     student = LEA.model_copy(update={"cohorts": memberships("cours")})
-    assert isinstance(Desk(scim, groups=("cohorts",)).outcome(student), Done)
+    assert isinstance(ScimHarness(scim, groups=("cohorts",)).outcome(student), Done)
     assert eyes.groups() == {"Groupe cours": [NAME]}
 
 
@@ -235,7 +237,9 @@ def test_cohorts_become_groups_where_the_settings_say_so(scim: ScimServer, eyes:
 
 
 @pytest.mark.parametrize("quirk", ["", "no-bulk", "small-bulk", "bulk-statuses"])
-def test_one_of_fifty_is_refused_and_no_other(scim: ScimServer, desk: Desk, eyes: Eyes, quirk: str) -> None:
+def test_one_of_fifty_is_refused_and_no_other(
+    scim: ScimServer, desk: ScimHarness, eyes: Eyes, quirk: str
+) -> None:
     scim.behave(*([quirk] if quirk else []))
     students = [account(f"2260{n:04}", f"etudiant{n}", "Martin", "L1") for n in range(50)]
     students[17] = students[17].model_copy(update={"mail": f"etudiant17{REFUSED}"})
@@ -252,7 +256,7 @@ def test_one_of_fifty_is_refused_and_no_other(scim: ScimServer, desk: Desk, eyes
 def test_two_writers_of_one_group_lose_nobody(scim: ScimServer, eyes: Eyes, quirk: str) -> None:
     scim.behave(quirk)
     students = [account(f"2261{n:04}", f"etudiant{n}", "Martin", "L1") for n in range(24)]
-    desks = [Desk(scim) for _ in range(4)]
+    desks = [ScimHarness(scim) for _ in range(4)]
     assert isinstance(desks[0].outcome(LEA), Done)  # the group is there
 
     def work(which: int) -> None:
@@ -272,7 +276,9 @@ def test_two_writers_of_one_group_lose_nobody(scim: ScimServer, eyes: Eyes, quir
 
 
 @pytest.mark.parametrize("quirk", ["no-bulk", "no-patch", "strong-etags"])
-def test_what_changed_meanwhile_is_read_again(scim: ScimServer, desk: Desk, eyes: Eyes, quirk: str) -> None:
+def test_what_changed_meanwhile_is_read_again(
+    scim: ScimServer, desk: ScimHarness, eyes: Eyes, quirk: str
+) -> None:
     desk.outcome(LEA)
     scim.behave(quirk)
     seen = desk.connector.read([LEA], soon())[LEA.student_number]
@@ -290,7 +296,7 @@ def test_what_is_replaced_is_what_was_read(
 ) -> None:
     """Somebody else writes between the reading and the replacement, of a user and of a group."""
     scim.behave("no-patch")
-    desk = Desk(scim)
+    desk = ScimHarness(scim)
     desk.outcome(LEA)
     prof = eyes.make("/Users", userName="prof")
     read = ScimService.get
@@ -317,7 +323,7 @@ def test_what_is_replaced_is_what_was_read(
 
 
 def test_a_name_that_is_taken_by_nobody_that_is_shown(
-    desk: Desk, eyes: Eyes, monkeypatch: pytest.MonkeyPatch
+    desk: ScimHarness, eyes: Eyes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     eyes.make("/Users", userName=NAME)
     monkeypatch.setattr(ScimService, "find", lambda *_given: iter(()))  # it is deleted, and keeps its name
@@ -332,7 +338,7 @@ def test_a_name_that_is_taken_by_nobody_that_is_shown(
 def test_everybody_is_listed_as_they_are_read_and_the_groups_are_asked_for_once(
     scim: ScimServer, eyes: Eyes
 ) -> None:
-    desk = Desk(scim)
+    desk = ScimHarness(scim)
     students = [
         account(f"2260010{each}", f"eleve{each}", "Roux", "L1", f"TD-{each % 2}") for each in range(7)
     ]
@@ -348,23 +354,23 @@ def test_everybody_is_listed_as_they_are_read_and_the_groups_are_asked_for_once(
 
 
 def test_a_wrong_token_is_the_operators_to_mend(scim: ScimServer, eyes: Eyes) -> None:
-    desk = Desk(scim, token="wrong")
+    desk = ScimHarness(scim, token_file=None, token="wrong")
     with pytest.raises(CredentialsRefused):
         desk.handler.probe()
 
 
 def test_an_address_without_scim_says_what_to_set(scim: ScimServer, eyes: Eyes) -> None:
-    desk = Desk(scim, url=scim.url.removesuffix("/v2"))
+    desk = ScimHarness(scim, url=scim.url.removesuffix("/v2"))
     with pytest.raises(Misconfigured) as told:
         desk.handler.probe()
     assert "scim.url" in told.value.remedy
 
 
-def test_who_is_gone_already_is_erased(desk: Desk, eyes: Eyes) -> None:
+def test_who_is_gone_already_is_erased(desk: ScimHarness, eyes: Eyes) -> None:
     assert desk.connector.erase([TargetObject("none", "22600001")], soon()) == {}
 
 
-def test_no_message_holds_anything_personal(desk: Desk, eyes: Eyes) -> None:
+def test_no_message_holds_anything_personal(desk: ScimHarness, eyes: Eyes) -> None:
     bad = LEA.model_copy(update={"mail": f"lea.martin{REFUSED}"})
     said = desk.outcome(bad)
     assert isinstance(said, Dead)

@@ -13,7 +13,7 @@ from pipeline.errors import Misconfigured, Throttled
 from pipeline.target import Dead, Done
 from sandbox.scim import QUIRKS, ScimServer
 from schemas.account import Hold
-from tests.integration.scim.scim_kit import Desk, Eyes, account, memberships
+from tests.integration.scim.scim_kit import Eyes, ScimHarness, account, memberships
 
 LEA, ZOE, TOM, MIA, PAUL = ("22600001", "22600002", "22600003", "22600004", "22600005")
 
@@ -79,7 +79,7 @@ def at(*logins: str) -> list[str]:
 @pytest.mark.parametrize("quirk", ["", *QUIRKS])
 def test_a_quirk_changes_nothing_of_the_outcome(scim: ScimServer, eyes: Eyes, quirk: str) -> None:
     scim.behave(*([quirk] if quirk else []))
-    desk = Desk(scim)
+    desk = ScimHarness(scim)
 
     first = desk.outcomes(*STUDENTS)
     assert all(isinstance(said, Done) for said in first.values()), first
@@ -137,7 +137,7 @@ def test_a_quirk_changes_nothing_of_the_outcome(scim: ScimServer, eyes: Eyes, qu
         _everybody(desk)
 
 
-def _shut_first(desk: Desk) -> None:
+def _shut_first(desk: ScimHarness) -> None:
     """The first write that was not refused is about access, and about nothing else."""
     first = next(each for each in desk.writes() if each["status"] < 400)
     body = json.loads(first["body"])
@@ -149,7 +149,7 @@ def _shut_first(desk: Desk) -> None:
         assert kept == shown(LEA, "lea.martin", "Martin", active=False)
 
 
-def _everybody(desk: Desk) -> None:
+def _everybody(desk: ScimHarness) -> None:
     seen: list[tuple[str, str, bool | None]] = []
     for _ in range(50):
         try:
@@ -174,7 +174,7 @@ def _everybody(desk: Desk) -> None:
     "quirk", ["", "no-patch", "patch-denied", "no-bulk", "no-member-filter", "throttled"]
 )
 def test_who_is_erased_is_in_no_list_and_in_no_group(scim: ScimServer, eyes: Eyes, quirk: str) -> None:
-    desk = Desk(scim)
+    desk = ScimHarness(scim)
     desk.outcomes(*STUDENTS)
     found = [each for each in desk.connector.objects() if each.student_number == PAUL]
     scim.behave(*([quirk] if quirk else []))
@@ -197,7 +197,7 @@ def test_a_search_that_does_not_work_is_not_asked_again(
 ) -> None:
     monkeypatch.setattr(service, "PAGE_SIZE", 100)
     scim.behave(quirk)
-    desk = Desk(scim)
+    desk = ScimHarness(scim)
     desk.outcomes(*STUDENTS)
     scim.forget()
     desk.outcomes(*STUDENTS)
@@ -207,19 +207,19 @@ def test_a_search_that_does_not_work_is_not_asked_again(
 
 def test_who_has_neither_patch_nor_etags_is_refused_groups(scim: ScimServer, eyes: Eyes) -> None:
     scim.behave("no-patch", "no-etags")
-    desk = Desk(scim)
+    desk = ScimHarness(scim)
     with pytest.raises(Misconfigured, match="neither PATCH nor ETags"):
         desk.handler.probe()
     with pytest.raises(Misconfigured, match="neither PATCH nor ETags"):
         desk.outcomes(*STUDENTS)
-    alone = Desk(scim, groups=())
+    alone = ScimHarness(scim, groups=())
     alone.handler.probe()
     assert isinstance(alone.outcome(STUDENTS[3]), Done)
 
 
 def test_who_has_neither_patch_nor_put_is_refused(scim: ScimServer, eyes: Eyes) -> None:
     scim.behave("no-patch", "no-put")
-    desk = Desk(scim, groups=())
+    desk = ScimHarness(scim, groups=())
     desk.outcomes(*STUDENTS)
     renamed = STUDENTS[0].model_copy(
         update={"person": STUDENTS[0].person.model_copy(update={"usage_name": "Autre"})}

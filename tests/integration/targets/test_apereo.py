@@ -36,7 +36,7 @@ from sesame.testing.servers.ldap_tools import as_provisioner
 from sesame.testing.servers.stores import sqlite_store
 from sesame.testing.servers.waiting import until
 from tests.integration.portal.test_cas import *  # noqa: F403 (the same stories, on this server)
-from tests.integration.portal.test_cas import PASSWORD, SERVICE, Desk, doctor, probed, settings_of
+from tests.integration.portal.test_cas import PASSWORD, SERVICE, CasHarness, doctor, probed, settings_of
 from tests.integration.portal.test_portal_login import *  # noqa: F403
 from tests.integration.targets import site_kit
 
@@ -78,7 +78,7 @@ def policy(slapd: Slapd, name: str, *lines: str) -> str:
     return dn
 
 
-def under(desk: Desk, slapd: Slapd, name: str, *lines: str) -> str:
+def under(desk: CasHarness, slapd: Slapd, name: str, *lines: str) -> str:
     """The login of a student whose password is new under a policy of its own."""
     login = desk.student().login
     change = (
@@ -102,7 +102,7 @@ def word(folder: Path) -> Path:
 
 
 def test_the_page_before_a_password_expires_is_followed_and_told(
-    desk: Desk, slapd: Slapd, tmp_path: Path
+    desk: CasHarness, slapd: Slapd, tmp_path: Path
 ) -> None:
     login = under(desk, slapd, "expiring", "pwdMaxAge: 864000", "pwdExpireWarning: 864000")
     url = desk.client().login_url()
@@ -118,7 +118,7 @@ def test_the_page_before_a_password_expires_is_followed_and_told(
 
 
 def test_a_password_that_has_expired_is_told_from_a_wrong_one(
-    desk: Desk, slapd: Slapd, tmp_path: Path
+    desk: CasHarness, slapd: Slapd, tmp_path: Path
 ) -> None:
     login = under(desk, slapd, "expired", "pwdMaxAge: 1")
     settings = settings_of(desk, slapd, probe_login=login, probe_password_file=word(tmp_path))
@@ -130,12 +130,12 @@ def test_a_password_that_has_expired_is_told_from_a_wrong_one(
 # --- what it answers by a status ------------------------------------------------------------------------
 
 
-def test_our_service_unregistered_is_refused_at_validation_too(desk: Desk) -> None:
+def test_our_service_unregistered_is_refused_at_validation_too(desk: CasHarness) -> None:
     with pytest.raises(ServiceRefused, match=r"does not serve https://elsewhere[.]test/cas"):
         desk.client("https://elsewhere.test/cas").validate("ST-of-nobody")
 
 
-def test_http_on_its_tls_port_is_a_setting_to_mend(desk: Desk) -> None:
+def test_http_on_its_tls_port_is_a_setting_to_mend(desk: CasHarness) -> None:
     plain = CasClient(desk.cas.url.replace("https:", "http:"), SERVICE)
     with pytest.raises(Misconfigured, match="wants TLS"):
         plain.validate("ST-of-nobody")
@@ -143,19 +143,21 @@ def test_http_on_its_tls_port_is_a_setting_to_mend(desk: Desk) -> None:
     assert (result.outcome, result.outcome.down) == (ProbeOutcome.MISCONFIGURED, False)
 
 
-def test_an_address_that_is_not_registered_is_no_place_to_return_to(desk: Desk) -> None:
+def test_an_address_that_is_not_registered_is_no_place_to_return_to(desk: CasHarness) -> None:
     answer = desk.browser().get(f"{desk.cas.url}logout?service=https://localhost:1/")
     assert (answer.status_code, "Location" in answer.headers) == (403, False)
 
 
-def test_its_logs_are_in_its_own_folder(desk: Desk) -> None:
+def test_its_logs_are_in_its_own_folder(desk: CasHarness) -> None:
     until((desk.cas.folder / "logs" / "cas.log").exists)
 
 
 # --- ending sessions ------------------------------------------------------------------------------------
 
 
-def sessions_of(desk: Desk, folder: Path, *, read_only: bool = False, **changed: object) -> ApereoConnector:
+def sessions_of(
+    desk: CasHarness, folder: Path, *, read_only: bool = False, **changed: object
+) -> ApereoConnector:
     """The connector that ends sessions, as the documentation has CAS let it."""
     word = folder / "operator"
     word.touch(mode=0o600)
@@ -174,7 +176,7 @@ def is_logged_in(browser: Browser, url: str) -> bool:
     return browser.get(url).status_code == 302
 
 
-def test_a_hold_ends_every_session_of_the_student_and_nobody_else_s(desk: Desk, tmp_path: Path) -> None:
+def test_a_hold_ends_every_session_of_the_student_and_nobody_else_s(desk: CasHarness, tmp_path: Path) -> None:
     held, other = desk.student(), desk.student()
     url = desk.client().login_url()
     browsers = [desk.browser() for _ in range(3)]
@@ -189,7 +191,7 @@ def test_a_hold_ends_every_session_of_the_student_and_nobody_else_s(desk: Desk, 
     assert isinstance(turn(connector, shut), Done), "a second time changes nothing"
 
 
-def test_services_are_told_of_the_end(desk: Desk, tmp_path: Path) -> None:
+def test_services_are_told_of_the_end(desk: CasHarness, tmp_path: Path) -> None:
     student = desk.student(holds=frozenset())
     with site() as portal:
         desk.browser().ticket(desk.client(portal.url).login_url(), student.login, PASSWORD)
@@ -198,7 +200,7 @@ def test_services_are_told_of_the_end(desk: Desk, tmp_path: Path) -> None:
         assert b"SessionIndex" in portal.logout_request()
 
 
-def test_who_may_not_end_sessions_is_told_so(desk: Desk, tmp_path: Path) -> None:
+def test_who_may_not_end_sessions_is_told_so(desk: CasHarness, tmp_path: Path) -> None:
     connector = sessions_of(desk, tmp_path)
     connector.probe()
     wrong = tmp_path / "wrong"
@@ -219,7 +221,7 @@ def test_who_may_not_end_sessions_is_told_so(desk: Desk, tmp_path: Path) -> None
     assert is_logged_in(browser, url)
 
 
-def test_a_list_of_holds_ends_their_sessions_in_a_site_that_runs(desk: Desk, tmp_path: Path) -> None:
+def test_a_list_of_holds_ends_their_sessions_in_a_site_that_runs(desk: CasHarness, tmp_path: Path) -> None:
     word = tmp_path / "operator"
     word.touch(mode=0o600)
     word.write_text(OPERATOR_PASSWORD, encoding="ascii")

@@ -18,7 +18,6 @@ from pipeline.target import Preview
 from producers.activation.activation_requests import activate
 from producers.activation.hashes import HashingSettings
 from producers.replay.requests import replay
-from sandbox.samba import Samba
 from sandbox.scim import ScimServer
 from sandbox.timetable import Timetable
 from schemas import catalogue
@@ -28,6 +27,7 @@ from sesame.operations.people.diagnosis.engine import Diagnosis, diagnose
 from sesame.operations.people.diagnosis.rules import Finding
 from sesame.testing.servers import stores
 from sesame.testing.servers.registry_kit import enrolled
+from sesame.testing.servers.sections import samba_section, toml_of
 from sesame.testing.servers.waiting import until
 from tests.integration.active_directory.active_directory_kit import Domain
 from tests.integration.scim.scim_kit import Eyes
@@ -178,21 +178,9 @@ def test_a_service_that_does_not_answer_is_unseen(ward: Ward, eyes: Eyes, scim: 
 # --- Active Directory ---------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def domain(samba: Samba) -> Domain:
-    domain = Domain(samba)
-    domain.empty()
-    return domain
-
-
 def test_what_an_administrator_does_in_active_directory_is_seen(domain: Domain, tmp_path: Path) -> None:
-    samba = domain.samba
-    site = Ward(
-        tmp_path / "site",
-        f'targets = ["{AD}"]\n[{AD}]\nuri = "{samba.ldaps_uri}"\nca_file = "{samba.ca_file}"\n'
-        f'bind_dn = "{samba.provisioner_dn}"\nbind_password_file = "{samba.provisioner_password_file}"\n'
-        f'users_dn = "{samba.users_dn}"\nupn_suffix = "ad.univ-exemple.fr"\n',
-    )
+    section = samba_section(domain.samba) | {"upn_suffix": "ad.univ-exemple.fr"}
+    site = Ward(tmp_path / "site", f'targets = ["{AD}"]\n{toml_of(active_directory=section)}')
     with running(site):
         site.say(enrolled(LEA, year=datetime.now(UTC).year), catalogue.ENROLMENTS)
         until(lambda: site.person(LEA) is not None)

@@ -21,7 +21,7 @@ from sandbox.samba import Samba
 from sandbox.slapd import Slapd
 from schemas.account import Account
 from sesame.testing.servers.directory_kit import Consumer, account, directory_of
-from tests.integration.active_directory.active_directory_kit import Desk, Domain
+from tests.integration.active_directory.active_directory_kit import ActiveDirectoryHarness, Domain
 from tests.integration.active_directory.active_directory_kit import account as domain_account
 
 
@@ -257,7 +257,7 @@ def test_since_a_server_was_empty_whatever_others_wrote_is_new(entries: Entries)
 def test_a_domain_tells_what_was_changed_and_that_something_was_deleted(samba: Samba) -> None:
     domain = Domain(samba)
     domain.empty()
-    desk = Desk(samba)
+    desk = ActiveDirectoryHarness(samba)
     connector = desk.connector
     assert isinstance(connector, ActiveDirectoryConnector)
     mark, found, gone = told(connector, "")
@@ -271,7 +271,7 @@ def test_a_domain_tells_what_was_changed_and_that_something_was_deleted(samba: S
     with domain.admin() as admin:
         admin.delete(user["distinguishedName"][0])
     assert told(connector, mark)[2] is False, "the provisioner may not see what was deleted"
-    reader = Desk(
+    reader = ActiveDirectoryHarness(
         samba, bind_dn=samba.administrator_dn, bind_password_file=samba.administrator_password_file
     ).connector
     mark, found, gone = told(reader, mark)

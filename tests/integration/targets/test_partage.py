@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,18 +13,19 @@ from typing import Any
 
 import pytest
 
-from consumers.kit.connector import ConnectorContext, Refused, TargetObject
 from consumers.kit.deadline import Deadline
 from consumers.partage import connector
 from consumers.partage.bss import TOKEN_S
 from consumers.partage.connector import PartageConnector
-from consumers.partage.settings import PartageSettings
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown
-from pipeline.target import Dead, Done, HandlerOutcome, Retry, Task
+from pipeline.target import Dead, Done, HandlerOutcome, Retry
 from sandbox.partage import Partage
 from sandbox.process import PATIENCE_S, wait_until
 from sandbox.tls import ThrowawayCA
-from schemas.account import Account, Hold, Person, Stage
+from schemas.account import Account, Hold, Person
+from sesame.settings import SettingsError
+from sesame.testing.servers import connector_harness
+from sesame.testing.servers.connector_harness import ConnectorHarness
 
 WRITES = {
     "CreateAccount",
@@ -51,82 +52,28 @@ def partage(running: Partage) -> Partage:
     return running
 
 
-class Key:
-    """The domain's key, as the application gives it."""
-
-    told = "key_file"
-
-    def __init__(self, settings: PartageSettings, name: str) -> None:
-        self._settings, self._name = settings, name
-
-    def __call__(self) -> str:
-        return self._settings.secret(self._name).get_secret_value()
-
-
-class Desk:
-    """A connector and its handler, made from settings."""
-
-    def __init__(
-        self,
-        partage: Partage,
-        tls: ThrowawayCA,
-        *,
-        read_only: bool = False,
-        monotonic: Callable[[], float] = time.monotonic,
-        **changes: Any,
-    ) -> None:
-        given: dict[str, Any] = {
-            "url": partage.url,
-            "domain": partage.domain,
-            "key_file": partage.key_file,
-            "ca_file": tls.ca_file,
-        }
-        settings = PartageSettings(**{**given, **changes})
-        self.connector = PartageConnector(
-            ConnectorContext(
-                "partage",
-                settings,
-                lambda name: Key(settings, name),
-                read_only=read_only,
-                monotonic=monotonic,
-                adopted=lambda numbers: {n: self.adopted[n] for n in numbers if n in self.adopted},
-            )
-        )
-        self.adopted: dict[str, str] = {}
-        self.handler = self.connector.handler()
-
-    def outcomes(self, *accounts: Account) -> dict[str, HandlerOutcome]:
-        return dict(self.handler.handle([Task(each) for each in accounts]))
-
-    def outcome(self, account: Account) -> HandlerOutcome:
-        return self.outcomes(account)[account.student_number]
-
-    def objects(self) -> list[TargetObject]:
-        return list(self.connector.objects())
-
-    def erase(self, *found: TargetObject) -> dict[str, Refused]:
-        return dict(self.connector.erase(found, Deadline.after(30)))
+def harness(partage: Partage, tls: ThrowawayCA, **changes: Any) -> ConnectorHarness:
+    section = {
+        "url": partage.url,
+        "domain": partage.domain,
+        "key_file": partage.key_file,
+        "ca_file": tls.ca_file,
+    }
+    context = {name: changes.pop(name) for name in ("monotonic", "adopted") if name in changes}
+    return ConnectorHarness(PartageConnector, section | changes, **context)
 
 
 @pytest.fixture
-def desk(partage: Partage, tls: ThrowawayCA) -> Iterator[Desk]:
-    desk = Desk(partage, tls)
+def desk(partage: Partage, tls: ThrowawayCA) -> Iterator[ConnectorHarness]:
+    desk = harness(partage, tls)
     yield desk
     desk.handler.close()
 
 
 def account(login: str = "lea.martin", number: str = "22600001", **changes: Any) -> Account:
-    values: dict[str, Any] = {
-        "student_number": number,
-        "version": 1,
-        "stage": Stage.ACTIVE,
-        "login": login,
-        "mail": f"{login}@{DOMAIN}",
-        "principal": f"{login}@univ-exemple.fr",
-        "aliases": (f"{login}.2@{DOMAIN}",),
-        "person": Person(birth_name="Müller-d'Été", given_name="Léa"),
-    }
-    return Account(**{**values, **changes})
+    person = Person(birth_name="Müller-d'Été", given_name="Léa")
+    values = {"aliases": (f"{login}.2@{DOMAIN}",), "person": person} | changes
+    return connector_harness.account(number, login, **values)
 
 
 def writes(partage: Partage) -> list[str]:
@@ -140,7 +87,9 @@ def reads(partage: Partage) -> Counter[str]:
 # --- an account --------------------------------------------------------------------------------------
 
 
-def test_a_new_student_has_an_account_with_all_that_is_wanted(desk: Desk, partage: Partage) -> None:
+def test_a_new_student_has_an_account_with_all_that_is_wanted(
+    desk: ConnectorHarness, partage: Partage
+) -> None:
     done = desk.outcome(account(mail_redirect="lea@exemple.org"))
     assert isinstance(done, Done)
     assert done.changed
@@ -161,7 +110,7 @@ def test_a_new_student_has_an_account_with_all_that_is_wanted(desk: Desk, partag
     }
 
 
-def test_a_redirection_that_was_taken_back_is_gone(desk: Desk, partage: Partage) -> None:
+def test_a_redirection_that_was_taken_back_is_gone(desk: ConnectorHarness, partage: Partage) -> None:
     desk.outcome(account(mail_redirect="lea@exemple.org"))
     assert isinstance(desk.outcome(account()), Done)
     assert "zimbraPrefMailForwardingAddress" not in partage.accounts()[f"lea.martin@{DOMAIN}"]
@@ -170,7 +119,7 @@ def test_a_redirection_that_was_taken_back_is_gone(desk: Desk, partage: Partage)
 def test_a_redirection_of_the_webmail_s_own_is_left_alone_where_the_settings_say_so(
     partage: Partage, tls: ThrowawayCA
 ) -> None:
-    desk = Desk(partage, tls, redirection=False)
+    desk = harness(partage, tls, redirection=False)
     desk.outcome(account())
     mine = {"zimbraPrefMailForwardingAddress": "lea@chez.moi"}
     partage.control(modify={f"lea.martin@{DOMAIN}": mine})
@@ -179,7 +128,7 @@ def test_a_redirection_of_the_webmail_s_own_is_left_alone_where_the_settings_say
 
 
 def test_settings_give_class_quota_and_visibility(partage: Partage, tls: ThrowawayCA) -> None:
-    desk = Desk(partage, tls, class_of_service="cos-etu", quota_bytes=1_000_000, hidden=True)
+    desk = harness(partage, tls, class_of_service="cos-etu", quota_bytes=1_000_000, hidden=True)
     assert isinstance(desk.outcome(account()), Done)
     found = partage.accounts()[f"lea.martin@{DOMAIN}"]
     assert (found["zimbraCOSId"], found["zimbraMailQuota"], found["zimbraHideInGal"]) == (
@@ -189,7 +138,7 @@ def test_settings_give_class_quota_and_visibility(partage: Partage, tls: Throwaw
     )
 
 
-def test_a_new_name_keeps_the_account_and_every_address(desk: Desk, partage: Partage) -> None:
+def test_a_new_name_keeps_the_account_and_every_address(desk: ConnectorHarness, partage: Partage) -> None:
     desk.outcome(account())
     id_ = partage.accounts()[f"lea.martin@{DOMAIN}"]["id"]
     old = (f"lea.martin@{DOMAIN}", f"lea.martin.2@{DOMAIN}")
@@ -199,7 +148,9 @@ def test_a_new_name_keeps_the_account_and_every_address(desk: Desk, partage: Par
     assert found["carLicense"] == "lea.durand@univ-exemple.fr"
 
 
-def test_a_name_that_was_an_alias_of_the_account_becomes_its_name(desk: Desk, partage: Partage) -> None:
+def test_a_name_that_was_an_alias_of_the_account_becomes_its_name(
+    desk: ConnectorHarness, partage: Partage
+) -> None:
     desk.outcome(account())
     back = account("lea.martin.2", aliases=(f"lea.martin@{DOMAIN}",))
     assert isinstance(desk.outcome(back), Done)
@@ -207,7 +158,7 @@ def test_a_name_that_was_an_alias_of_the_account_becomes_its_name(desk: Desk, pa
     assert (name, found["aliases"]) == (f"lea.martin.2@{DOMAIN}", [f"lea.martin@{DOMAIN}"])
 
 
-def test_an_alias_that_sesame_did_not_give_stays(desk: Desk, partage: Partage) -> None:
+def test_an_alias_that_sesame_did_not_give_stays(desk: ConnectorHarness, partage: Partage) -> None:
     partage.give(f"lea.martin@{DOMAIN}", zimbraNotes="22600001", aliases=[f"tutrice@{DOMAIN}"])
     assert isinstance(desk.outcome(account()), Done)
     found = partage.accounts()[f"lea.martin@{DOMAIN}"]
@@ -215,7 +166,7 @@ def test_an_alias_that_sesame_did_not_give_stays(desk: Desk, partage: Partage) -
 
 
 def test_an_address_is_compared_without_case_and_a_name_without_blanks_around_it(
-    desk: Desk, partage: Partage
+    desk: ConnectorHarness, partage: Partage
 ) -> None:
     shouting = account(mail=f"Lea.MARTIN@{DOMAIN}", person=Person(birth_name=" Martin ", given_name="Léa"))
     assert isinstance(desk.outcome(shouting), Done)
@@ -238,7 +189,7 @@ def test_an_address_is_compared_without_case_and_a_name_without_blanks_around_it
     ],
 )
 def test_an_account_of_somebody_else_s_is_never_touched(
-    desk: Desk, partage: Partage, theirs: dict[str, Any]
+    desk: ConnectorHarness, partage: Partage, theirs: dict[str, Any]
 ) -> None:
     partage.give(**theirs)
     before = partage.accounts()
@@ -250,7 +201,9 @@ def test_an_account_of_somebody_else_s_is_never_touched(
     assert (partage.accounts(), writes(partage)) == (before, [])
 
 
-def test_an_account_of_somebody_else_s_is_never_renamed_away(desk: Desk, partage: Partage) -> None:
+def test_an_account_of_somebody_else_s_is_never_renamed_away(
+    desk: ConnectorHarness, partage: Partage
+) -> None:
     desk.outcome(account())
     partage.give(f"lea.durand@{DOMAIN}")
     found = desk.outcome(account("lea.durand", aliases=(f"lea.martin@{DOMAIN}",)))
@@ -259,7 +212,9 @@ def test_an_account_of_somebody_else_s_is_never_renamed_away(desk: Desk, partage
     assert {*partage.accounts()} == {f"lea.martin@{DOMAIN}", f"lea.durand@{DOMAIN}"}
 
 
-def test_two_accounts_with_one_student_number_wait_for_an_operator(desk: Desk, partage: Partage) -> None:
+def test_two_accounts_with_one_student_number_wait_for_an_operator(
+    desk: ConnectorHarness, partage: Partage
+) -> None:
     partage.give(f"lea.martin@{DOMAIN}", zimbraNotes="22600001")
     partage.give(f"autre@{DOMAIN}", zimbraNotes="22600001")
     found = desk.outcome(account())
@@ -268,15 +223,19 @@ def test_two_accounts_with_one_student_number_wait_for_an_operator(desk: Desk, p
     assert writes(partage) == []
 
 
-def test_an_adopted_account_is_given_the_number(desk: Desk, partage: Partage) -> None:
+def test_an_adopted_account_is_given_the_number(
+    desk: ConnectorHarness, partage: Partage, tls: ThrowawayCA
+) -> None:
     partage.give(f"lea.martin@{DOMAIN}", zimbraAccountStatus="active")
     [found] = desk.objects()
-    desk.adopted = {"22600001": found.ref}
-    assert isinstance(desk.outcome(account()), Done)
+    adopting = harness(partage, tls, adopted=lambda _numbers: {"22600001": found.ref})
+    assert isinstance(adopting.outcome(account()), Done)
     assert partage.accounts()[f"lea.martin@{DOMAIN}"]["zimbraNotes"] == "22600001"
 
 
-def test_an_address_that_a_list_holds_is_said_and_tried_again(desk: Desk, partage: Partage) -> None:
+def test_an_address_that_a_list_holds_is_said_and_tried_again(
+    desk: ConnectorHarness, partage: Partage
+) -> None:
     partage.set(taken=[f"lea.martin@{DOMAIN}"])
     found = desk.outcome(account())
     assert isinstance(found, Retry)
@@ -286,7 +245,7 @@ def test_an_address_that_a_list_holds_is_said_and_tried_again(desk: Desk, partag
     assert isinstance(desk.outcome(account()), Done)
 
 
-def test_a_domain_that_partage_does_not_know_is_for_an_operator(desk: Desk) -> None:
+def test_a_domain_that_partage_does_not_know_is_for_an_operator(desk: ConnectorHarness) -> None:
     found = desk.outcome(account(mail="lea.martin@ailleurs.fr", aliases=()))
     assert isinstance(found, Dead)
     assert found.cause == "partage_domain_unknown"
@@ -300,7 +259,7 @@ def test_a_domain_that_partage_does_not_know_is_for_an_operator(desk: Desk) -> N
 def test_shutting_is_its_own_small_write_and_opening_undoes_it(
     partage: Partage, tls: ThrowawayCA, status: str
 ) -> None:
-    desk = Desk(partage, tls, closed_status=status)
+    desk = harness(partage, tls, closed_status=status)
     desk.outcome(account())
     partage.reset()
     assert isinstance(desk.outcome(account(holds=frozenset({Hold.SUSPENDED}))), Done)
@@ -310,7 +269,9 @@ def test_shutting_is_its_own_small_write_and_opening_undoes_it(
     assert partage.accounts()[f"lea.martin@{DOMAIN}"]["zimbraAccountStatus"] == "active"
 
 
-def test_access_is_shut_before_anything_else_and_whatever_else_fails(desk: Desk, partage: Partage) -> None:
+def test_access_is_shut_before_anything_else_and_whatever_else_fails(
+    desk: ConnectorHarness, partage: Partage
+) -> None:
     desk.outcome(account())
     partage.set(taken=[f"lea.durand@{DOMAIN}"])
     found = desk.outcome(account("lea.durand", holds=frozenset({Hold.SUSPENDED})))
@@ -319,7 +280,7 @@ def test_access_is_shut_before_anything_else_and_whatever_else_fails(desk: Desk,
 
 
 def test_access_is_shut_though_somebody_else_holds_a_name_of_the_student(
-    desk: Desk, partage: Partage
+    desk: ConnectorHarness, partage: Partage
 ) -> None:
     desk.outcome(account())
     partage.give(f"other@{DOMAIN}", aliases=[f"lea.durand@{DOMAIN}"])
@@ -331,7 +292,9 @@ def test_access_is_shut_though_somebody_else_holds_a_name_of_the_student(
     assert writes(partage) == ["ModifyAccount"]
 
 
-def test_a_pause_of_zimbra_s_own_after_wrong_passwords_is_not_lifted(desk: Desk, partage: Partage) -> None:
+def test_a_pause_of_zimbra_s_own_after_wrong_passwords_is_not_lifted(
+    desk: ConnectorHarness, partage: Partage
+) -> None:
     desk.outcome(account())
     partage.control(modify={f"lea.martin@{DOMAIN}": {"zimbraAccountStatus": "lockout"}})
     partage.reset()
@@ -346,7 +309,7 @@ def test_everybody_is_listed_once_page_by_page(
     partage: Partage, tls: ThrowawayCA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connector, "PAGE_SIZE", 10)
-    desk = Desk(partage, tls)
+    desk = harness(partage, tls)
     partage.control(
         create=[{"name": f"u{n:03}@{DOMAIN}", "sn": "X", "zimbraNotes": f"{n}"} for n in range(95)]
     )
@@ -357,7 +320,7 @@ def test_everybody_is_listed_once_page_by_page(
     assert desk.connector.objects().__next__().names == (("mail", f"u000@{DOMAIN}"),)
 
 
-def test_a_listing_shows_what_reading_one_shows(desk: Desk) -> None:
+def test_a_listing_shows_what_reading_one_shows(desk: ConnectorHarness) -> None:
     desk.outcome(account(mail_redirect="lea@exemple.org"))
     [listed] = desk.objects()
     read = desk.connector.read([account()], Deadline.after(10))["22600001"]
@@ -368,7 +331,7 @@ def test_a_service_that_gives_the_same_page_again_and_again_is_found_out(
     partage: Partage, tls: ThrowawayCA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connector, "PAGE_SIZE", 1)
-    desk = Desk(partage, tls)
+    desk = harness(partage, tls)
     page = (
         "<Response><status type='integer'>0</status><accounts type='array'><account><name>a@x.fr</name>"
         "<id>1</id></account></accounts></Response>"
@@ -381,7 +344,7 @@ def test_a_service_that_gives_the_same_page_again_and_again_is_found_out(
 def test_where_the_settings_say_so_an_erased_account_waits_under_another_name(
     partage: Partage, tls: ThrowawayCA
 ) -> None:
-    desk = Desk(partage, tls, erasure="predelete")
+    desk = harness(partage, tls, erasure="predelete")
     desk.outcome(account())
     [lea] = desk.objects()
     assert desk.erase(lea) == {}
@@ -397,7 +360,7 @@ def test_where_the_settings_say_so_an_erased_account_waits_under_another_name(
 
 @pytest.mark.parametrize("broken", ["RemoveAccountAlias", "RenameAccount"])
 def test_an_erasure_that_was_interrupted_goes_on(partage: Partage, tls: ThrowawayCA, broken: str) -> None:
-    desk = Desk(partage, tls, erasure="predelete")
+    desk = harness(partage, tls, erasure="predelete")
     desk.outcome(account())
     [lea] = desk.objects()
     partage.fault("system failure: x", method=broken, after_commit=True)
@@ -410,7 +373,9 @@ def test_an_erasure_that_was_interrupted_goes_on(partage: Partage, tls: Throwawa
     assert name.count("readytodelete_") == 1
 
 
-def test_an_account_that_became_somebody_else_s_is_not_erased(desk: Desk, partage: Partage) -> None:
+def test_an_account_that_became_somebody_else_s_is_not_erased(
+    desk: ConnectorHarness, partage: Partage
+) -> None:
     desk.outcome(account())
     [lea] = desk.objects()
     partage.control(modify={f"lea.martin@{DOMAIN}": {"zimbraNotes": "22699999"}})
@@ -421,7 +386,7 @@ def test_an_account_that_became_somebody_else_s_is_not_erased(desk: Desk, partag
 # --- the token -------------------------------------------------------------------------------------------
 
 
-def test_one_token_serves_the_whole_process(desk: Desk, partage: Partage) -> None:
+def test_one_token_serves_the_whole_process(desk: ConnectorHarness, partage: Partage) -> None:
     start = threading.Barrier(4)
 
     def one(n: int) -> HandlerOutcome:
@@ -435,14 +400,16 @@ def test_one_token_serves_the_whole_process(desk: Desk, partage: Partage) -> Non
 
 def test_a_token_is_renewed_before_it_expires(partage: Partage, tls: ThrowawayCA) -> None:
     now = [1000.0]
-    desk = Desk(partage, tls, monotonic=lambda: now[0])
+    desk = harness(partage, tls, monotonic=lambda: now[0])
     for later in (0.0, TOKEN_S - 1, 1.0, TOKEN_S - 1):
         now[0] += later
         desk.handler.probe()
     assert reads(partage) == {"Auth": 2, "GetAllAccounts": 4}
 
 
-def test_a_token_that_is_refused_all_the_same_is_asked_for_again_once(desk: Desk, partage: Partage) -> None:
+def test_a_token_that_is_refused_all_the_same_is_asked_for_again_once(
+    desk: ConnectorHarness, partage: Partage
+) -> None:
     desk.handler.probe()
     partage.control(expire=True)
     assert isinstance(desk.outcome(account()), Done)
@@ -453,7 +420,7 @@ def test_a_token_that_is_refused_all_the_same_is_asked_for_again_once(desk: Desk
     assert down.value.unknown is False
 
 
-def test_a_token_that_expires_in_the_middle_loses_no_write(desk: Desk, partage: Partage) -> None:
+def test_a_token_that_expires_in_the_middle_loses_no_write(desk: ConnectorHarness, partage: Partage) -> None:
     partage.fault("Invalid token", method="CreateAccount")
     partage.fault("Invalid token", method="AddAccountAlias")
     assert isinstance(desk.outcome(account()), Done)
@@ -466,24 +433,24 @@ def test_a_wrong_key_stops_the_consumer_and_the_right_one_is_read_anew(
     file = tmp_path / "key"
     file.touch(mode=0o600)
     file.write_text("wrong", encoding="utf-8")
-    desk = Desk(partage, tls, key_file=file)
+    desk = harness(partage, tls, key_file=file)
     with pytest.raises(CredentialsRefused) as refused:
         desk.handler.probe()
     assert "wrong" not in str(refused.value)
     file.write_text(partage.key, encoding="utf-8")
+    os.utime(file, (1.0, 1.0))  # one that was written just now may be half of it
     desk.handler.probe()
 
 
 def test_a_missing_key_is_named(partage: Partage, tls: ThrowawayCA, tmp_path: Path) -> None:
-    desk = Desk(partage, tls, key_file=tmp_path / "nowhere")
-    with pytest.raises(Misconfigured, match="cannot be read"):
-        desk.handler.probe()
+    with pytest.raises(SettingsError, match="cannot be read"):
+        harness(partage, tls, key_file=tmp_path / "nowhere")
 
 
 # --- troubles --------------------------------------------------------------------------------------------
 
 
-def test_one_mailbox_in_maintenance_is_one_student_s_matter(desk: Desk, partage: Partage) -> None:
+def test_one_mailbox_in_maintenance_is_one_student_s_matter(desk: ConnectorHarness, partage: Partage) -> None:
     everybody = [account(f"u{n}", f"2260000{n}") for n in range(4)]
     desk.outcomes(*everybody)
     partage.reset()
@@ -505,7 +472,7 @@ def test_one_mailbox_in_maintenance_is_one_student_s_matter(desk: Desk, partage:
     ["LDAP error: busy", "unable to get connection", "system failure: x", "unable to create account"],
 )
 def test_a_temporary_error_is_tried_again_and_compared_first(
-    desk: Desk, partage: Partage, message: str, after_commit: bool
+    desk: ConnectorHarness, partage: Partage, message: str, after_commit: bool
 ) -> None:
     partage.fault(message, method="CreateAccount", name=f"u1@{DOMAIN}", after_commit=after_commit)
     both = (account("u1", "22600001"), account("u2", "22600002"))
@@ -519,7 +486,9 @@ def test_a_temporary_error_is_tried_again_and_compared_first(
     assert writes(partage).count("CreateAccount") == (0 if after_commit else 1)
 
 
-def test_errors_for_everybody_are_the_service_s_and_nobody_is_charged(desk: Desk, partage: Partage) -> None:
+def test_errors_for_everybody_are_the_service_s_and_nobody_is_charged(
+    desk: ConnectorHarness, partage: Partage
+) -> None:
     partage.fault("LDAP error: away", calls=100, method="GetAllAccounts")
     with pytest.raises(TargetDown):
         desk.outcomes(account(), account("paul", "22600002"))
@@ -531,7 +500,7 @@ def test_errors_for_everybody_are_the_service_s_and_nobody_is_charged(desk: Desk
 
 
 def test_access_that_is_refused_for_one_is_one_s_and_for_all_is_the_key_s(
-    desk: Desk, partage: Partage
+    desk: ConnectorHarness, partage: Partage
 ) -> None:
     partage.fault("Accès refusé", method="CreateAccount")
     found = desk.outcome(account())
@@ -543,7 +512,7 @@ def test_access_that_is_refused_for_one_is_one_s_and_for_all_is_the_key_s(
 
 
 def test_a_search_that_is_refused_because_of_one_student_costs_the_others_nothing(
-    desk: Desk, partage: Partage
+    desk: ConnectorHarness, partage: Partage
 ) -> None:
     partage.fault("invalid filter", method="GetAllAccounts", calls=2)
     outcomes = desk.outcomes(account(), account("paul", "22600002"))
@@ -551,7 +520,9 @@ def test_a_search_that_is_refused_because_of_one_student_costs_the_others_nothin
     assert isinstance(outcomes["22600002"], Done)
 
 
-def test_a_write_whose_answer_is_lost_is_unknown_and_then_found_done(desk: Desk, partage: Partage) -> None:
+def test_a_write_whose_answer_is_lost_is_unknown_and_then_found_done(
+    desk: ConnectorHarness, partage: Partage
+) -> None:
     for how in ({"hang_up": True}, {"http": 504}, {"body": "<Response><status>0</sta"}, {"body": "<html/>"}):
         partage.clear()
         partage.reset()
@@ -564,7 +535,7 @@ def test_a_write_whose_answer_is_lost_is_unknown_and_then_found_done(desk: Desk,
         assert "CreateAccount" not in writes(partage), how
 
 
-def test_a_search_that_lags_behind_makes_no_second_account(desk: Desk, partage: Partage) -> None:
+def test_a_search_that_lags_behind_makes_no_second_account(desk: ConnectorHarness, partage: Partage) -> None:
     partage.set(unseen=[f"lea.martin@{DOMAIN}"])
     assert isinstance(desk.outcome(account()), Done)
     partage.reset()
@@ -573,7 +544,7 @@ def test_a_search_that_lags_behind_makes_no_second_account(desk: Desk, partage: 
     assert writes(partage) == []
 
 
-def test_other_doors_are_named(desk: Desk, partage: Partage) -> None:
+def test_other_doors_are_named(desk: ConnectorHarness, partage: Partage) -> None:
     for status, error, says in ((403, Misconfigured, "let us in"), (503, TargetDown, "out of order")):
         partage.reset()
         partage.fault(http=status, calls=4)
@@ -584,7 +555,7 @@ def test_other_doors_are_named(desk: Desk, partage: Partage) -> None:
 def test_a_call_of_an_earlier_test_has_no_effect_once_the_stand_in_is_reset(
     partage: Partage, tls: ThrowawayCA
 ) -> None:
-    desk = Desk(partage, tls)
+    desk = harness(partage, tls)
     partage.fault(method="CreateAccount", delay_s=PATIENCE_S)
     late = threading.Thread(target=lambda: suppressed(lambda: desk.outcome(account())))
     late.start()

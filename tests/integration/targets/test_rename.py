@@ -163,7 +163,7 @@ def test_the_moodle_user_follows_even_where_moodle_was_down_at_the_wedding(
 
 
 def test_the_scim_user_follows(scim: ScimServer, registry: Registry) -> None:
-    eyes, desk = scim_kit.Eyes(scim), scim_kit.Desk(scim)
+    eyes, desk = scim_kit.Eyes(scim), scim_kit.ScimHarness(scim)
     eyes.empty()
 
     def shown(_account: Account) -> tuple[object, dict[str, object]]:
@@ -183,7 +183,7 @@ def test_the_scim_user_follows(scim: ScimServer, registry: Registry) -> None:
 
 
 def test_the_user_of_the_domain_follows_and_keeps_its_name(samba: Samba, registry: Registry) -> None:
-    domain, desk = active_directory_kit.Domain(samba), active_directory_kit.Desk(samba)
+    domain, desk = active_directory_kit.Domain(samba), active_directory_kit.ActiveDirectoryHarness(samba)
     domain.empty()
 
     def shown(_account: Account) -> tuple[object, dict[str, object]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
@@ -35,6 +36,7 @@ from sesame.operations.questions.reconcile.acts import (
 from sesame.operations.questions.reconcile.comparison import TargetReport
 from sesame.operations.questions.reconcile.passes import reconciliations
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
+from sesame.testing.servers.sections import samba_section, slapd_section, toml_of
 from tests.integration.active_directory.active_directory_kit import Domain
 from tests.integration.targets.site_kit import Site
 
@@ -49,8 +51,8 @@ class Place:
 
     target: str
 
-    def __init__(self, folder: Path, settings: str) -> None:
-        self.site = Site(folder, f'targets = ["{self.target}"]\n[{self.target}]\n{settings}')
+    def __init__(self, folder: Path, section: Mapping[str, Any]) -> None:
+        self.site = Site(folder, f'targets = ["{self.target}"]\n{toml_of(**{self.target: section})}')
         with self.site.database.read() as connection:
             self.desk = Desk(str(connection.engine.url))
         self.desk.apply(enrolled())
@@ -112,20 +114,10 @@ class Place:
 
 class DirectoryPlace(Place):
     target = "directory"
-    more = ""  # settings
 
     def __init__(self, folder: Path, slapd: Slapd) -> None:
         self.slapd = slapd
-        settings = f"""
-uri = "{slapd.ldap_uri}"
-ca_file = "{slapd.ca_file}"
-bind_dn = "{slapd.provisioner_dn}"
-bind_password_file = "{slapd.provisioner_password_file}"
-people_dn = "{slapd.people_dn}"
-groups_dn = "{slapd.groups_dn}"
-probe_dn = "{slapd.probe_dn}"
-{self.more}"""
-        super().__init__(folder, settings)
+        super().__init__(folder, slapd_section(slapd))
 
     def dn(self, number: str) -> str:
         return f"uid={self.desk.account(number).login},{self.slapd.people_dn}"
@@ -174,15 +166,7 @@ class DomainPlace(Place):
     def __init__(self, folder: Path, samba: Samba) -> None:
         self.domain = Domain(samba)
         self.domain.empty()
-        settings = f"""
-uri = "{samba.ldaps_uri}"
-ca_file = "{samba.ca_file}"
-bind_dn = "{samba.provisioner_dn}"
-bind_password_file = "{samba.provisioner_password_file}"
-users_dn = "{samba.users_dn}"
-groups_dn = "{samba.groups_dn}"
-"""
-        super().__init__(folder, settings)
+        super().__init__(folder, samba_section(samba))
 
     def replace(self, number: str, password: str) -> None:
         self.domain.write(self.domain.dn(number), unicodePwd=[f'"{password}"'.encode("utf-16-le")])  # type: ignore[list-item]

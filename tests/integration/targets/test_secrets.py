@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from sandbox.dovecot import Dovecot
-from sandbox.moodle import MoodleStandIn
-from sandbox.slapd import Slapd
 from sesame.cli import main
+from sesame.testing.servers.sections import dovecot_section, slapd_section, toml_of
 from sesame.testing.servers.waiting import until
 from tests.integration.targets.site_kit import Site, running
 
@@ -74,44 +73,20 @@ def refusing(folder: Path, target: str, settings: str, right: str, *in_memory: s
     return make
 
 
-def refused_by_the_directory(folder: Path, slapd: Slapd) -> Refuses:
-    settings = f"""
-        [directory]
-        uri = "{slapd.ldap_uri}"
-        ca_file = "{slapd.ca_file}"
-        bind_dn = "{slapd.provisioner_dn}"
-        bind_password_file = "FILE"
-        people_dn = "{slapd.people_dn}"
-        groups_dn = "{slapd.groups_dn}"
-        probe_dn = "{slapd.probe_dn}"
-    """
-    right = slapd.provisioner_password_file.read_text(encoding="utf-8")
-    return refusing(folder, "directory", settings, right)
-
-
-def refused_by_the_mail_server(folder: Path, dovecot: Dovecot, slapd: Slapd) -> Refuses:
-    settings = f"""
-        [mailbox]
-        doveadm_url = "{dovecot.doveadm_url}"
-        ca_file = "{dovecot.ca_file}"
-        api_key_file = "FILE"
-        lmtp_port = {dovecot.ports.lmtp}
-        probe_user = "{slapd.probe_mail}"
-    """
-    right = dovecot.api_key_file.read_text(encoding="utf-8")
-    return refusing(folder, "mailbox", settings, right, "directory")
-
-
 @pytest.fixture(params=["directory", "mailbox", "moodle"])
 def refuses(request: pytest.FixtureRequest, tmp_path: Path) -> Refuses:
+    fixture = {"directory": "slapd", "mailbox": "dovecot", "moodle": "moodle"}[request.param]
+    server: Any = request.getfixturevalue(fixture)
+    if request.param == "moodle":
+        section = {"base_url": server.url, "token_file": "FILE"}
+        return refusing(tmp_path, "moodle", toml_of(moodle=section), server.token)
     if request.param == "directory":
-        return refused_by_the_directory(tmp_path, request.getfixturevalue("slapd"))
-    if request.param == "mailbox":
-        servers = map(request.getfixturevalue, ("dovecot", "slapd"))
-        return refused_by_the_mail_server(tmp_path, *servers)
-    moodle: MoodleStandIn = request.getfixturevalue("moodle")
-    settings = f'[moodle]\nbase_url = "{moodle.url}"\ntoken_file = "FILE"\n'
-    return refusing(tmp_path, "moodle", settings, moodle.token)
+        section = slapd_section(server) | {"bind_password_file": "FILE"}
+        right = server.provisioner_password_file.read_text(encoding="utf-8")
+        return refusing(tmp_path, "directory", toml_of(directory=section), right)
+    section = dovecot_section(server, request.getfixturevalue("slapd")) | {"api_key_file": "FILE"}
+    right = server.api_key_file.read_text(encoding="utf-8")
+    return refusing(tmp_path, "mailbox", toml_of(mailbox=section), right, "directory")
 
 
 def test_a_consumer_that_was_refused_reads_the_changed_file_and_goes_on_by_itself(refuses: Refuses) -> None:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from consumers.kit.connector import ConnectorContext
 from consumers.timetable.answers import NOT_SCHEDULED
 from consumers.timetable.connector import TimetableConnector
 from consumers.timetable.settings import TimetableSettings
 from pipeline.errors import Misconfigured, TargetDown, Throttled
-from pipeline.target import Dead, Done, HandlerOutcome, Preview, Retry, Task, Waiting
+from pipeline.target import Dead, Done, Preview, Retry, Task, Waiting
 from sandbox.timetable import Timetable, calendar
 from sandbox.tls import ThrowawayCA
-from schemas.account import Account, Hold, Person, Stage
-from sesame.settings import LiveSecret
+from schemas.account import Hold
+from sesame.testing.servers.connector_harness import ConnectorHarness, account
 
 TOKEN = "s3cret-token"
 EMPTY = calendar().replace("VEVENT", "VTODO")
@@ -40,62 +38,39 @@ def service(running: Timetable) -> Timetable:
     return running
 
 
-class Desk:
-    """A handler made from settings, as the application makes it."""
-
-    def __init__(
-        self,
-        service: Timetable,
-        tls: ThrowawayCA,
-        monotonic: Callable[[], float] = time.monotonic,
-        **changes: Any,
-    ) -> None:
-        wanted: dict[str, Any] = {
-            "calendar_url": f"{service.url}/ical/{{login}}.ics",
-            "probe_url": f"{service.url}/ical/sonde.ics",
-            "ca_file": tls.ca_file,
-            "timeout_s": 5.0,
-        }
-        section = TimetableSettings(**{**wanted, **changes})
-        secrets = {name: LiveSecret(section, name) for name in section.secrets() if section.has_secret(name)}
-        context = ConnectorContext("timetable", section, lambda name: secrets[name], monotonic=monotonic)
-        self.handler = TimetableConnector(context).handler()
-
-    def outcome(self, account: Account) -> HandlerOutcome:
-        return self.handler.handle([Task(account)])[account.student_number]
+def harness(service: Timetable, tls: ThrowawayCA, **changes: Any) -> ConnectorHarness:
+    section = {
+        "calendar_url": f"{service.url}/ical/{{login}}.ics",
+        "probe_url": f"{service.url}/ical/sonde.ics",
+        "ca_file": tls.ca_file,
+        "timeout_s": 5.0,
+    }
+    context = {name: changes.pop(name) for name in ("monotonic",) if name in changes}
+    return ConnectorHarness(TimetableConnector, section | changes, **context)
 
 
 @pytest.fixture
-def desk(service: Timetable, tls: ThrowawayCA) -> Iterator[Desk]:
-    desk = Desk(service, tls)
+def desk(service: Timetable, tls: ThrowawayCA) -> Iterator[ConnectorHarness]:
+    desk = harness(service, tls)
     yield desk
     desk.handler.close()
-
-
-def account(login: str = "lea.martin", number: str = "22600001", **changes: Any) -> Account:
-    values: dict[str, Any] = {
-        "student_number": number,
-        "version": 1,
-        "stage": Stage.ACTIVE,
-        "login": login,
-        "mail": f"{login}@etu.univ-exemple.fr",
-        "principal": f"{login}@univ-exemple.fr",
-        "person": Person(birth_name="Martin", given_name="Léa"),
-    }
-    return Account(**{**values, **changes})
 
 
 # --- one student ----------------------------------------------------------------------------------
 
 
-def test_a_calendar_that_can_be_fetched_is_provisioned_and_nothing_was_changed(desk: Desk) -> None:
+def test_a_calendar_that_can_be_fetched_is_provisioned_and_nothing_was_changed(
+    desk: ConnectorHarness,
+) -> None:
     first, second = desk.outcome(account()), desk.outcome(account())
     assert isinstance(first, Done)
     assert first == second, "the digest says that there is a calendar, not what is in it"
     assert not first.changed
 
 
-def test_the_address_names_the_student_and_nothing_else_is_asked(desk: Desk, service: Timetable) -> None:
+def test_the_address_names_the_student_and_nothing_else_is_asked(
+    desk: ConnectorHarness, service: Timetable
+) -> None:
     desk.outcome(account())
     [asked] = service.requests()
     assert asked["path"] == "/ical/lea.martin.ics"
@@ -104,11 +79,11 @@ def test_the_address_names_the_student_and_nothing_else_is_asked(desk: Desk, ser
 
 @pytest.mark.parametrize("made", ["missing", "empty"])
 def test_who_is_not_scheduled_yet_waits_and_is_looked_at_again(
-    desk: Desk, service: Timetable, made: str
+    desk: ConnectorHarness, service: Timetable, made: str
 ) -> None:
     if made == "empty":
         service.give("paul.durand", EMPTY)
-    paul = account("paul.durand", "22600002")
+    paul = account("22600002", "paul.durand")
     assert desk.outcome(paul) == Waiting(NOT_SCHEDULED, recheck_after_s=3600.0)
     service.give("paul.durand")
     assert isinstance(desk.outcome(paul), Done)
@@ -118,9 +93,9 @@ def test_where_the_settings_say_so_an_empty_calendar_will_do_and_a_missing_one_i
     service: Timetable, tls: ThrowawayCA
 ) -> None:
     service.give("paul.durand", EMPTY)
-    desk = Desk(service, tls, not_scheduled=())
-    assert isinstance(desk.outcome(account("paul.durand", "22600002")), Done)
-    missing = desk.outcome(account("nobody", "22600003"))
+    desk = harness(service, tls, not_scheduled=())
+    assert isinstance(desk.outcome(account("22600002", "paul.durand")), Done)
+    missing = desk.outcome(account("22600003", "nobody"))
     assert isinstance(missing, Retry)
     assert missing.cause == "timetable_missing"
     desk.handler.close()
@@ -137,12 +112,12 @@ def test_where_the_settings_say_so_an_empty_calendar_will_do_and_a_missing_one_i
     ],
 )
 def test_one_student_s_odd_answer_is_theirs_alone(
-    desk: Desk, service: Timetable, how: dict[str, Any], cause: str
+    desk: ConnectorHarness, service: Timetable, how: dict[str, Any], cause: str
 ) -> None:
     service.give("paul.durand")
     service.meet("paul.durand", **how)
     service.give("zoe.petit")
-    tasks = [Task(account(name, number)) for name, number in (("paul.durand", "2"), ("zoe.petit", "3"))]
+    tasks = [Task(account(number, name)) for name, number in (("paul.durand", "2"), ("zoe.petit", "3"))]
     outcomes = desk.handler.handle(tasks)
     odd = outcomes["2"]
     assert isinstance(odd, Retry)
@@ -158,7 +133,7 @@ def test_what_is_larger_than_the_bound_is_not_read_to_its_end(
 ) -> None:
     monkeypatch.setattr(TimetableSettings, "bytes_max", 10_000)
     service.meet("lea.martin", padding_bytes=100_000_000)
-    desk = Desk(service, tls)
+    desk = harness(service, tls)
     too_large = desk.outcome(account())
     assert isinstance(too_large, Dead)
     assert too_large.cause == "timetable_too_large"
@@ -166,24 +141,24 @@ def test_what_is_larger_than_the_bound_is_not_read_to_its_end(
     desk.handler.close()
 
 
-def test_who_has_no_access_is_not_asked_about(desk: Desk, service: Timetable) -> None:
+def test_who_has_no_access_is_not_asked_about(desk: ConnectorHarness, service: Timetable) -> None:
     outcome = desk.outcome(account(holds=frozenset({Hold.SUSPENDED})))
     assert isinstance(outcome, Done)
     assert outcome.digest != (desk.outcome(account())).digest  # type: ignore[union-attr]
     assert len(service.requests()) == 1
 
 
-def test_no_cookie_of_one_student_is_sent_for_the_next(desk: Desk, service: Timetable) -> None:
+def test_no_cookie_of_one_student_is_sent_for_the_next(desk: ConnectorHarness, service: Timetable) -> None:
     service.meet("lea.martin", headers={"Set-Cookie": "session=lea; Path=/"})
     service.give("paul.durand")
     desk.outcome(account())
-    desk.outcome(account("paul.durand", "22600002"))
+    desk.outcome(account("22600002", "paul.durand"))
     assert [asked["headers"].get("Cookie") for asked in service.requests()] == [None, None]
 
 
 def test_a_batch_without_time_left_tries_the_rest_again(service: Timetable, tls: ThrowawayCA) -> None:
-    desk = Desk(service, tls, monotonic=lambda: 59.97 if service.requests() else 0.0, timeout_s=100.0)
-    outcomes = desk.handler.handle([Task(account()), Task(account("paul.durand", "22600002"))])
+    desk = harness(service, tls, monotonic=lambda: 59.97 if service.requests() else 0.0, timeout_s=100.0)
+    outcomes = desk.handler.handle([Task(account()), Task(account("22600002", "paul.durand"))])
     assert isinstance(outcomes["22600001"], Done)
     late = outcomes["22600002"]
     assert isinstance(late, Retry)
@@ -191,10 +166,10 @@ def test_a_batch_without_time_left_tries_the_rest_again(service: Timetable, tls:
     desk.handler.close()
 
 
-def test_a_preview_says_what_stands_in_the_way(desk: Desk, service: Timetable) -> None:
+def test_a_preview_says_what_stands_in_the_way(desk: ConnectorHarness, service: Timetable) -> None:
     service.meet("paul.durand", status=403)
-    people = [account(), account("paul.durand", "2"), account("zoe.petit", "3")]
-    shut = account("anne.roy", "4", holds=frozenset({Hold.SUSPENDED}))
+    people = [account(), account("2", "paul.durand"), account("3", "zoe.petit")]
+    shut = account("4", "anne.roy", holds=frozenset({Hold.SUSPENDED}))
     assert desk.handler.preview([*people, shut]) == {
         "22600001": Preview(),
         "2": Preview(obstacle="timetable_refused"),
@@ -215,7 +190,7 @@ def test_a_preview_says_what_stands_in_the_way(desk: Desk, service: Timetable) -
     ],
 )
 def test_a_service_that_answers_everybody_so_charges_nobody(
-    desk: Desk, service: Timetable, how: dict[str, Any], says: str
+    desk: ConnectorHarness, service: Timetable, how: dict[str, Any], says: str
 ) -> None:
     service.meet(**how)
     with pytest.raises(Misconfigured) as refused:
@@ -225,7 +200,7 @@ def test_a_service_that_answers_everybody_so_charges_nobody(
 
 
 def test_a_service_that_throttles_or_is_out_of_order_says_so_for_everybody(
-    desk: Desk, service: Timetable
+    desk: ConnectorHarness, service: Timetable
 ) -> None:
     service.meet(status=429, headers={"Retry-After": "7"})
     with pytest.raises(Throttled) as throttled:
@@ -237,7 +212,7 @@ def test_a_service_that_throttles_or_is_out_of_order_says_so_for_everybody(
 
 
 def test_a_connection_that_breaks_is_tried_again_then_the_service_is_down(
-    desk: Desk, service: Timetable
+    desk: ConnectorHarness, service: Timetable
 ) -> None:
     service.meet("lea.martin", hang_up=True)
     with pytest.raises(TargetDown) as down:
@@ -251,7 +226,7 @@ def test_a_calendar_that_does_not_come_in_time_is_not_waited_for(
     service: Timetable, tls: ThrowawayCA, how: dict[str, Any]
 ) -> None:
     service.meet("lea.martin", **how)
-    desk = Desk(service, tls, timeout_s=0.3)
+    desk = harness(service, tls, timeout_s=0.3)
     with pytest.raises(TargetDown, match="in time"):
         desk.outcome(account())
     desk.handler.close()
@@ -260,9 +235,11 @@ def test_a_calendar_that_does_not_come_in_time_is_not_waited_for(
 # --- the probe and the token ----------------------------------------------------------------------
 
 
-def test_the_probe_asks_for_nobody_s_calendar(desk: Desk, service: Timetable, tls: ThrowawayCA) -> None:
+def test_the_probe_asks_for_nobody_s_calendar(
+    desk: ConnectorHarness, service: Timetable, tls: ThrowawayCA
+) -> None:
     desk.handler.probe()
-    plain = Desk(service, tls, probe_url=None)
+    plain = harness(service, tls, probe_url=None)
     plain.handler.probe()  # the service does not know this name: it has answered
     paths = [asked["path"] for asked in service.requests()]
     assert paths == ["/ical/sonde.ics", "/ical/sesame-probe.ics"]
@@ -272,7 +249,7 @@ def test_the_probe_asks_for_nobody_s_calendar(desk: Desk, service: Timetable, tl
 def test_a_probe_s_calendar_that_is_not_there_is_a_fault_of_the_settings(
     service: Timetable, tls: ThrowawayCA
 ) -> None:
-    desk = Desk(service, tls, probe_url=f"{service.url}/ical/absent.ics")
+    desk = harness(service, tls, probe_url=f"{service.url}/ical/absent.ics")
     with pytest.raises(Misconfigured, match="does not know the probe"):
         desk.handler.probe()
     desk.handler.close()
@@ -285,7 +262,7 @@ def test_the_token_travels_in_its_header_and_may_change_in_its_file(
     file = tmp_path / "token"
     file.touch(mode=0o600)
     file.write_text(TOKEN + "\n", encoding="utf-8")
-    desk = Desk(service, tls, token_file=file, token_header=header)
+    desk = harness(service, tls, token_file=file, token_header=header)
     desk.outcome(account())
     file.write_text("another", encoding="utf-8")
     os.utime(file, (1.0, 1.0))  # one that was written just now may be half of it
@@ -303,7 +280,9 @@ def test_the_token_travels_in_its_header_and_may_change_in_its_file(
     desk.handler.close()
 
 
-def test_it_owns_nothing_and_says_where_it_looks_without_the_path(desk: Desk, service: Timetable) -> None:
+def test_it_owns_nothing_and_says_where_it_looks_without_the_path(
+    desk: ConnectorHarness, service: Timetable
+) -> None:
     said = desk.handler.describe()
     assert (said.name, said.owns) == ("timetable", ())
     assert said.system == f"iCalendar {service.url}"
