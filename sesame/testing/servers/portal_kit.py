@@ -242,6 +242,11 @@ class Portal:
         wait_until(lambda: len(self.letters(number)) >= count, f"message {count} about {number}")
         return self.letters(number)[-1]
 
+    def prove(self, browser: Browser, number: str) -> httpx.Response:
+        """Ask for a message at a browser, and type its code there."""
+        browser.ask(number)
+        return browser.send("/code", code=self.message(number).code)
+
     def wait_for_trouble(self, *, more_than: int) -> None:
         wait_until(lambda: len(self.troubles) > more_than, "the postman to complain")
 

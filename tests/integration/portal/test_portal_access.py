@@ -147,8 +147,7 @@ def test_a_new_password_ends_links_and_views(portal: Portal) -> None:
     link = portal.context.access_link(number)
     with portal.browser() as looker, portal.browser() as owner:
         viewed(portal, looker, number)
-        owner.ask(number)
-        owner.send("/code", code=portal.message(number).code)
+        portal.prove(owner, number)
         owner.choose(charter=False)
         assert looker.get("/compte").status_code == 401
         assert looker.get(link).status_code == 410

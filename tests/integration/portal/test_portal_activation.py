@@ -70,8 +70,7 @@ def test_a_student_activates_by_the_link_in_another_browser(portal: Portal) -> N
 def test_a_forgotten_password_goes_the_same_way_and_ends_what_was_before(portal: Portal) -> None:
     number = portal.student()
     with portal.browser() as before:
-        before.ask(number)
-        before.send("/code", code=portal.message(number).code)
+        portal.prove(before, number)
         before.choose()
         portal.deliver(number)
         with portal.browser() as waiting:
@@ -101,8 +100,7 @@ def test_a_new_password_opens_an_account_that_was_shut_because_others_knew_the_o
         for hold in holds:
             portal.apply(HoldPlaced(student_number=number, hold=hold))
         with portal.browser() as browser:
-            browser.ask(number)
-            browser.send("/code", code=portal.message(number).code)
+            portal.prove(browser, number)
             assert browser.choose().url.path == "/compte"
             page = browser.get("/compte").text
         assert "fermé" in page
@@ -129,8 +127,7 @@ def test_a_new_password_lifts_no_other_hold(portal: Portal) -> None:
     number = portal.active()
     portal.apply(HoldPlaced(student_number=number, hold=Hold.SUSPENDED))
     with portal.browser() as browser:
-        browser.ask(number)
-        browser.send("/code", code=portal.message(number).code)
+        portal.prove(browser, number)
         browser.choose()
     assert [type(event) for event in portal.said(number)] == [CredentialChanged]
     portal.deliver(number)
@@ -161,8 +158,7 @@ def test_what_happens_at_the_pages_is_counted_without_anybody_s_name(portal: Por
 def test_an_active_account_may_be_looked_at_without_a_new_password(portal: Portal) -> None:
     number = portal.active()
     with portal.browser() as browser:
-        browser.ask(number)
-        browser.send("/code", code=portal.message(number).code)
+        portal.prove(browser, number)
         assert browser.send("/compte/ouvrir").url.path == "/compte"
     assert portal.said(number) == []
 
@@ -217,8 +213,7 @@ def test_a_link_that_was_cut_is_not_known(portal: Portal) -> None:
 def test_two_tabs_and_a_double_click_come_to_one_password(portal: Portal) -> None:
     number = portal.student()
     with portal.browser() as browser:
-        browser.ask(number)
-        browser.send("/code", code=portal.message(number).code)
+        portal.prove(browser, number)
         form = browser.page
         assert browser.choose().url.path == "/compte"
         browser.page = form  # the other tab, or the second click
@@ -247,8 +242,7 @@ def test_a_password_is_refused_with_the_reason_beside_its_field(
 ) -> None:
     number = portal.student()
     with portal.browser() as browser:
-        browser.ask(number)
-        browser.send("/code", code=portal.message(number).code)
+        portal.prove(browser, number)
         filled = password.format(number=number)
         page = browser.choose(filled, again=again.format(number=number), charter=charter)
         assert page.status_code == 422
@@ -274,8 +268,7 @@ def test_two_students_who_share_an_address_each_get_their_own(portal: Portal) ->
 def test_a_student_whom_the_registrar_cancels_in_the_middle_is_kept_waiting(portal: Portal) -> None:
     number = portal.student()
     with portal.browser() as browser:
-        browser.ask(number)
-        browser.send("/code", code=portal.message(number).code)
+        portal.prove(browser, number)
         portal.apply(cancelled(number, 10**9))
         assert browser.choose().url.path == "/compte"
     portal.deliver(number)

@@ -169,8 +169,7 @@ def test_names_and_labels_are_shown_as_they_are_and_never_run(portal: Portal) ->
         birth_name=f"Nom {evil}", step_label=f"Licence <img src=x onerror=alert(1)> {evil}"
     )
     with portal.browser(**somewhere()) as browser:
-        browser.ask(number)
-        browser.send("/code", code=portal.message(number).code)
+        portal.prove(browser, number)
         page = browser.send("/compte/ouvrir").text
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
     assert evil not in page
@@ -223,8 +222,7 @@ def test_a_fault_of_ours_tells_nothing_and_quotes_nobody(
         raise RuntimeError(f"something about {GOOD}")
 
     with portal.browser(**somewhere()) as browser:
-        browser.ask(number)
-        browser.send("/code", code=portal.message(number).code)
+        portal.prove(browser, number)
         monkeypatch.setattr(portal.context.password_judge, "judge", broken)
         page = browser.choose()
     assert page.status_code == 500
@@ -239,8 +237,7 @@ def test_the_password_is_nowhere_but_in_its_hash(portal: Portal) -> None:
     lines = io.StringIO()
     configure_logs(level="debug", stream=lines)
     with portal.browser(**somewhere()) as browser:
-        browser.ask(number)
-        browser.send("/code", code=portal.message(number).code)
+        portal.prove(browser, number)
         browser.send("/mot-de-passe", mot_de_passe=GOOD, confirmation="autre", charte="oui")
         browser.choose()
     portal.deliver(number)
@@ -253,8 +250,7 @@ def test_the_password_is_nowhere_but_in_its_hash(portal: Portal) -> None:
 def test_a_session_ends_by_the_click_and_by_time(portal: Portal) -> None:
     number = portal.active()
     with portal.browser(**somewhere()) as browser:
-        browser.ask(number)
-        browser.send("/code", code=portal.message(number).code)
+        portal.prove(browser, number)
         browser.send("/compte/ouvrir")
         kept = {cookie.name: cookie.value or "" for cookie in browser.client.cookies.jar}
         assert browser.send("/deconnexion").url.path == "/"

@@ -132,8 +132,7 @@ def test_a_form_that_is_sent_again_after_its_success_goes_on(portal: Portal) -> 
 def test_a_password_whose_answer_was_lost_is_chosen_once_and_leads_on(portal: Portal, then: str) -> None:
     number = portal.student()
     with portal.browser() as browser:
-        browser.ask(number)
-        browser.send("/code", code=portal.message(number).code)
+        portal.prove(browser, number)
         lose(portal, browser, "/mot-de-passe", mot_de_passe=GOOD, confirmation=GOOD, charte="oui")
         portal.clock.now += REPEAT_S - 1.0
         page = browser.choose() if then == "sent again" else browser.get("/mot-de-passe")

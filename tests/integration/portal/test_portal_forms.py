@@ -34,8 +34,7 @@ def test_the_charter_stays_ticked_when_the_password_is_refused(portal: Portal) -
     poor, good = {"mot_de_passe": "azerty", "confirmation": "azerty"}, {"mot_de_passe": GOOD}
     good["confirmation"] = GOOD
     with portal.browser() as browser:
-        browser.ask(number)
-        browser.send("/code", code=portal.message(number).code)
+        portal.prove(browser, number)
         assert not ticked(browser.page.text, "charte")
         browser.send("/mot-de-passe", **poor, charte="oui")
         assert (browser.page.status_code, ticked(browser.page.text, "charte")) == (422, True)

@@ -243,8 +243,7 @@ def by_hold(portal: Portal, number: str, _browser: Browser) -> None:
 
 def by_password(portal: Portal, number: str, _browser: Browser) -> None:
     with portal.browser() as telephone:
-        telephone.ask(number)
-        telephone.send("/code", code=portal.message(number).code)
+        portal.prove(telephone, number)
         telephone.choose("Marguerite-77-Zébu!")
 
 

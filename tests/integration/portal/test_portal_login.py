@@ -198,8 +198,7 @@ def test_a_new_password_ends_the_sessions_of_cas_too(place: Place, elsewhere: ca
     with place.portal.browser() as browser, place.portal.browser() as other:
         leave(browser)
         browser.get(f"/cas?ticket={place.ticket(login, elsewhere)}")
-        other.ask(number)
-        other.send("/code", code=place.portal.message(number).code)
+        place.portal.prove(other, number)
         other.choose("Marguerite-77-Zébu!")
         assert browser.get("/compte").status_code == 401
 

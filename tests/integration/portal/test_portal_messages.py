@@ -60,8 +60,7 @@ def test_a_changed_password_is_told_to_every_address_of_the_student(portal: Port
         account = accounts.find(connection, number)
     assert account is not None
     with portal.browser(**{"Accept-Language": "en"}) as browser:
-        browser.ask(number)
-        browser.send("/code", code=portal.message(number).code)
+        portal.prove(browser, number)
         browser.choose(charter=False)
     portal.message(number, count=3)
     portal.wait_until_sent(number)
@@ -112,8 +111,7 @@ def token_of(browser: Browser) -> str:
 def test_a_first_password_is_no_change_and_nobody_is_alarmed(portal: Portal) -> None:
     number = portal.student()
     with portal.browser() as browser:
-        browser.ask(number)
-        browser.send("/code", code=portal.message(number).code)
+        portal.prove(browser, number)
         browser.choose()
     portal.wait_until_sent(number)
     assert len(portal.letters(number)) == 1

@@ -215,8 +215,7 @@ def test_the_enrolment_is_not_paid_or_not_validated(
 def test_who_activates_before_paying_is_told_at_once(portal: Portal) -> None:
     number = portal.student(administrative=Administrative.AWAITING_PAYMENT)
     with portal.browser() as browser:
-        browser.ask(number)
-        browser.send("/code", code=portal.message(number).code)
+        portal.prove(browser, number)
         browser.send("/mot-de-passe", mot_de_passe=GOOD, confirmation=GOOD, charte="oui")
     shown = read(portal, number)  # the registry has not read it yet
     assert shown.state == of("cas", *EVERYTHING, is_="En attente")
@@ -241,8 +240,7 @@ def test_not_activated(portal: Portal) -> None:
 def test_the_activation_was_just_sent(portal: Portal) -> None:
     number = portal.student()
     with portal.browser() as browser:
-        browser.ask(number)
-        browser.send("/code", code=portal.message(number).code)
+        portal.prove(browser, number)
         browser.choose()
     assert read(portal, number).state == of("cas", *EVERYTHING, is_=UNDER_WAY)
 
@@ -250,8 +248,7 @@ def test_the_activation_was_just_sent(portal: Portal) -> None:
 def test_the_activation_itself_was_given_up(portal: Portal) -> None:
     number = portal.student()
     with portal.browser() as browser:
-        browser.ask(number)
-        browser.send("/code", code=portal.message(number).code)
+        portal.prove(browser, number)
         browser.choose()
     letter(portal, number, "registry", "unknown_credential")
     shown = read(portal, number)
