@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,6 @@ from pydantic import TypeAdapter
 from sqlalchemy import event, select, update
 
 from pipeline import audit
-from pipeline.dead_letters.rows import dead_letters
-from pipeline.replays import replay_students, replays
 from sesame.acts.acts import RIGHTS, Role
 from sesame.login.api_answers import UNDER_WAY_S_MAX, api_answers
 from sesame.login.api_tokens import api_tokens
@@ -23,9 +20,6 @@ from sesame.operations.programs import tokens
 from sesame.web.api.problems import Problem
 from sesame.web.api.routes import BODY_BYTES_MAX, ROUTES, Route
 from tests.integration.api.api_kit import CAMILLE, COMPLETED, FAILED, HOST, ApiWorld, api_world
-
-IN_VAIN = "x784vYs5K0DL"
-"""A replay of the filled store."""
 
 SENTINELS = {
     ("GET", "/overview"): {"viewer", "support", "registrar", "operator", "administrator"},
@@ -146,29 +140,6 @@ def test_the_audit_names_the_token_that_looked_and_the_token_that_acted(world: A
     assert noted == [(name, "hold.place"), (name, "status.show")]
 
 
-# --- replays that would fail again --------------------------------------------------------------------
-
-
-def test_who_was_replayed_in_vain_is_replayed_again_only_by_a_word_that_the_cause_is_mended(
-    world: ApiWorld,
-) -> None:
-    with world.site.database.write() as connection:
-        of = replay_students.c
-        mine = of.replay_id == IN_VAIN, of.student_number == FAILED
-        connection.execute(update(replay_students).where(*mine).values(outcome="failed"))
-        connection.execute(update(replays).where(replays.c.id == IN_VAIN).values(consumer="directory"))
-    cause = {"consumer": "directory", "cause": "identity_collision"}
-    assert world.post("/replays/select", json=cause).json()["failed_before"] == 1
-    before = world.get("/replays").json()
-    asked = {"consumer": "directory", "students": [FAILED], "lane": "personal", "reason": "vu"}
-    assert problem(world.post("/replays", json=asked), 409).type == "urn:sesame:error:ReplayedInVain"
-    assert world.get("/replays").json() == before
-    assert world.post("/replays", json={**asked, "again": True}).status_code == 202
-    with world.site.database.write() as connection:  # as an operator mends it: the letter is resolved
-        connection.execute(update(dead_letters).values(resolved_at=1.0))
-    assert world.post("/replays", json=asked).status_code == 202
-
-
 # --- what is answered ---------------------------------------------------------------------------------
 
 
@@ -179,21 +150,6 @@ def test_what_is_answered_is_what_the_command_prints(module_world: ApiWorld) -> 
     told = (Path(__file__).parents[2] / "cli" / "corpus" / "students-waiting.txt").read_text(encoding="utf-8")
     printed = json.loads(told[told.index("--json") :].partition("--- stdout\n")[2].partition("--- ")[0])
     assert page == printed
-
-
-def test_a_hold_that_is_placed_is_on_the_log_and_its_reason_is_not(world: ApiWorld) -> None:
-    body = {"student_number": COMPLETED, "kind": "administrative", "reason": "impayé"}
-    answered = world.post("/holds/place", "support", json=body)
-    assert answered.json() == {
-        **{k: body[k] for k in ("student_number", "kind")},
-        "known": True,
-        "changed": True,
-        "since": None,
-    }
-    with closing(world.site.log.consumer("test", ("sesame.activations",), member="test")) as consumer:
-        found = [json.loads(each.value) for each in consumer.poll(9, 5.0)]
-    assert [(each["student_number"], each["hold"]) for each in found] == [(COMPLETED, "administrative")]
-    assert "impayé" not in str(found)
 
 
 def test_where_a_student_stands_is_read_with_few_statements(module_world: ApiWorld) -> None:

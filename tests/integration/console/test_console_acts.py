@@ -17,11 +17,9 @@ from sqlalchemy import insert, update
 from consumers.kit.connector import TargetObject, Wanted
 from consumers.registry.erasure import erasures
 from consumers.registry.lifecycle.closings import held_closings
-from pipeline import quarantine
 from producers.registrar.feed import SEQUENCES_PER_IMPORT
 from producers.registrar.import_runs import imports
 from schemas.account import Account
-from schemas.events import HoldLifted, HoldPlaced
 from sesame.acts.acts import Actor, Role
 from sesame.operations.keeping import audit as operations_audit
 from sesame.operations.privacy import acts as privacy
@@ -137,46 +135,6 @@ def test_students_are_listed_by_the_cause_of_their_waiting_retry_or_failure(desk
         assert browser.get("/console/personnes?q=cause:nonsense").status_code == 409
 
 
-def said(desk: ConsoleDesk, number: str) -> list[object]:
-    """Which holds of a student the log was told of."""
-    return [event for event in desk.published(number) if isinstance(event, HoldPlaced | HoldLifted)]
-
-
-def test_a_hold_is_placed_with_a_reason_told_and_noted_under_the_operator_s_own_name(
-    desk: ConsoleDesk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LOGNAME", "root")
-    number = desk.portal.active()
-    with desk.browser("support", login="odile") as browser:
-        browser.get(f"/console/personnes/{number}")
-        path = f"/console/personnes/{number}/bloquer"
-        assert browser.send(path, motif="suspended", raison="  ").status_code == 422
-        browser.get(f"/console/personnes/{number}")
-        page = browser.send(path, motif="suspended", raison="décision du 3 mars")
-        assert (page.status_code, page.history[0].status_code) == (200, 303)
-        assert "Demandé\u202f; chaque cible suit" in page.text
-        assert "décision du 3 mars" in page.text
-    (entry,) = [e for e in desk.audit("hold.place") if number in str(e.detail)]
-    assert (entry.actor, entry.reason) == ("odile", "décision du 3 mars")
-    assert [type(event) for event in said(desk, number)] == [HoldPlaced]
-
-
-def test_a_replay_of_one_target_is_asked_for_in_the_personal_lane(desk: ConsoleDesk) -> None:
-    number = desk.portal.active()
-    with desk.browser("operator", login="ada") as browser:
-        browser.get(f"/console/personnes/{number}")
-        page = browser.send(
-            f"/console/personnes/{number}/relancer", cible="moodle", raison="adresse corrigée"
-        )
-        assert page.status_code == 200
-        assert "Moodle\u00a0: demandé, relance" in page.text
-        assert "relance" in page.text.partition("Ce qui s'est passé")[2]
-    (entry,) = [e for e in desk.audit("replay") if number in str(e.detail) or e.detail.get("students") == 1]
-    assert (entry.actor, entry.reason) == ("ada", "adresse corrigée")
-    asked = [event for event in desk.published(number) if event.type.endswith("replay.requested.v1")]
-    assert [getattr(event, "consumer", "") for event in asked] == ["moodle"]
-
-
 def test_what_an_act_came_to_is_told_to_whoever_did_it_and_cannot_be_made_up(desk: ConsoleDesk) -> None:
     number = desk.portal.active()
     with desk.browser("support", login="odile") as browser, desk.browser("support", login="paul") as other:
@@ -188,42 +146,10 @@ def test_what_an_act_came_to_is_told_to_whoever_did_it_and_cannot_be_made_up(des
         assert 'class="notice"' not in browser.get(f"/console/personnes/{number}?fait=Virement accepté").text
 
 
-def test_a_quarantine_is_lifted_with_a_reason_in_the_operator_s_name(desk: ConsoleDesk) -> None:
-    with desk.portal.database.write() as connection:
-        quarantine.place(connection, desk.portal.database, "moodle", "12 of 20 failed")
-    with desk.browser("support") as other:
-        assert "12 of 20 failed" in other.get("/console/cibles").text
-        assert "Lever la quarantaine" not in other.page.text
+def test_a_target_is_probed_and_says_what_is_in_the_way(desk: ConsoleDesk) -> None:
     with desk.browser("operator", login="ada") as browser:
         browser.get("/console/cibles")
-        page = browser.send("/console/cibles/lever", raison="jeton renouvelé")
-        assert "Moodle reprend" in page.text
-        assert "12 of 20 failed" not in page.text
-    (entry,) = desk.audit("quarantine.lift")
-    assert (entry.actor, entry.reason) == ("ada", "jeton renouvelé")
-
-
-def test_a_target_is_paused_probed_and_resumed_with_a_reason_in_the_operator_s_name(
-    desk: ConsoleDesk,
-) -> None:
-    with desk.browser("operator", login="ada") as browser:
-        browser.get("/console/cibles")
-        page = browser.send("/console/cibles/pause", cible="moodle", raison="mise à jour de Moodle")
-        assert "Moodle\u00a0: en pause d" in page.text
-        assert "mise à jour de Moodle" in browser.get("/console/cibles").text
-        again = browser.send("/console/cibles/pause", cible="moodle", raison="encore")
-        assert again.status_code == 409
-        browser.get("/console/cibles")
-        probed = browser.send("/console/cibles/sonder", cible="moodle")
-        assert "moodle.token" in probed.text, "what is in the way"
-        browser.get("/console/cibles")
-        assert (
-            "Moodle reprend" in browser.send("/console/cibles/reprendre", cible="moodle", raison="fini").text
-        )
-        assert browser.send("/console/cibles/pause", cible="nobody", raison="x").status_code == 409
-    for act, reason in (("target.pause", "mise à jour de Moodle"), ("target.resume", "fini")):
-        (entry,) = desk.audit(act)
-        assert (entry.actor, entry.reason, entry.detail["target"]) == ("ada", reason, "moodle")
+        assert "moodle.token" in browser.send("/console/cibles/sonder", cible="moodle").text
     (entry,) = desk.audit("target.probe")
     assert entry.actor == "ada"
 
@@ -507,20 +433,3 @@ def test_the_audit_is_a_file_of_all_that_was_filtered_and_the_export_is_in_it(
     first, second = desk.audit("audit.export")[:2]
     assert {first.detail["format"], second.detail["format"]} == {"csv", "jsonl"}
     assert {"by": "flora", "act": "students.show", "format": "jsonl"} in (first.detail, second.detail)
-
-
-def test_two_numbers_are_said_to_be_two_people_or_one_and_the_reason_is_kept(desk: ConsoleDesk) -> None:
-    first = desk.portal.active(birth_name="Jumelle", given_name="Anna")
-    second = desk.portal.student(birth_name="Jumelle", given_name="Anna")
-    with desk.browser("registrar", login="colette") as browser:
-        assert second in browser.get("/console/questions").text
-        seen = browser.get(f"/console/questions/personnes/{second}").text
-        assert "mêmes noms et date de naissance" in seen
-        path = f"/console/questions/personnes/{second}/trancher"
-        assert browser.send(path, reponse="peut-être", raison="x").status_code == 422
-        browser.get(f"/console/questions/personnes/{second}")
-        page = browser.send(path, reponse="deux", raison="jumelles, vues ensemble")
-        assert "deux personnes" in page.text.replace("\u00a0", " ")
-    (entry,) = [e for e in desk.audit("identity.separate") if second in str(e.detail)]
-    assert (entry.actor, entry.reason) == ("colette", "jumelles, vues ensemble")
-    assert any(first in str(event) for event in desk.published(second) + desk.published(first))

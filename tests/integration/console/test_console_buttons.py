@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -75,10 +77,38 @@ NAVIGATION: Final = {
 }
 
 
+PRESSED: Final = {
+    ("/personnes/{waiting}", "bloquer"): (
+        "hold.place",
+        "Demandé ; chaque cible suit",
+        {"motif": "suspended"},
+    ),
+    ("/personnes/{held}", "debloquer"): ("hold.lift", "Demandé ; chaque cible", {"motif": "suspended"}),
+    ("/personnes/{failed}", "relancer"): ("replay", "Moodle : demandé, relance", {"cible": "moodle"}),
+    ("/echecs/webhooks_crm/webhook_refused", "classer"): ("dead_letters.dismiss", "", {}),
+    ("/cibles", "pause"): ("target.pause", "Moodle : en pause d", {"cible": "moodle"}),
+    ("/cibles", "reprendre"): ("target.resume", " reprend", {"cible": "directory"}),
+    ("/cibles", "lever"): ("quarantine.lift", " reprend", {}),
+    ("/questions/personnes/{doubt}", "trancher"): ("identity.separate", "deux personnes", {"reponse": "deux"}),
+    ("/questions/objets/{question}", "trancher"): (
+        "adopt.linked",
+        "prochaine adoption en tient compte",
+        {"reponse": "linked"},
+    ),
+}
+"""By view and button: its act, what the page says afterwards, and the form's fields beside the reason."""
+
+
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ConsoleDesk, dict[str, str]]]:
+    """One for this file."""
+    with staged(tmp_path_factory.mktemp("console")) as made:
+        yield made
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[tuple[ConsoleDesk, dict[str, str]]]:
     """A morning, with one thing of each kind that a button is for."""
-    folder = tmp_path_factory.mktemp("console")
     crm = {"url": "https://crm.univ-exemple.fr/", "key_file": folder / "crm.keys"}
     with ConsoleDesk(folder, more={"webhooks": {"receivers": {"crm": crm}}}) as desk:
         names = morning(desk)
@@ -117,6 +147,25 @@ def test_a_role_is_shown_the_buttons_that_are_its_own_and_no_other(
         page = browser.client.get("/console/")
         linked = set(re.findall(r'<a [^>]*href="/console(/[a-z]+)"', page.text))
         assert linked == {name for name, roles in NAVIGATION.items() if role in roles}
+
+
+def test_a_button_is_its_act_under_the_login_of_who_presses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a reason, which is not blank; the page says what came of it."""
+    monkeypatch.setenv("LOGNAME", "root")
+    with staged(tmp_path) as (desk, names), desk.browser(Role.OPERATOR, login="ada") as browser:
+        for (view, button), (act, says, fields) in PRESSED.items():
+            path = f"/console{view.format(**names)}"
+            pattern = rf'<form method="post" action="(/console/[^"]*/{button})"'
+            [action, *_others] = re.findall(pattern, browser.get(path).text)
+            assert browser.send(action, raison="  ", **fields).status_code == 422, view
+            browser.get(path)
+            page = browser.send(action, raison=f"vu: {act}", **fields)
+            assert page.status_code == 200, page.text
+            assert says in re.sub("[\u00a0\u202f]", " ", page.text), view
+            (entry,) = desk.audit(act)
+            assert (entry.actor, entry.reason) == ("ada", f"vu: {act}")
 
 
 def test_what_is_held_is_approved_by_its_button(scene: tuple[ConsoleDesk, dict[str, str]]) -> None:
