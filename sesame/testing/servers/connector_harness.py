@@ -8,7 +8,7 @@ from typing import Any
 from consumers.kit.connector import Anything, ConnectorContext, Refused, TargetObject
 from consumers.kit.deadline import Deadline
 from pipeline.target import Handler, HandlerOutcome, Task
-from schemas.account import Account, Person, Stage
+from schemas.account import Account
 from sesame.settings import LiveSecret
 
 ERASE_S_MAX = 30.0
@@ -44,17 +44,3 @@ class ConnectorHarness:
     def erase(self, *found: TargetObject) -> dict[str, Refused]:
         """What the target refuses to erase of these."""
         return dict(self.connector.erase(found, Deadline.after(ERASE_S_MAX)))
-
-
-def account(number: str = "22600001", login: str = "lea.martin", **changes: Any) -> Account:
-    """A student with access."""
-    values: dict[str, Any] = {
-        "student_number": number,
-        "version": 1,
-        "stage": Stage.ACTIVE,
-        "login": login,
-        "mail": f"{login}@etu.univ-exemple.fr",
-        "principal": f"{login}@univ-exemple.fr",
-        "person": Person(birth_name="Martin", given_name="Léa"),
-    }
-    return Account(**{**values, **changes})

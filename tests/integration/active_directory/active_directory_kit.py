@@ -20,7 +20,8 @@ from sandbox.samba import Samba
 from schemas.account import Account, Membership, Requirement
 from sesame.app.wiring import Application
 from sesame.settings import load
-from sesame.testing.servers import connector_harness, registry_kit
+from sesame.testing.servers import registry_kit
+from sesame.testing.servers.accounts import account_of
 from sesame.testing.servers.connector_harness import ConnectorHarness
 from sesame.testing.servers.registry_kit import LEA, PAUL, activation, enrolled
 from sesame.testing.servers.sections import samba_section, toml_of
@@ -171,7 +172,7 @@ def lea_and_paul(site: Application) -> registry_kit.Desk:
 
 def account(number: str = "22600001", login: str = "lea.martin", **changes: Any) -> Account:
     """A student whose principal is the domain's."""
-    return connector_harness.account(number, login, **{"principal": f"{login}@ad.univ-exemple.fr", **changes})
+    return account_of(number, login, **{"principal": f"{login}@ad.univ-exemple.fr", **changes})
 
 
 def groups(*keys: str) -> tuple[Membership, ...]:

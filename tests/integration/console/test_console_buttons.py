@@ -89,7 +89,11 @@ PRESSED: Final = {
     ("/cibles", "pause"): ("target.pause", "Moodle : en pause d", {"cible": "moodle"}),
     ("/cibles", "reprendre"): ("target.resume", " reprend", {"cible": "directory"}),
     ("/cibles", "lever"): ("quarantine.lift", " reprend", {}),
-    ("/questions/personnes/{doubt}", "trancher"): ("identity.separate", "deux personnes", {"reponse": "deux"}),
+    ("/questions/personnes/{doubt}", "trancher"): (
+        "identity.separate",
+        "deux personnes",
+        {"reponse": "deux"},
+    ),
     ("/questions/objets/{question}", "trancher"): (
         "adopt.linked",
         "prochaine adoption en tient compte",

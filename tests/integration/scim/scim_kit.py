@@ -13,7 +13,7 @@ from pipeline.target import HandlerOutcome
 from sandbox.process import PATIENCE_S
 from sandbox.scim import ScimServer
 from schemas.account import Account, Membership, Person, Requirement
-from sesame.testing.servers import connector_harness
+from sesame.testing.servers.accounts import account_of
 from sesame.testing.servers.connector_harness import ConnectorHarness
 
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
@@ -110,7 +110,7 @@ class ScimHarness(ConnectorHarness):
 def account(number: str, login: str, family: str, *groups: str, **changes: Any) -> Account:
     """A student, in groups that are named after their keys."""
     person = Person(birth_name=family, given_name="Léa")
-    return connector_harness.account(number, login, person=person, groups=memberships(*groups), **changes)
+    return account_of(number, login, person=person, groups=memberships(*groups), **changes)
 
 
 def memberships(*keys: str, met: bool = True) -> Sequence[Membership]:

@@ -24,7 +24,7 @@ from sandbox.process import PATIENCE_S, wait_until
 from sandbox.tls import ThrowawayCA
 from schemas.account import Account, Hold, Person
 from sesame.settings import SettingsError
-from sesame.testing.servers import connector_harness
+from sesame.testing.servers.accounts import account_of
 from sesame.testing.servers.connector_harness import ConnectorHarness
 
 WRITES = {
@@ -73,7 +73,7 @@ def desk(partage: Partage, tls: ThrowawayCA) -> Iterator[ConnectorHarness]:
 def account(login: str = "lea.martin", number: str = "22600001", **changes: Any) -> Account:
     person = Person(birth_name="Müller-d'Été", given_name="Léa")
     values = {"aliases": (f"{login}.2@{DOMAIN}",), "person": person} | changes
-    return connector_harness.account(number, login, **values)
+    return account_of(number, login, **values)
 
 
 def writes(partage: Partage) -> list[str]:

@@ -18,7 +18,8 @@ from pipeline.target import Dead, Done, Preview, Retry, Task, Waiting
 from sandbox.timetable import Timetable, calendar
 from sandbox.tls import ThrowawayCA
 from schemas.account import Hold
-from sesame.testing.servers.connector_harness import ConnectorHarness, account
+from sesame.testing.servers.accounts import account_of
+from sesame.testing.servers.connector_harness import ConnectorHarness
 
 TOKEN = "s3cret-token"
 EMPTY = calendar().replace("VEVENT", "VTODO")
@@ -62,7 +63,7 @@ def desk(service: Timetable, tls: ThrowawayCA) -> Iterator[ConnectorHarness]:
 def test_a_calendar_that_can_be_fetched_is_provisioned_and_nothing_was_changed(
     desk: ConnectorHarness,
 ) -> None:
-    first, second = desk.outcome(account()), desk.outcome(account())
+    first, second = desk.outcome(account_of()), desk.outcome(account_of())
     assert isinstance(first, Done)
     assert first == second, "the digest says that there is a calendar, not what is in it"
     assert not first.changed
@@ -71,7 +72,7 @@ def test_a_calendar_that_can_be_fetched_is_provisioned_and_nothing_was_changed(
 def test_the_address_names_the_student_and_nothing_else_is_asked(
     desk: ConnectorHarness, service: Timetable
 ) -> None:
-    desk.outcome(account())
+    desk.outcome(account_of())
     [asked] = service.requests()
     assert asked["path"] == "/ical/lea.martin.ics"
     assert not {"Authorization", "Cookie"} & set(asked["headers"])
@@ -83,7 +84,7 @@ def test_who_is_not_scheduled_yet_waits_and_is_looked_at_again(
 ) -> None:
     if made == "empty":
         service.give("paul.durand", EMPTY)
-    paul = account("22600002", "paul.durand")
+    paul = account_of("22600002", "paul.durand")
     assert desk.outcome(paul) == Waiting(NOT_SCHEDULED, recheck_after_s=3600.0)
     service.give("paul.durand")
     assert isinstance(desk.outcome(paul), Done)
@@ -94,8 +95,8 @@ def test_where_the_settings_say_so_an_empty_calendar_will_do_and_a_missing_one_i
 ) -> None:
     service.give("paul.durand", EMPTY)
     desk = harness(service, tls, not_scheduled=())
-    assert isinstance(desk.outcome(account("22600002", "paul.durand")), Done)
-    missing = desk.outcome(account("22600003", "nobody"))
+    assert isinstance(desk.outcome(account_of("22600002", "paul.durand")), Done)
+    missing = desk.outcome(account_of("22600003", "nobody"))
     assert isinstance(missing, Retry)
     assert missing.cause == "timetable_missing"
     desk.handler.close()
@@ -117,7 +118,7 @@ def test_one_student_s_odd_answer_is_theirs_alone(
     service.give("paul.durand")
     service.meet("paul.durand", **how)
     service.give("zoe.petit")
-    tasks = [Task(account(number, name)) for name, number in (("paul.durand", "2"), ("zoe.petit", "3"))]
+    tasks = [Task(account_of(number, name)) for name, number in (("paul.durand", "2"), ("zoe.petit", "3"))]
     outcomes = desk.handler.handle(tasks)
     odd = outcomes["2"]
     assert isinstance(odd, Retry)
@@ -134,7 +135,7 @@ def test_what_is_larger_than_the_bound_is_not_read_to_its_end(
     monkeypatch.setattr(TimetableSettings, "bytes_max", 10_000)
     service.meet("lea.martin", padding_bytes=100_000_000)
     desk = harness(service, tls)
-    too_large = desk.outcome(account())
+    too_large = desk.outcome(account_of())
     assert isinstance(too_large, Dead)
     assert too_large.cause == "timetable_too_large"
     assert "a million bytes" in too_large.message
@@ -142,23 +143,23 @@ def test_what_is_larger_than_the_bound_is_not_read_to_its_end(
 
 
 def test_who_has_no_access_is_not_asked_about(desk: ConnectorHarness, service: Timetable) -> None:
-    outcome = desk.outcome(account(holds=frozenset({Hold.SUSPENDED})))
+    outcome = desk.outcome(account_of(holds=frozenset({Hold.SUSPENDED})))
     assert isinstance(outcome, Done)
-    assert outcome.digest != (desk.outcome(account())).digest  # type: ignore[union-attr]
+    assert outcome.digest != (desk.outcome(account_of())).digest  # type: ignore[union-attr]
     assert len(service.requests()) == 1
 
 
 def test_no_cookie_of_one_student_is_sent_for_the_next(desk: ConnectorHarness, service: Timetable) -> None:
     service.meet("lea.martin", headers={"Set-Cookie": "session=lea; Path=/"})
     service.give("paul.durand")
-    desk.outcome(account())
-    desk.outcome(account("22600002", "paul.durand"))
+    desk.outcome(account_of())
+    desk.outcome(account_of("22600002", "paul.durand"))
     assert [asked["headers"].get("Cookie") for asked in service.requests()] == [None, None]
 
 
 def test_a_batch_without_time_left_tries_the_rest_again(service: Timetable, tls: ThrowawayCA) -> None:
     desk = harness(service, tls, monotonic=lambda: 59.97 if service.requests() else 0.0, timeout_s=100.0)
-    outcomes = desk.handler.handle([Task(account()), Task(account("22600002", "paul.durand"))])
+    outcomes = desk.handler.handle([Task(account_of()), Task(account_of("22600002", "paul.durand"))])
     assert isinstance(outcomes["22600001"], Done)
     late = outcomes["22600002"]
     assert isinstance(late, Retry)
@@ -168,8 +169,8 @@ def test_a_batch_without_time_left_tries_the_rest_again(service: Timetable, tls:
 
 def test_a_preview_says_what_stands_in_the_way(desk: ConnectorHarness, service: Timetable) -> None:
     service.meet("paul.durand", status=403)
-    people = [account(), account("2", "paul.durand"), account("3", "zoe.petit")]
-    shut = account("4", "anne.roy", holds=frozenset({Hold.SUSPENDED}))
+    people = [account_of(), account_of("2", "paul.durand"), account_of("3", "zoe.petit")]
+    shut = account_of("4", "anne.roy", holds=frozenset({Hold.SUSPENDED}))
     assert desk.handler.preview([*people, shut]) == {
         "22600001": Preview(),
         "2": Preview(obstacle="timetable_refused"),
@@ -194,7 +195,7 @@ def test_a_service_that_answers_everybody_so_charges_nobody(
 ) -> None:
     service.meet(**how)
     with pytest.raises(Misconfigured) as refused:
-        desk.outcome(account())
+        desk.outcome(account_of())
     assert says in refused.value.remedy
     assert "lea" not in str(refused.value)
 
@@ -204,7 +205,7 @@ def test_a_service_that_throttles_or_is_out_of_order_says_so_for_everybody(
 ) -> None:
     service.meet(status=429, headers={"Retry-After": "7"})
     with pytest.raises(Throttled) as throttled:
-        desk.outcome(account())
+        desk.outcome(account_of())
     assert throttled.value.retry_after_s == 7
     service.meet(status=503)
     with pytest.raises(TargetDown, match="503"):
@@ -216,7 +217,7 @@ def test_a_connection_that_breaks_is_tried_again_then_the_service_is_down(
 ) -> None:
     service.meet("lea.martin", hang_up=True)
     with pytest.raises(TargetDown) as down:
-        desk.outcome(account())
+        desk.outcome(account_of())
     assert down.value.unknown is False
     assert len(service.requests()) == 2
 
@@ -228,7 +229,7 @@ def test_a_calendar_that_does_not_come_in_time_is_not_waited_for(
     service.meet("lea.martin", **how)
     desk = harness(service, tls, timeout_s=0.3)
     with pytest.raises(TargetDown, match="in time"):
-        desk.outcome(account())
+        desk.outcome(account_of())
     desk.handler.close()
 
 
@@ -263,19 +264,19 @@ def test_the_token_travels_in_its_header_and_may_change_in_its_file(
     file.touch(mode=0o600)
     file.write_text(TOKEN + "\n", encoding="utf-8")
     desk = harness(service, tls, token_file=file, token_header=header)
-    desk.outcome(account())
+    desk.outcome(account_of())
     file.write_text("another", encoding="utf-8")
     os.utime(file, (1.0, 1.0))  # one that was written just now may be half of it
-    desk.outcome(account())
+    desk.outcome(account_of())
     before, after = (asked["headers"][header] for asked in service.requests())
     assert (before, after) == (carried, carried.replace(TOKEN, "another"))
     file.write_text("clé", encoding="utf-8")
     os.utime(file, (2.0, 2.0))
     with pytest.raises(Misconfigured, match="no header can carry"):
-        desk.outcome(account())
+        desk.outcome(account_of())
     file.unlink()
     with pytest.raises(Misconfigured, match="timetable"):
-        desk.outcome(account())
+        desk.outcome(account_of())
     assert TOKEN not in json.dumps(desk.handler.describe().__dict__)
     desk.handler.close()
 
