@@ -282,9 +282,7 @@ class ManagedProcess:
         atexit.unregister(self.kill)
 
     def pause(self) -> None:
-        """Freeze the server and its children (SIGSTOP).
-
-        Connections stay open and nothing is answered.
+        """Freeze the server and its children (SIGSTOP). Connections stay open and nothing is answered.
 
         The kernel stops each thread at its next chance, not when the signal is sent: on a busy machine a
         server answers on for a while. So this returns when all threads have stopped; raises TimeoutError

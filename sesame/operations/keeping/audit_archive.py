@@ -45,9 +45,7 @@ def archive(database: Database, folder: Path, *, before: float) -> int:
 
 
 def forget(folder: Path, student_number: str, pseudonym: str) -> int:
-    """Put a pseudonym for a person in archived entries; return how many changed.
-
-    The chain still holds.
+    """Put a pseudonym for a person in archived entries; return how many changed. The chain still holds.
 
     Raises:
         OSError: a file cannot be written; those before it are done.

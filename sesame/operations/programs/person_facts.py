@@ -222,9 +222,7 @@ def is_applied(database: Database, number: str, steps: Collection[StepKey]) -> b
 
 
 def wait_for_accepted(database: Database, number: str, wait: Wait) -> None:
-    """Wait until this person's accepted requests are answered.
-
-    What is read before would undo them.
+    """Wait until this person's accepted requests are answered. What is read before would undo them.
 
     Raises `PersonUnderWay` while one is open.
     """

@@ -8,7 +8,7 @@ from schemas.account import Account, Person, Stage
 
 
 def account_of(number: str = "22600001", login: str = "lea.martin", **changes: Any) -> Account:
-    """Version 1 of Léa Martin's active account, with `changes`; addresses follow from the login."""
+    """Léa Martin's active account, version 1, with `changes`. Addresses follow from the login."""
     values = {
         "student_number": number,
         "version": 1,

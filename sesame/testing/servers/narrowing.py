@@ -1,4 +1,4 @@
-"""Say of which kind a value must be, and go on with it."""
+"""Narrow a value's type, or fail."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ T = TypeVar("T")
 
 
 def expect(kind: type[T], value: object) -> T:
-    """The value, which must be of this kind."""
     assert isinstance(value, kind), f"{value!r} is no {kind.__name__}"
     return value
 
 
 def present(value: T | None) -> T:
-    """The value, which must be there."""
     assert value is not None
     return value

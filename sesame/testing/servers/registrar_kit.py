@@ -155,9 +155,7 @@ class Registrar:
         )
 
     def write_groups(self, *lines: str, separator: str = ";", encoding: str = "utf-8") -> Path:
-        """Write the second file, of lines of words.
-
-        They are student, unit, group (`-`: none), year and name.
+        """Write the second file, of lines of words. They are student, unit, group (`-`: none), year and name.
 
         The last two may be missing.
         """

@@ -1,7 +1,7 @@
 """The library's SCIM handler, with two changes.
 
 Changing some members of a group does not read all of them, and conflicts are reported only to clients that
-send `If-Match`.
+set a condition (`If-Match`).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class RequestHandler(ScimHandler):
     def patch_resource(
         self, resource_type: ResourceType, resource_id: str, patch_op: PatchOp[Any], conditions: Conditions
     ) -> Resource[Any]:
-        """See `ScimHandler.patch_resource`. Read once more what changed between read and write."""
+        """See `ScimHandler.patch_resource`. Retry what changed between read and write."""
         if resource_type.name == GROUPS:
             return self._patch_group(resource_type, resource_id, patch_op, conditions)
         for _ in range(_AGAIN_MAX):
