@@ -19,6 +19,7 @@ from sesame.cli.output import CommandResult, confirm, show_table, side_console
 with lazily():
     from sesame.acts import acts
     from sesame.app import wiring
+    from sesame.operations.access import activation
     from sesame.operations.questions.adoption import acts as adoption_acts
     from sesame.operations.questions.adoption import questions, run
 
@@ -139,7 +140,7 @@ def activate_command(context: Context, *, dry_run: bool, yes: bool) -> CommandRe
     if written and not (yes or dry_run):
         confirm(gettext("These targets will be written: {targets}. Go on?", targets=", ".join(written)))
     report = adoption_acts.activate(
-        site, operator(), adoption_acts.ActivateAdoptedRequest(dry_run=dry_run), clock=wiring.utc_now
+        site, operator(), activation.ActivateAllRequest(dry_run=dry_run), clock=wiring.utc_now
     )
     verb = "would be asked for" if dry_run else "are asked for"
     text = f"{report.requested} accounts {verb}, {report.already} were before"

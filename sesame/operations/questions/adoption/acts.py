@@ -141,12 +141,6 @@ class ObjectLinked(Report):
     student_number: str
 
 
-class ActivateAdoptedRequest(BaseModel):
-    """`dry_run`: count, and do nothing."""
-
-    dry_run: bool = False
-
-
 class ActivateAdoptedReport(Report):
     """Activations requested now and before, and the targets that are written now."""
 
@@ -287,15 +281,14 @@ def link(site: Configured, actor: Actor, request: LinkRequest) -> ObjectLinked:
 
 @act("adopt.activate", OPERATORS)
 def activate(
-    site: Sealing, _actor: Actor, request: ActivateAdoptedRequest, *, clock: Clock
+    site: Sealing, _actor: Actor, request: ActivateAllRequest, *, clock: Clock
 ) -> ActivateAdoptedReport:
     """Provision all students with an adopted entry, as if they had activated.
 
     Raises:
         LogUnavailable, StoreUnavailable: retry.
     """
-    all_of_them = ActivateAllRequest(dry_run=request.dry_run)
-    report = ask_for(site, to_activate(site.database), all_of_them, Lane.BULK, clock)
+    report = ask_for(site, to_activate(site.database), request, Lane.BULK, clock)
     return ActivateAdoptedReport(
         requested=report.requested, already=report.already, written=written_targets(site)
     )
@@ -309,14 +302,9 @@ def written_targets(site: Configured) -> list[str]:
 
 def to_activate(database: Database) -> Iterator[str]:
     """Students with an adopted entry, a page at a time: their account works."""
-    after = ""
-    while True:
+    for page in adoptions.student_pages(database, DIRECTORY, size=PAGE):
         with database.read() as connection:
-            page = adoptions.students_after(connection, DIRECTORY, after, limit=PAGE)
             known = People(database).known_among(connection, page)
-        if not page:
-            return
-        after = page[-1]
         yield from (number for number in page if number in known)
 
 

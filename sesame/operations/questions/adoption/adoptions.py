@@ -7,7 +7,7 @@ answer is permanent.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -189,15 +189,17 @@ def objects_of(connection: Connection, target: str, student_numbers: Collection[
     return {row.student_number: row.object for row in rows}
 
 
-def students_after(connection: Connection, target: str, after: str, *, limit: int) -> list[str]:
-    """Students with an adopted object in this target: a page of numbers above `after`."""
-    rows = connection.scalars(
-        select(adoptions.c.student_number)
-        .where(adoptions.c.target == target, adoptions.c.student_number > after)
-        .order_by(adoptions.c.student_number)
-        .limit(limit)
-    )
-    return list(rows)
+def student_pages(database: Database, target: str, *, size: int) -> Iterator[list[str]]:
+    """Students with an adopted object in this target, by number."""
+    number, last = adoptions.c.student_number, ""
+    here = select(number).where(adoptions.c.target == target).order_by(number).limit(size)
+    while True:
+        with database.read() as connection:
+            page = list(connection.scalars(here.where(number > last)))
+        if not page:
+            return
+        yield page
+        last = page[-1]
 
 
 def dispossessed(connection: Connection) -> list[str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 from consumers.directory import NAME as DIRECTORY
-from consumers.registry.ledger import Holder, SqlLedger
+from consumers.registry.ledger import SqlLedger
 from pipeline import accounts
 from pipeline.db.database import Database
 from sesame.operations.questions.adoption import adoptions
@@ -13,59 +11,38 @@ from sesame.operations.questions.adoption.questions import Answers, QuestionKind
 from sesame.operations.questions.adoption.sheet import FoundObject, Sheet, Standing
 
 
-class LedgerComparison:
-    """Raises questions about names that the ledger has for another holder.
+def compare(sheet: Sheet, database: Database, target: str) -> None:
+    """Raise questions about names of a target that the ledger has for another holder.
 
-    Args:
-        sheet: judged so far.
-        database: the store.
+    The sheet is judged so far.
     """
+    for rows in sheet.pages(target):
+        names = {row.id: _names_to_take(sheet, row) for row in rows}
+        wanted = [name for several in names.values() for name in several]
+        if not wanted:
+            continue
+        with database.read() as connection:
+            held = SqlLedger(connection, database, 0.0).holders(wanted)
+            holders = {each.student_number for each in held.values() if each.student_number}
+            active = accounts.active_logins(connection, sorted(holders))
+            answers = Answers(adoptions.about(connection, target, [row.ref for row in rows]))
+        for row in rows:
+            holder = holder_of(row)
+            for name in names[row.id]:
+                theirs = held[name].student_number if name in held else None
+                # Without an owner it was seen before its owner was known.
+                if theirs in (None, holder) or (holder is None and theirs == row.student):
+                    continue
+                kind = QuestionKind.LEDGER_ACTIVE if theirs in active else QuestionKind.LEDGER_OTHER
+                ask(sheet, row, holder or theirs or "", kind, answers, ":".join(name))
+                break
+        sheet.judge(rows)
 
-    def __init__(self, sheet: Sheet, database: Database) -> None:
-        self._sheet = sheet
-        self._database = database
 
-    def compare(self, target: str) -> None:
-        """Look at all names of a target."""
-        for rows in self._sheet.pages(target):
-            names = {row.id: self._names_to_take(row) for row in rows}
-            wanted = [name for several in names.values() for name in several]
-            if not wanted:
-                continue
-            with self._database.read() as connection:
-                held = SqlLedger(connection, self._database, 0.0).holders(wanted)
-                holders = {each.student_number for each in held.values() if each.student_number}
-                active = accounts.active_logins(connection, sorted(holders))
-                answers = Answers(adoptions.about(connection, target, [row.ref for row in rows]))
-            for row in rows:
-                self._hold_against(row, names[row.id], held, active, answers)
-            self._sheet.judge(rows)
-
-    def _names_to_take(self, row: FoundObject) -> list[tuple[str, str]]:
-        """Names to reserve: those only this entry has; elsewhere, those that no entry has."""
-        names = self._sheet.names_of(row)
-        if row.target == DIRECTORY:
-            return [n for n in names if len(self._sheet.with_name(DIRECTORY, *n)) == 1]
-        return [n for n in names if not self._sheet.with_name(DIRECTORY, *n)]
-
-    def _hold_against(
-        self,
-        row: FoundObject,
-        names: Iterable[tuple[str, str]],
-        held: Mapping[tuple[str, str], Holder],
-        active: Mapping[str, str],
-        answers: Answers,
-    ) -> None:
-        holder = holder_of(row)
-        for name in names:
-            known = held.get(name)
-            if known is None or known.student_number in (None, holder):
-                continue  # unowned: it was seen before its owner was known
-            if holder is None and known.student_number == row.student:
-                continue
-            kind = QuestionKind.LEDGER_ACTIVE if known.student_number in active else QuestionKind.LEDGER_OTHER
-            ask(self._sheet, row, holder or known.student_number, kind, answers, ":".join(name))
-            return
+def _names_to_take(sheet: Sheet, row: FoundObject) -> list[tuple[str, str]]:
+    """Names to reserve: those only this entry has; elsewhere, those that no entry has."""
+    entries = 1 if row.target == DIRECTORY else 0
+    return [name for name in sheet.names_of(row) if len(sheet.with_name(DIRECTORY, *name)) == entries]
 
 
 def holder_of(row: FoundObject) -> str | None:

@@ -26,9 +26,8 @@ from consumers.registry.people import Identity, KnownPerson, People
 from pipeline import accounts
 from pipeline.db.database import Database
 from pipeline.target_states import TargetState, states_of
-from sesame.operations.questions.adoption import adoptions
+from sesame.operations.questions.adoption import adoptions, ledger_comparison
 from sesame.operations.questions.adoption.adoptions import DECIDED
-from sesame.operations.questions.adoption.ledger_comparison import LedgerComparison
 from sesame.operations.questions.adoption.owners import Owners, owners_of, same_names
 from sesame.operations.questions.adoption.questions import BY_HAND, Answers, QuestionKind, ask
 from sesame.operations.questions.adoption.sheet import FoundObject, Sheet, Standing
@@ -83,7 +82,7 @@ class Matcher:
         if MAILBOX in targets:
             self._mailboxes()
         for target in targets:
-            LedgerComparison(self._sheet, self._database).compare(target)
+            ledger_comparison.compare(self._sheet, self._database, target)
 
     # --- the directory --------------------------------------------------------------------------------
 

@@ -51,18 +51,7 @@ def adopt(
 ) -> AdoptionReport:
     """Read the targets, match them with the registry, and store the result.
 
-    Args:
-        readers: of the configured targets, by target; the directory comes first.
-        database: the store.
-        actor: the operator's user name, for the audit.
-        dry_run: change nothing anywhere.
-        report_path: where the report goes; None: nowhere.
-        progress: called with each step.
-
-    Raises:
-        TargetDown, Misconfigured: a target cannot be read; nothing was written.
-        StoreUnavailable: what was written stays; repeat the adoption.
-        UnusableFile: the report cannot be written.
+    The directory comes first of the readers. See `acts.adopt`.
     """
     with Sheet() as sheet:
         read: dict[str, int] = {}

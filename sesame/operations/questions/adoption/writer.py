@@ -7,7 +7,8 @@ accounts to remake are found by comparing, not by remembering.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import islice
 
 from pydantic import ConfigDict, Field, computed_field
 from sqlalchemy import Connection
@@ -142,13 +143,7 @@ class Writer:
 
     def _forget_links(self, target: str) -> None:
         """Remove links of students for whom this target shows nothing certain any more."""
-        after = ""
-        while True:
-            with self._database.read() as connection:
-                page = adoptions.students_after(connection, target, after, limit=PAGE)
-            if not page:
-                return
-            after = page[-1]
+        for page in adoptions.student_pages(self._database, target, size=PAGE):
             gone = [number for number in page if not self._certain(target, number)]
             if gone:
                 with self._database.write() as connection:
@@ -167,27 +162,20 @@ class Writer:
                 for each in adoptions.questions(connection, [AdoptionAnswer.OPEN])
                 if each.target in targets and each.kind != QuestionKind.NUMBER_OF_NOBODY
             }
-        page: list[QuestionRow] = []
-        for question in self._questions():
-            stale.discard(question.id)
-            page.append(question)
-            if len(page) == PAGE:
-                self._put(page)
-                page = []
-        self._put(page)
-        with self._database.write() as connection:
-            for some in _pages(sorted(stale)):
-                adoptions.mended(connection, some)
+        found = (
+            QuestionRow(row.target, row.ref, student or None, kind)
+            for row, kind, student, _ in self._sheet.conflicts()
+        )
+        while page := list(islice(found, PAGE)):
+            stale.difference_update(each.id for each in page)
+            with self._database.write() as connection:
+                now = self._database.now(connection)
+                self._written.asked += adoptions.ask(connection, self._database, page, now)
         self._written.mended = len(stale)
-
-    def _questions(self) -> Iterator[QuestionRow]:
-        for row, kind, student, _ in self._sheet.conflicts():
-            yield QuestionRow(row.target, row.ref, student or None, kind)
-
-    def _put(self, page: Sequence[QuestionRow]) -> None:
+        ended = iter(sorted(stale))
         with self._database.write() as connection:
-            now = self._database.now(connection)
-            self._written.asked += adoptions.ask(connection, self._database, page, now)
+            while ids := list(islice(ended, PAGE)):
+                adoptions.mended(connection, ids)
 
     # --- accounts -------------------------------------------------------------------------------------
 
@@ -216,8 +204,3 @@ def _named(row: FoundObject) -> str:
     if row.target in (DIRECTORY, MAILBOX) or row.number in ("", row.student):
         return row.ref
     return f"{row.ref}{NUMBER_AFTER}{row.number}"
-
-
-def _pages(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), PAGE):
-        yield ids[start : start + PAGE]

@@ -40,6 +40,7 @@ _REST: Final = 5.0
 """Rest after a full comparison, before one for a change, in times its length."""
 
 
+_USUAL: Final = Threshold()
 _FEW, _NEWEST = 10, 5
 """Sample checked at each look for a great loss, and the part provisioned last.
 
@@ -106,7 +107,7 @@ def reconcile(
     clock: Callable[[], datetime],
     say: Callable[[str], None] = lambda _what: None,
     progress: Callable[[], None] = lambda: None,
-    threshold: Threshold | None = None,
+    threshold: Threshold = _USUAL,
     older: bool = False,
     in_depth: bool = False,
 ) -> Reconciliation:
@@ -144,10 +145,11 @@ def reconcile(
         drift = _compare(site, target, request.sample, progress, before, part if in_depth else None)
         found[target] = drift
         if request.sample is None and not drift.trouble:
-            _judge(site, target, before, drift, threshold or Threshold(), older=older)
-        _have_said(site, actor, target, drift, clock)
+            _judge(site, target, before, drift, threshold, older=older)
+        turn = _turns(site, actor, target, clock)
+        _have_said(site, drift, turn)
         if request.repair:
-            _repair(site, actor, target, drift, request.approve, clock, threshold or Threshold())
+            _repair(target, drift, request.approve, threshold, turn)
         if request.sample is None:
             _keep(site, target, drift, part, time.monotonic() - at)
     counts = {target: one.counts() for target, one in found.items()}
@@ -173,7 +175,7 @@ def watch(
     *,
     clock: Callable[[], datetime],
     progress: Callable[[], None] = lambda: None,
-    threshold: Threshold | None = None,
+    threshold: Threshold = _USUAL,
 ) -> TargetReport | None:
     """Read a target's changes since the last look, and compare them with the accounts.
 
@@ -240,7 +242,7 @@ def _seems(
     before: Pass,
     told: Changes[TargetObject] | None,
     progress: Callable[[], None],
-    threshold: Threshold | None,
+    threshold: Threshold,
 ) -> tuple[bool, str]:
     """Whether a target seems to lack unusually many, and why, before all are compared.
 
@@ -270,7 +272,7 @@ def _seems(
     of_others = (before.found["missing"] - len(before.left.get("missing", ()))) / max(before.accounts, 1)
     lost = len(gone) - math.ceil(of_others * len(few))
     most = len(few) > 1 and 2 * lost > len(few)
-    return (threshold or Threshold()).passed(affected=lost, losing=0, in_all=len(few)), LOST if most else ""
+    return threshold.passed(affected=lost, losing=0, in_all=len(few)), LOST if most else ""
 
 
 def _judge(
@@ -305,7 +307,7 @@ def _noticed(
     drift: TargetReport,
     looked: set[str],
     clock: Callable[[], datetime],
-    threshold: Threshold | None,
+    threshold: Threshold,
 ) -> TargetReport | None:
     """Record the result of a look at changes; return its new part, which is repaired."""
     found = drift.named()
@@ -323,10 +325,11 @@ def _noticed(
         new.unsaid |= drift.unsaid.intersection(news)
     if not new.evidence:
         return None
-    _have_said(site, actor, request.target, new, clock)
+    turn = _turns(site, actor, request.target, clock)
+    _have_said(site, new, turn)
     if request.repair:
         admit(site, works=False)
-        _repair(site, actor, request.target, new, "", clock, threshold or Threshold())
+        _repair(request.target, new, "", threshold, turn)
     counts = {request.target: new.counts()}
     acts.note(site.database, actor, "reconcile.watch", targets=counts, repair=request.repair)
     return new
@@ -381,15 +384,11 @@ def _compare(
         return TargetReport(trouble=fault(error))
 
 
-def _repair(
-    site: Reconciling,
-    actor: Actor,
-    target: str,
-    drift: TargetReport,
-    approve: str,
-    clock: Callable[[], datetime],
-    threshold: Threshold,
-) -> None:
+_Replay = Callable[[Sequence[str]], str]
+"""Requests a turn of these students in the bulk lane; returns the replay's id."""
+
+
+def _repair(target: str, drift: TargetReport, approve: str, threshold: Threshold, turn: _Replay) -> None:
     """Request a replay of these from the target's consumer, unless it needs an approval."""
     changed_too = (each for each in drift.password_replaced if len(drift.evidence[each]) > 1)
     shared = {number for number in drift.different if drift.evidence[number] == (SHARED,)}
@@ -401,12 +400,10 @@ def _repair(
     if over and not hmac.compare_digest(approve.encode(), approval.encode()):
         drift.approval = approval
     else:
-        drift.replay_id = _replay(site, actor, target, students, clock)
+        drift.replay_id = turn(students)
 
 
-def _have_said(
-    site: Reconciling, actor: Actor, target: str, drift: TargetReport, clock: Callable[[], datetime]
-) -> None:
+def _have_said(site: Reconciling, drift: TargetReport, turn: _Replay) -> None:
     """Have the consumer look at students whose password was replaced at the target.
 
     It cannot write a password, but pages stop showing that all is done. Skipped for a restored store,
@@ -415,20 +412,20 @@ def _have_said(
     if drift.unsaid:
         with suppress(StoreRestored):
             admit(site, works=False)
-            _replay(site, actor, target, sorted(drift.unsaid), clock)
+            turn(sorted(drift.unsaid))
 
 
-def _replay(
-    site: Reconciling, actor: Actor, target: str, students: Sequence[str], clock: Callable[[], datetime]
-) -> str:
-    """Request a turn of each of these in the bulk lane; return the replay's id."""
-    return replay(
-        students,
-        consumer=target,
-        reason=REASON,
-        actor=actor.name,
-        lane=Lane.BULK,
-        producer=site.producer,
-        database=site.database,
-        clock=clock,
-    ).replay_id
+def _turns(site: Reconciling, actor: Actor, target: str, clock: Callable[[], datetime]) -> _Replay:
+    def turn(students: Sequence[str]) -> str:
+        return replay(
+            students,
+            consumer=target,
+            reason=REASON,
+            actor=actor.name,
+            lane=Lane.BULK,
+            producer=site.producer,
+            database=site.database,
+            clock=clock,
+        ).replay_id
+
+    return turn
