@@ -59,21 +59,11 @@ def reserve_names(entries: Iterator[EntryObject], database: Database) -> Reserve
         with database.write() as connection:
             ledger = SqlLedger(connection, database, database.now(connection))
             for entry in page:
-                _reserve(ledger, entry, found)
+                holder = entry.student_numbers[0] if len(entry.student_numbers) == 1 else None
+                names = [(kind, value) for kind, where in _KINDS.items() for value in entry.of(*where)]
+                free = [ledger.reserve(*name, holder=holder, origin=DIRECTORY) for name in names]
+                found.entries += 1
+                found.names += len(names)
+                if not all(free):
+                    found.conflicts.append(entry.dn)
     return found
-
-
-def _reserve(ledger: SqlLedger, entry: EntryObject, found: Reserved) -> None:
-    holder = entry.student_numbers[0] if len(entry.student_numbers) == 1 else None
-    found.entries += 1
-    free = True
-    for kind, value in _names(entry):
-        found.names += 1
-        free &= ledger.reserve(kind, value, holder=holder, origin=DIRECTORY)
-    if not free:
-        found.conflicts.append(entry.dn)
-
-
-def _names(entry: EntryObject) -> Iterator[tuple[str, str]]:
-    for kind, attributes in _KINDS.items():
-        yield from ((kind, value) for value in entry.of(*attributes))
