@@ -144,7 +144,7 @@ lock: ## Resolve requirements.lock anew
 	@scripts/lock
 
 mutation: python # mutation run; MUTANTS=directory for one group, MUTANTS="PATTERN" for some mutants, JOBS=3 at once
-	@"$(BIN)/python" -m scripts.mutation run --children "$(or $(JOBS),3)" $(MUTANTS)
+	@"$(BIN)/python" -m scripts.mutation --jobs "$(or $(JOBS),3)" $(MUTANTS)
 
 clean: stop ## Remove the environment, caches and the demo's leftovers
 	@rm -rf "$(VENV)" .cache .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis node_modules *.egg-info

@@ -1,112 +1,102 @@
-"""The mutants of a file, made by mutmut: one function each, with a trampoline."""
+"""What is changed, and which tests judge it: groups of files, and the mutants that mutmut makes of one."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from difflib import SequenceMatcher
+from pathlib import Path
 from typing import Any
 
 from mutmut.mutation.file_mutation import mutate_file_contents
 
-Span = tuple[int, int]
+_TABLE = """
+identity | consumers/registry/{identity,recognition,doubts,holders,decisions}
+  | unit/{consumers/registry/test_*,producers/registrar/test_*,sesame/cli/test_identities,pipeline/test_bad*}
+import | producers/registrar/**/*
+  | unit/{consumers/registry/test_*,producers/registrar/test_*,sesame/cli/test_identities,pipeline/test_bad*}
+directory | consumers/directory/* | unit/consumers/{directory/test_*,test_unanswered_writes,test_previews}
+moodle | consumers/moodle/* | unit/consumers/{moodle/test_*,test_unanswered_writes,test_previews}
+  integration/moodle/test_moodle_{handler,cohorts,lost_answers,outages,refusals,rights}
+mailbox | consumers/mailbox/* | unit/consumers/{mailbox/test_*,test_unanswered_writes,test_previews}
+  unit/test_given_texts
+propagation | consumers/propagation/* | unit/consumers/{propagation/test_*,test_observed_only}
+letters | pipeline/{dead_letters/events,timers} | unit/{sesame/cli/test_dead_letters,producers/test_replay}
+  unit/pipeline/{engine/test_*,runner/test_*,test_bad_input,test_quarantine,test_timers,test_outbox}
+engine | pipeline/engine/* | unit/pipeline/engine/test_*
+runner | pipeline/runner/* | unit/{sesame/app/test_running,producers/test_replay,pipeline/test_lost_records}
+  unit/pipeline/{engine/test_*,runner/test_*,test_bad_input,test_quarantine,test_timers,test_outbox}
+lifecycle | consumers/registry/{lifecycle,erasure}/*
+  | unit/{consumers/registry/test_*,sesame/operations/test_lifecycle} integration/privacy/test_erased_again
+eventlog | pipeline/eventlog/* | unit/pipeline/eventlog/test_* integration/privacy/test_erased_on_the_log
+  conformance/test_{delivery,groups,order,records}
+operations | sesame/operations/**/* | unit/{sesame/operations/test_*,sesame/app/test_*,producers/test_replay}
+  integration/{api/test_api,api/test_scim_sends,privacy/test_erasure,keeping/test_backup}
+  integration/api/test_api_{acts,enrolments,refusals}
+web | sesame/{web/**,login}/* | unit/sesame/{web,login}/test_* integration/api/test_{api*,scim_in,scim_sends}
+  integration/console/test_console_{acts,login,pages,rights}
+  integration/portal/{test_cas,test_portal_forms,test_portal_messages,test_portal_states}
+"""
+GROUPS = {
+    name.strip(): (files, tests)
+    for name, files, tests in (row.split("|") for row in _TABLE.replace("\n  ", " ").strip().splitlines())
+}
+"""Patterns of the files that are changed, and of the tests about them that need no process of their own."""
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """One changed expression."""
-
-    name: str
-    """As the trampoline wants it: `consumers.registry.identity.xǁLedgerǁmint__mutmut_3`."""
-    path: str
-    """Of the file, from the checkout's root."""
-    function: str
-    before: str
-    after: str
-    statement: Span
-    """The lines of the file, first and last, of the statement that is changed."""
-    body: Span
-    """Those of the function."""
-    digest: str
-    """Of the function before and after the change: a verdict holds while this is the same."""
-
-    @classmethod
-    def of(cls, stored: dict[str, Any]) -> Mutant:
-        """Read back what `stored` wrote."""
-        spans = {key: (stored[key][0], stored[key][1]) for key in ("statement", "body")}
-        return cls(**{**stored, **spans})
-
-    def stored(self) -> dict[str, Any]:
-        """The form for JSON."""
-        return asdict(self)
+def matching(folder: Path, patterns: str) -> list[Path]:
+    """The Python files that one of the patterns matches; of `{one,other}` either."""
+    found: set[Path] = set()
+    for pattern in patterns.split():
+        head, _, rest = pattern.partition("{")
+        choices, _, tail = rest.partition("}")
+        found.update(*(folder.glob(f"{head}{choice}{tail}.py") for choice in choices.split(",")))
+    return sorted(found)
 
 
-def mutate(path: str, source: str) -> tuple[str, list[Mutant]]:
-    """The file with all its mutants in it, and their list."""
-    mutated = mutate_file_contents(path, source)
-    lines = mutated.code.splitlines()
-    texts = {
-        node.name: lines[node.lineno - 1 : node.end_lineno]
-        for node in ast.walk(ast.parse(mutated.code))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and "__mutmut_" in node.name
-    }
-    functions = dict(_functions(ast.parse(source)))
-    module = path.removesuffix(".py").replace("/", ".")
+def mutate(path: Path, name: str) -> list[dict[str, Any]]:
+    """Put all mutants of a file into it: for each changed expression, a copy of its function.
+
+    It has its `name` (as mutmut wants it), the `digest` of both functions, the `change`, the lines in the new
+    `file` of the `statement` and the original `function`, and its `places`, from narrow to wide.
+    """
+    made = mutate_file_contents(name, path.read_text(encoding="utf-8"))
+    path.write_text(made.code, encoding="utf-8")
+    lines, tree = made.code.splitlines(), ast.walk(ast.parse(made.code))
+    functions = {node.name: node for node in tree if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
     mutants = []
-    for name in mutated.mutant_names:
-        mangled = name.rsplit("__mutmut_", 1)[0]
-        function = mangled.replace("xǁ", "").replace("ǁ", ".").removeprefix("x_")
-        kept = f"{mangled}__mutmut_orig"
-        original = [line.replace(kept, "") for line in texts[kept]]
-        changed = [line.replace(name, "") for line in texts[name]]
-        first, last, last_changed = _difference(original, changed)
-        node = functions[function]
-        body = (node.lineno, node.end_lineno or node.lineno)
-        mutants.append(
-            Mutant(
-                name=f"{module}.{name}",
-                path=path,
-                function=function,
-                before=" ".join(line.strip() for line in original[first:last]),
-                after=" ".join(line.strip() for line in changed[first:last_changed]),
-                statement=_statement(node, node.lineno + first, node.lineno + max(first, last - 1)),
-                body=body,
-                digest=hashlib.sha256("\n".join([*original, *changed]).encode()).hexdigest()[:16],
-            )
+    for mutant in made.mutant_names:  # e.g. xǁLedgerǁmint__mutmut_3
+        kept = functions[f"{mutant.rpartition('__mutmut_')[0]}__mutmut_orig"]
+        before, after = (
+            [line.replace(each.name, "") for line in lines[each.lineno - 1 : each.end_lineno]]
+            for each in (kept, functions[mutant])
         )
-    return mutated.code, mutants
+        differ = [each for each in SequenceMatcher(None, before, after).get_opcodes() if each[0] != "equal"]
+        (_, first, _, start, _), (_, _, end, _, stop) = differ[0], differ[-1]
+        statement = _statement(kept, kept.lineno + first, kept.lineno + max(first, end - 1))
+        mutants.append(
+            {
+                "name": f"{name.removesuffix('.py').replace('/', '.')}.{mutant}",
+                "digest": hashlib.sha256("\n".join([*before, *after]).encode()).hexdigest()[:16],
+                "change": " → ".join(
+                    " ".join(map(str.strip, text)) for text in (before[first:end], after[start:stop])
+                ),
+                "file": str(path),
+                "statement": statement,
+                "function": [kept.lineno, kept.end_lineno],
+                "places": [f"{name}:{statement}", f"{name}:{kept.name}", name],
+            }
+        )
+    return mutants
 
 
-def _functions(
-    tree: ast.AST, prefix: str = ""
-) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.ClassDef):
-            yield from _functions(node, f"{prefix}{node.name}.")
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield f"{prefix}{node.name}", node
-        elif isinstance(node, ast.If | ast.Try):
-            yield from _functions(node, prefix)
-
-
-def _difference(original: list[str], changed: list[str]) -> tuple[int, int, int]:
-    """The first differing line, and the ends of the difference in each, from 0."""
-    shorter = min(len(original), len(changed))
-    first = next((i for i in range(shorter) if original[i] != changed[i]), shorter)
-    same = next((i for i in range(shorter - first) if original[-1 - i] != changed[-1 - i]), shorter - first)
-    return first, len(original) - same, len(changed) - same
-
-
-def _statement(function: ast.AST, first: int, last: int) -> Span:
-    """The innermost statement around the lines. Of one that holds others, its head alone."""
-    around: Span = (function.lineno, function.end_lineno)  # type: ignore[attr-defined]
+def _statement(function: ast.stmt, first: int, last: int) -> list[int]:
+    """The innermost statement around the lines; of one that holds others, its head alone."""
+    around = [function.lineno, function.end_lineno or 0]
     for node in ast.walk(function):
-        if not isinstance(node, ast.stmt) or node is function:
-            continue
-        body = getattr(node, "body", None)
-        end = body[0].lineno - 1 if body else node.end_lineno or node.lineno
-        span = (node.lineno, max(end, node.lineno))
-        if span[0] <= first and last <= span[1] and span[1] - span[0] <= around[1] - around[0]:
-            around = span
+        if isinstance(node, ast.stmt):
+            body = getattr(node, "body", None)
+            end = max(node.lineno, body[0].lineno - 1) if body else node.end_lineno or 0
+            if node.lineno <= first and last <= end and end - node.lineno <= around[1] - around[0]:
+                around = [node.lineno, end]
     return around

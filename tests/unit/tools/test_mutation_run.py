@@ -1,28 +1,27 @@
-"""The mutation run's own rules: which tests a mutant faces, in which order, and what is told of it."""
+"""The mutation run's own rules: which tests a mutant faces, in which order, and what the table says of it."""
 
 from __future__ import annotations
 
 import datetime as dt
-import signal
-import threading
-import time
-from collections.abc import Callable
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scripts.mutation import __main__ as run
-from scripts.mutation.groups import GROUPS, Group
-from scripts.mutation.judge import KILLED, SURVIVED, UNDECIDED, Bounds, Forks, Kills, within
-from scripts.mutation.mutants import Mutant, mutate
-from scripts.mutation.page import section
+from scripts.mutation.judge import Judge
+from scripts.mutation.mutants import GROUPS, matching, mutate
 
+Mutants = list[dict[str, Any]]
 ROOT = Path(__file__).parents[3]
-PATH = "producers/registrar/sample.py"
-GROUP = Group("import", ("producers/registrar/*.py",), ("test_registr*",))
 SOURCE = '''\
 """A module."""
+
+from threading import Event
 
 
 class Guard:
@@ -37,134 +36,149 @@ class Guard:
 
 def share(lost: int, people: int) -> float:
     return lost / people
+
+
+def countdown(steps: int) -> int:
+    while steps > 0:
+        steps -= 1
+        Event().wait(timeout=0.001)
+    return steps
 '''
+TESTS = """\
+from sample import countdown, share
 
 
-@pytest.fixture(scope="module")
-def mutants() -> list[Mutant]:
-    return mutate(PATH, SOURCE)[1]
+def test_share():
+    assert share(3, 2) == 1.5
 
 
-def test_a_mutant_is_known_by_its_function_and_what_is_changed(mutants: list[Mutant]) -> None:
-    changed = {(mutant.function, mutant.before, mutant.after) for mutant in mutants}
-    assert ("share", "return lost / people", "return lost * people") in changed
-    assert ("Guard.held", "lost > 50", "lost >= 50") in changed
+def test_countdown():
+    assert countdown(3) == 0
+"""
+RUN = "from scripts.mutation import judge; judge.CPU_S = 1; judge.WALL_S = 5; raise SystemExit(judge.main())"
 
 
-def test_a_mutant_s_place_is_the_statement_and_of_a_condition_its_head(mutants: list[Mutant]) -> None:
-    places = {mutant.before: (mutant.statement, mutant.body) for mutant in mutants}
-    assert places["lost > 50"] == ((6, 9), (5, 11))
-    assert places["return True"] == ((10, 10), (5, 11))
-    assert places["return lost / people"] == ((15, 15), (14, 15))
+@pytest.fixture
+def mutants(tmp_path: Path) -> Mutants:
+    path = tmp_path / "sample.py"
+    path.write_text(SOURCE, encoding="utf-8")
+    return mutate(path, "sample.py")
 
 
-def test_every_mutant_runs_in_the_file_that_is_made() -> None:
-    code, mutants = mutate(PATH, SOURCE)
-    assert mutants
-    assert all(mutant.name.rsplit(".", 1)[1] in code for mutant in mutants)
-    assert len({mutant.digest for mutant in mutants}) == len(mutants)
+def test_a_mutant_has_a_name_in_the_file_and_the_statement_that_is_changed(mutants: Mutants) -> None:
+    lines = Path(mutants[0]["file"]).read_text(encoding="utf-8").splitlines()
+    by_change = {each["change"]: each for each in mutants}
+    name = by_change["return lost / people → return lost * people"]["name"]
+    assert name.startswith("sample.x_share__mutmut_")
+    assert any(name.removeprefix("sample.") in line for line in lines)
+    first, last = by_change["lost > 50 → lost >= 50"]["statement"]
+    assert [line.strip() for line in lines[first - 1 : last]] == ["if (", "lost > 50", "and people > 0", "):"]
+    first, last = by_change["return True → return False"]["statement"]
+    assert (first, lines[first - 1].strip()) == (last, "return True")
+    assert len({each["digest"] for each in mutants}) == len(mutants)
 
 
-def test_a_mutant_survives_being_stored(mutants: list[Mutant]) -> None:
-    assert Mutant.of({**mutants[0].stored(), "statement": [*mutants[0].statement]}) == mutants[0]
-
-
-def test_quick_tests_come_first_and_each_before_its_other_cases() -> None:
-    kills = Kills(["a[1]", "a[2]", "a[3]", "b", "slow"], [0.1, 0.1, 0.1, 0.15, 1.0])
-    assert kills.likeliest(range(5), ["line", "function", "file"]) == [0, 3, 1, 2, 4]
-
-
-def test_whoever_killed_a_neighbour_comes_before_the_quick_ones() -> None:
-    kills = Kills(["quick", "killed there", "killed in the file"], [0.1, 5.0, 5.0])
-    kills.add(2, ["other line", "other function", "file"])
-    kills.add(1, ["other line", "function", "file"])
-    assert kills.likeliest(range(3), ["line", "function", "file"]) == [1, 2, 0]
-
-
-@pytest.mark.parametrize(
-    ("most", "expected"), [(None, [0, 1, 2]), (1.2, [0, 2]), (0.1, [0])], ids=["all", "some", "one at least"]
-)
-def test_a_survivor_faces_as_many_tests_as_the_round_allows(most: float | None, expected: list[int]) -> None:
-    assert within([0, 1, 2], [1.0, 5.0, 0.2], most) == expected
-
-
-def sleep(_pipe: int) -> None:
-    threading.Event().wait()
-
-
-def work_for_a_second(_pipe: int) -> None:
-    began_s = time.process_time()
-    while time.process_time() - began_s < 1:
-        pass
-
-
-@pytest.mark.parametrize(
-    ("work", "status"),
-    [(sleep, -signal.SIGKILL), (work_for_a_second, 0)],
-    ids=["who waits for ever", "who works is not asleep, on a busy machine either"],
-)
-def test_a_mutant_is_ended_when_it_has_slept_too_long(work: Callable[[int], None], status: int) -> None:
-    ended: list[int] = []
-    forks = Forks(1, look_s=0.01)
-    forks.run(work, Bounds(cpu_s=60, sleep_s=[0.5]), lambda _answer, status: ended.append(status))
-    forks.wait()
-    assert ended == [status]
-
-
-def test_what_one_test_sleeps_is_not_counted_for_the_next() -> None:
-    ended: list[int] = []
-    forks = Forks(1, look_s=0.01)
-
-    def tests(_pipe: int) -> None:
-        for step in range(3):
-            forks.at(step)
-            threading.Event().wait(0.4)
-
-    forks.run(tests, Bounds(cpu_s=60, sleep_s=[0.9] * 3), lambda _answer, status: ended.append(status))
-    forks.wait()
-    assert ended == [0]
-
-
-def test_a_group_may_be_named_behind_the_options_as_make_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-    monkeypatch.setattr(run, "run", lambda *given: asked.append(given))
-    monkeypatch.setattr(run, "VERDICTS", Path("/nonexistent"))
-    run.main(["run", "--children", "2", "runner", "engine"])
-    assert asked == [(["runner", "engine"], 2, 3, 1.0)]
-
-
-TODAY, LATER = dt.date(2026, 11, 24), dt.date(2026, 11, 26)
-
-
-def verdict(mutant: Mutant, said: str, **more: Any) -> dict[str, dict[str, Any]]:
-    return {mutant.name: {"name": mutant.name, "digest": mutant.digest, "verdict": said, **more}}
-
-
-def test_the_report_counts_what_was_judged_and_who_survived(mutants: list[Mutant]) -> None:
-    first, second, third, fourth = mutants[:4]
-    verdicts = (
-        verdict(first, KILLED, by="a")
-        | verdict(second, SURVIVED, faced={"a", "b"}, of=9)
-        | verdict(third, UNDECIDED)
-        | {fourth.name: {"verdict": KILLED, "digest": "of the code before"}}
+def test_each_mutant_is_judged_by_the_tests_that_reach_it(mutants: Mutants, tmp_path: Path) -> None:
+    profile = 'from hypothesis import settings\n\nsettings.register_profile("mutation")\n'
+    (tmp_path / "conftest.py").write_text(profile, encoding="utf-8")
+    (tmp_path / "test_sample.py").write_text(TESTS, encoding="utf-8")
+    found = tmp_path / "verdicts.jsonl"
+    job = {"mutants": mutants, "jobs": 4, "seconds": 3, "files": ["test_sample.py"], "tests": "digest"}
+    subprocess.run(
+        [sys.executable, "-c", RUN],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        input=json.dumps(job | {"verdicts": str(found)}),
+        text=True,
+        check=True,
     )
-    told = section({GROUP: mutants[:4]}, verdicts, TODAY)
-    assert told.splitlines()[2:] == ["| import | 2026-11-24 | 4 | 2 | 1 | 1 | 1 | 50.0 % |"]
+    said = {each["change"]: each for each in map(json.loads, found.read_text("utf-8").splitlines())}
+    assert len(said) == len(mutants)
+    judges = {change: (each["verdict"], each["by"]) for change, each in said.items()}
+    assert judges["lost > 50 → lost >= 50"] == ("survived", "")  # no test reaches it
+    assert judges["return lost / people → return lost * people"] == ("killed", "test_sample.py::test_share")
+    assert judges["while steps > 0: → while steps > 1:"] == ("killed", "test_sample.py::test_countdown")
+    assert judges["steps -= 1 → steps = 1"] == ("endless", None)
+    assert judges["Event().wait(timeout=0.001) → Event().wait(timeout=None)"] == ("endless", None)
+    assert judges["Event().wait(timeout=0.001) → Event().wait(timeout=1.001)"] == ("survived", "")
 
 
-def test_a_group_that_was_not_judged_keeps_the_line_that_it_has(mutants: list[Mutant]) -> None:
-    other = Group("identity", ("consumers/registry/identity.py",), ("test_identit*",))
-    before = section({GROUP: mutants}, verdict(mutants[0], KILLED, by="a"), TODAY)
-    survived = verdict(mutants[0], SURVIVED, faced=set(), of=0)
-    now = section({GROUP: [], other: mutants}, survived, LATER)
-    both = section({GROUP: [], other: mutants}, survived, LATER, before)
-    assert "| import |" not in now
-    assert both.index("2026-11-24") < both.index("2026-11-26")
-    assert section({GROUP: [], other: []}, {}, LATER, both) == both
+MUTANT = {
+    "name": "m",
+    "file": "file",
+    "statement": [1, 1],
+    "function": [1, 9],
+    "places": ["line", "function"],
+}
+
+
+def judge_of(**seconds: float) -> Judge:
+    """One that knows what its tests take, and that all of them reach a certain line."""
+    judge = Judge({"mutants": [], "seconds": 1.0})
+    judge.seconds = seconds
+    judge.reach["file", 3] = set(seconds)
+    return judge
+
+
+def test_a_neighbour_s_killers_come_before_the_quick_ones() -> None:
+    judge = judge_of(slow=1.0, quick=0.1, killed_there=5.0, killed_near=5.0)
+    judge.kills["line"]["killed_there"] = judge.kills["function"]["killed_near"] = 1
+    assert judge.likeliest(MUTANT) == ["killed_there", "killed_near", "quick", "slow"]
+    judge.reach["file", 1] = {"slow"}  # of the function, those that reach the statement
+    assert judge.likeliest(MUTANT) == ["slow"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "part", "cpu_s"),
+    [({"a": 0.1, "b": 0.2}, False, 5.5), ({"a": 0.3, "b": 0.6, "c": 0.7}, True, 8.5), ({"a": 5}, False, 29)],
+    ids=["all", "some", "one at least"],
+)
+def test_a_survivor_faces_as_many_tests_as_the_bound_allows(
+    seconds: dict[str, float], part: bool, cpu_s: float
+) -> None:
+    subject, most_s, _ = judge_of(**seconds).trial(MUTANT)
+    assert subject == (MUTANT, part)
+    assert most_s == pytest.approx(cpu_s)
+
+
+def verdict(mutant: dict[str, Any], said: str, **more: Any) -> dict[str, Any]:
+    return {mutant["name"]: {**mutant, "verdict": said, "part": False, "tests": "then", **more}}
+
+
+def test_the_line_of_a_group_counts_what_was_judged_and_what_survived(mutants: Mutants) -> None:
+    first, second, third, fourth, fifth = mutants[:5]
+    verdicts = (
+        verdict(first, "killed", part=True)
+        | verdict(second, "survived", part=True)
+        | verdict(third, "survived")
+        | verdict(fourth, "endless")
+        | verdict(fifth, "killed", digest="of the code before")
+    )
+    row = run.row_of("import", mutants[:6], verdicts, dt.date(2026, 11, 24))
+    assert row == "| import | 2026-11-24 | 6 | 4 | 2 | 2 | 1 | 50.0 % |"
+
+
+def test_a_group_that_was_not_judged_keeps_its_line_and_one_that_is_no_more_has_none() -> None:
+    head = "| Group | Judged |\n|---|--:|\n"
+    before = head + "| identity | 1 |\n| gone | 2 |\n| engine | 3 |\n"
+    assert run.with_row(before, "| import | 4 |") == head + "| identity | 1 |\n| import | 4 |\n| engine | 3 |"
+    assert run.with_row(before, "| engine | 5 |") == head + "| identity | 1 |\n| engine | 5 |"
+
+
+def test_a_verdict_holds_while_the_function_does_and_a_survivor_s_while_the_tests_do() -> None:
+    killed, survived = (
+        {"digest": "same", "verdict": each, "tests": "then"} for each in ("killed", "survived")
+    )
+    assert run.holds(killed, {"digest": "same"}, "now")
+    assert run.holds(survived, {"digest": "same"}, "then")
+    assert not run.holds(survived, {"digest": "same"}, "now")
+    assert not run.holds(killed, {"digest": "other"}, "then")
+    assert not run.holds({}, {"digest": "same"}, "then")
 
 
 def test_every_group_has_files_and_judges_and_no_file_is_in_two() -> None:
-    paths = [path for group in GROUPS for path in group.paths(ROOT)]
+    paths = [path for files, _ in GROUPS.values() for path in matching(ROOT, files)]
     assert len(paths) == len(set(paths))
-    assert all(group.paths(ROOT) and group.judges(ROOT) for group in GROUPS)
-    assert len({group.name for group in GROUPS}) == len(GROUPS)
+    for files, tests in GROUPS.values():
+        assert matching(ROOT, files)
+        assert all(matching(ROOT / "tests", pattern) for pattern in tests.split())
