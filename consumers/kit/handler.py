@@ -97,7 +97,7 @@ class ConnectorHandler:
         if any(task.compare for task in tasks):
             self._connector.forget()
         deadline = Deadline.after(self._work_s_max, self._monotonic)
-        return _Turn(self._connector, deadline, self._last_s_max).run(tasks)
+        return _BatchCall(self._connector, deadline, self._last_s_max).run(tasks)
 
     def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
         """See `Handler.preview`."""
@@ -134,7 +134,7 @@ class ConnectorHandler:
         self._connector.disconnect()
 
 
-class _Turn:
+class _BatchCall:
     """One call of `handle`: its time, and whether it probed the target after a doubt."""
 
     def __init__(self, connector: Anything, deadline: Deadline, last_s_max: float) -> None:

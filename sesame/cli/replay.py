@@ -89,7 +89,7 @@ def replay(
     if given["everybody"] and not given["yes"]:
         confirm(gettext("Compare {n} students with {consumer}?", n=len(numbers), consumer=consumer))
     if selected.failed_before and not given["yes"]:
-        confirm(work_replays.in_vain(selected.failed_before))
+        confirm(work_replays.failed_before_question(selected.failed_before))
     request = work_replays.ReplayRequest(
         consumer=consumer,
         students=selected.students,

@@ -203,7 +203,7 @@ KIT_FAULTS: dict[str, tuple[str, Callable[..., object], tuple[str, ...]]] = {
         ("nothing_is_announced_that_was_not_read_back", "a_lying_success_is_not_announced"),
     ),
     "nobody is shut first": (
-        "_Turn._shut",
+        "_BatchCall._shut",
         lambda *_: (),
         ("access_is_shut_first_and_alone", "closing_only_shuts_and_does_nothing_else"),
     ),

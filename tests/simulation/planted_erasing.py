@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Final
 from unittest.mock import patch
 
-from consumers.kit.handler import _Turn
+from consumers.kit.handler import _BatchCall
 from consumers.registry.erasure.privacy_key import PrivacyKey
 from consumers.registry.registrar import RegistrarFacts
 from pipeline.db.persons import of_nobody
@@ -18,7 +18,7 @@ from sesame.operations.privacy import erasure
 from tests.simulation.erasing import lived
 
 _recorded = RegistrarFacts.recorded
-_erase, _unseal = _Turn._erase, PrivacyKey.unseal  # noqa: SLF001
+_erase, _unseal = _BatchCall._erase, PrivacyKey.unseal  # noqa: SLF001
 
 
 def _leave_a_target_out() -> AbstractContextManager[object]:
@@ -31,7 +31,7 @@ def _leave_a_target_out() -> AbstractContextManager[object]:
         else:
             _erase(self, tasks, found)
 
-    return patch.object(_Turn, "_erase", erase)
+    return patch.object(_BatchCall, "_erase", erase)
 
 
 def _forget_before_targets_have() -> AbstractContextManager[object]:

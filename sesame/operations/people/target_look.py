@@ -34,7 +34,7 @@ class ObservedObject(Report):
     evidence: Mapping[str, str]
 
 
-class FieldBeside(Report):
+class FieldComparison(Report):
     """One field, as it is there and as wanted; None: no value is wanted."""
 
     name: str
@@ -63,11 +63,11 @@ class TargetLook(Report):
     obstacle: str = ""
     unseen: str = ""
 
-    def beside(self, found: ObservedObject | None) -> list[FieldBeside]:
+    def beside(self, found: ObservedObject | None) -> list[FieldComparison]:
         """Compare an object's fields with the wanted ones; None: there is no object yet."""
         there = {} if found is None else found.fields
         return [
-            FieldBeside(name=name, there=there.get(name, ()), wanted=self.wanted.get(name))
+            FieldComparison(name=name, there=there.get(name, ()), wanted=self.wanted.get(name))
             for name in sorted({*there, *self.wanted})
         ]
 

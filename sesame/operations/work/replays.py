@@ -50,7 +50,7 @@ class NobodyToReplay(SesameError):
     """Nobody is selected: nothing was published."""
 
 
-class ReplayedInVain(SesameError):
+class FailedBefore(SesameError):
     """Some of these students were replayed in vain before, and are still given up: one replay more would fail
     the same way while the cause is there. Nothing was published."""
 
@@ -208,7 +208,7 @@ def select(site: Configured, _actor: Actor, request: ReplaySelectionRequest) -> 
         not_activated=found.not_activated,
         nobody=nobody,
         lane=Lane.BULK if bulk else Lane.PERSONAL,
-        failed_before=_in_vain(site, consumer, found.students),
+        failed_before=_failed_before(site, consumer, found.students),
     )
 
 
@@ -224,7 +224,7 @@ def replay(
     """Ask a consumer to compare students with its target and write differences.
 
     Raises:
-        UnknownTarget, NobodyToReplay, ReplayedInVain: nothing was published.
+        UnknownTarget, NobodyToReplay, FailedBefore: nothing was published.
         StoreRestored: likewise, until an operator has checked.
         ReplayUnderWay, LogUnavailable: some may have been published; resume later.
     """
@@ -233,9 +233,9 @@ def replay(
     if not request.students:
         raise NobodyToReplay
     students = request.students
-    if not request.again and (count := _in_vain(site, request.consumer, students)):
-        raise ReplayedInVain(
-            in_vain(count),
+    if not request.again and (count := _failed_before(site, request.consumer, students)):
+        raise FailedBefore(
+            failed_before_question(count),
             remedy=gettext("Mend the cause, look at what a replay would change, then say that it is mended."),
         )
     if request.canary is not None:
@@ -316,7 +316,7 @@ def resume(
     return _ask(site, replace(planned, per_s=request.per_s or planned.per_s), request.first, clock)
 
 
-def in_vain(count: int) -> str:
+def failed_before_question(count: int) -> str:
     """The question to confirm a replay of so many students whose last one failed."""
     return ngettext(
         "{n} of them was replayed in vain before: is the cause mended?",
@@ -325,7 +325,7 @@ def in_vain(count: int) -> str:
     )
 
 
-def _in_vain(site: Stored, consumer: str, students: Sequence[str]) -> int:
+def _failed_before(site: Stored, consumer: str, students: Sequence[str]) -> int:
     """Count these students whose last replay failed and who are still given up."""
     with site.database.read() as connection:
         given_up = dead_letters.students_with_some(connection, consumer, students)
