@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pkgutil import resolve_name
@@ -12,6 +12,7 @@ from typing import Any
 
 from schemas.account import Account
 from schemas.envelope import from_record
+from tests.simulation.faults import Planted
 from tests.simulation.invariants import Violation, violations
 from tests.simulation.threads import simulated
 from tests.simulation.world import START, World
@@ -94,9 +95,6 @@ class History:
     @property
     def faults_in_all(self) -> int:
         return sum(self.faults.values())
-
-
-Planted = Callable[[], AbstractContextManager[object]]
 
 
 def live(recipe: Recipe, *, planted: Planted = nullcontext) -> History:

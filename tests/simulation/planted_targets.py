@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 from unittest.mock import patch
 
 from sqlalchemy import Connection
 
 from consumers.directory import difference
 from consumers.directory.entry import wanted_fields
-from consumers.directory.objects import LOCK, EntryObject, compared
+from consumers.directory.objects import LOCK, compared
 from consumers.kit import handler as kit
 from consumers.kit.connector import Held, Refused, TargetObject, Wanted, differing
 from consumers.kit.ldap_answers import Modification
@@ -37,7 +37,7 @@ from pipeline.target import Done, HandlerOutcome, Retry, Waiting, digest_of
 from schemas.account import Account, Stage
 from schemas.envelope import Message
 from schemas.events import DeadLetterRecorded
-from tests.simulation.planted_registry import both
+from tests.simulation.faults import Faults, both
 
 _changes = difference.changes
 _differing = Work.differing
@@ -46,24 +46,14 @@ _after = kit._after  # noqa: SLF001
 _publish = Effects.publish
 _enqueue = outbox.enqueue
 
+PLANTED: Final = Faults()
 _ENTRY = "consumers.directory.connector.wanted_fields"
 _COMPARED = "consumers.directory.connector.compared"
-_WANTED = "consumers.moodle.connector.wanted_of"
 
 
-def _attribute(name: str, *values: str) -> AbstractContextManager[object]:
-    """The directory's entry gets one wrong attribute."""
-    return patch(_ENTRY, lambda *args: {**wanted_fields(*args), name: values})
-
-
-def _moodle(make: Callable[[Account, WantedUser], WantedUser]) -> AbstractContextManager[object]:
-    """Moodle's user is wanted otherwise."""
-
-    def wanted(account: Account, *args: Any, **named: Any) -> WantedUser | Fault:
-        right = wanted_of(account, *args, **named)
-        return make(account, right) if isinstance(right, WantedUser) else right
-
-    return patch(_WANTED, wanted)
+def _shown_as(name: str, *values: str) -> Callable[..., dict[str, tuple[str, ...]]]:
+    """What the directory is to show, with one attribute made otherwise."""
+    return lambda *args: {**wanted_fields(*args), name: values}
 
 
 def _not_compared(name: str) -> AbstractContextManager[object]:
@@ -84,23 +74,13 @@ def _unwritten(name: str) -> AbstractContextManager[object]:
     return patch.object(difference, "changes", changes)
 
 
-def _no_change_of(name: str) -> AbstractContextManager[object]:
-    """A difference in one attribute is neither written nor missed on read-back."""
-    return both(_unwritten(name), _not_compared(name))
-
-
-def _without_access(*args: Any) -> EntryObject:
-    """An entry's lock is not looked at."""
-    return replace(compared(*args), open=None)
-
-
+@PLANTED.by("read an entry back and compare nothing", kit, "_after")
 def _whatever_is_there(_account: Account, wanted: Wanted, found: TargetObject | None) -> HandlerOutcome:
-    """A write is taken for done, with any read-back."""
     return kit._reached(wanted, found, changed=True)  # noqa: SLF001
 
 
+@PLANTED.by("read a mailbox back and compare nothing", kit, "_after")
 def _after_any_mailbox(account: Account, wanted: Wanted, found: TargetObject | None) -> HandlerOutcome:
-    """A written mailbox is taken for right, with any read-back."""
     said = _after(account, wanted, found)
     written = WELCOME in wanted.fields and isinstance(said, Retry) and said.cause == kit.DIFFERS
     return Done(digest_of({}), changed=True) if written else said
@@ -122,8 +102,8 @@ def _differing_otherwise(
     return patch("consumers.kit.handler.differing", differs)
 
 
-def _in_one_case(_name: str, wanted: tuple[str, ...], shown: tuple[str, ...]) -> bool:
-    return [value.lower() for value in wanted] == [value.lower() for value in shown]
+def _small(values: tuple[str, ...]) -> list[str]:
+    return [value.lower() for value in values]
 
 
 def _without_case(self: Work) -> dict[str, str | int]:
@@ -136,84 +116,84 @@ def _without_case(self: Work) -> dict[str, str | int]:
     }
 
 
-def _more_than_enough(name: str, wanted: tuple[str, ...], shown: tuple[str, ...]) -> bool:
-    return name == "cohorts" and set(wanted) <= set(shown)
+PLANTED.update(
+    {
+        "leave a held entry unlocked": lambda: both(
+            _unwritten(LOCK), patch(_COMPARED, lambda *args: replace(compared(*args), open=None))
+        ),
+        "leave held mail enabled": lambda: patch(_ENTRY, _shown_as("sesameMailEnabled", "TRUE")),
+        "forget the groups of an entry": lambda: patch(_ENTRY, _shown_as("sesameGroup")),
+        "write no password": lambda: both(
+            patch.object(difference, "_password", lambda *_args: []), _not_compared("sesameCredentialRef")
+        ),
+        "never correct a name in the directory": lambda: both(
+            _unwritten("displayName"), _not_compared("displayName")
+        ),
+        "never leave a cohort": lambda: _differing_otherwise(
+            lambda name, wanted, shown: name == "cohorts" and set(wanted) <= set(shown)
+        ),
+        "compare Moodle without case": lambda: both(
+            _differing_otherwise(lambda _name, wanted, shown: _small(wanted) == _small(shown)),
+            patch.object(Work, "differing", _without_case),
+        ),
+    }
+)
+
+PLANTED.change(
+    "suspend nobody in Moodle",
+    "consumers.moodle.connector.object_of",
+    new=lambda *args: replace(object_of(*args), open=None),
+)
+PLANTED.change("install no redirection", "consumers.mailbox.connector.script_of", new=lambda _account: None)
+PLANTED.change("send no welcome", Posting, "_standing", new=lambda *_args: WelcomeStanding())
+PLANTED.change("say that a welcome was sent", Posting, "_judge", new=lambda *_args: WelcomeStanding())
+PLANTED.change("end no session of a mailbox", MailboxConnector, "sessions", new=False)
+PLANTED.change("act before the leader", Admission, "_behind", new=lambda *_args: False)
+PLANTED.change(
+    "end no session while the leader is behind", "pipeline.engine.bell._shuts", new=lambda _event: False
+)
+PLANTED.change("take each requirement for met", "consumers.registry.account._meets", new=lambda *_args: True)
+PLANTED.change(
+    "tell nobody of a pending cohort", "consumers.moodle.connector.pending_of", new=lambda _account: None
+)
+PLANTED.change(
+    "record no names of what is pending",
+    "pipeline.runner.conclusion._conclusion",
+    new=lambda *args: replace(_conclusion(*args), pending=()),
+)
+PLANTED.change(
+    "ask for a calendar by a wrong address",
+    *(timetable, "Subject"),
+    new=lambda number, login, mail: Subject(number, login, mail + "."),
+)
+PLANTED.change(
+    "let a hold shut nothing",
+    *(Account, "access_open"),
+    new=property(lambda self: self.stage in (Stage.ACTIVE, Stage.GRACE)),
+)
 
 
-def _never_shut(*args: Any) -> TargetObject:
-    """Moodle's users never show shut access."""
-    return replace(object_of(*args), open=None)
+@PLANTED.by("give a cohort before its enrolment", "consumers.moodle.connector.wanted_of")
+def _wanted_at_once(account: Account, *args: Any, **named: Any) -> WantedUser | Fault:
+    right = wanted_of(account, *args, **named)
+    every = {each.key: each.name for each in account.cohorts}
+    return replace(right, cohorts=every) if isinstance(right, WantedUser) else right
 
 
+@PLANTED.by("take no calendar for one", timetable, "judge")
 def _scheduled_anyway(*args: Any) -> Refused | None:
-    """A student without a calendar is done all the same."""
     seen = _judge(*args)
     return None if isinstance(seen, Held) else seen
 
 
+@PLANTED.by("publish no waiting", Effects, "publish")
 def _publish_no_waiting(
     self: Effects, admitted: Mapping[str, Admitted], outcomes: Mapping[str, HandlerOutcome]
 ) -> None:
-    """The log does not show what a student waits for."""
     _publish(self, admitted, {n: each for n, each in outcomes.items() if not isinstance(each, Waiting)})
 
 
-def _without_names(*args: Any) -> Any:
-    """A wait is recorded without its names."""
-    return replace(_conclusion(*args), pending=())
-
-
+@PLANTED.by("announce no dead letter", "pipeline.dead_letters.events.outbox.enqueue")
 def _enqueue_no_letter(connection: Connection, message: Message, *args: Any) -> None:
-    """A dead letter is a row without an event."""
     if not isinstance(message.event, DeadLetterRecorded):
         _enqueue(connection, message, *args)
-
-
-def _open_whatever_is_held(self: Account) -> bool:
-    """A hold shuts nothing."""
-    return self.stage in (Stage.ACTIVE, Stage.GRACE)
-
-
-PLANTED: dict[str, Callable[[], AbstractContextManager[object]]] = {
-    "leave a held entry unlocked": lambda: both(_unwritten(LOCK), patch(_COMPARED, _without_access)),
-    "leave held mail enabled": lambda: _attribute("sesameMailEnabled", "TRUE"),
-    "forget the groups of an entry": lambda: _attribute("sesameGroup"),
-    "write no password": lambda: both(
-        patch.object(difference, "_password", lambda *_args: []), _not_compared("sesameCredentialRef")
-    ),
-    "read an entry back and compare nothing": lambda: patch.object(kit, "_after", _whatever_is_there),
-    "never correct a name in the directory": lambda: _no_change_of("displayName"),
-    "suspend nobody in Moodle": lambda: patch("consumers.moodle.connector.object_of", _never_shut),
-    "give a cohort before its enrolment": lambda: _moodle(
-        lambda account, right: replace(right, cohorts={each.key: each.name for each in account.cohorts})
-    ),
-    "never leave a cohort": lambda: _differing_otherwise(_more_than_enough),
-    "compare Moodle without case": lambda: both(
-        _differing_otherwise(_in_one_case), patch.object(Work, "differing", _without_case)
-    ),
-    "read a mailbox back and compare nothing": lambda: patch.object(kit, "_after", _after_any_mailbox),
-    "install no redirection": lambda: patch("consumers.mailbox.connector.script_of", lambda _account: None),
-    "send no welcome": lambda: patch.object(Posting, "_standing", lambda *_args: WelcomeStanding()),
-    "say that a welcome was sent": lambda: patch.object(Posting, "_judge", lambda *_args: WelcomeStanding()),
-    "end no session of a mailbox": lambda: patch.object(MailboxConnector, "sessions", new=False),
-    "act before the leader": lambda: patch.object(Admission, "_behind", lambda *_args: False),
-    "end no session while the leader is behind": lambda: patch(
-        "pipeline.engine.bell._shuts", lambda _event: False
-    ),
-    "take no calendar for one": lambda: patch.object(timetable, "judge", _scheduled_anyway),
-    "ask for a calendar by a wrong address": lambda: patch.object(
-        timetable, "Subject", lambda number, login, mail: Subject(number, login, mail + ".")
-    ),
-    "let a hold shut nothing": lambda: patch.object(Account, "access_open", property(_open_whatever_is_held)),
-    "take each requirement for met": lambda: patch("consumers.registry.account._meets", lambda *_args: True),
-    "tell nobody of a pending cohort": lambda: patch(
-        "consumers.moodle.connector.pending_of", lambda _account: None
-    ),
-    "record no names of what is pending": lambda: patch(
-        "pipeline.runner.conclusion._conclusion", _without_names
-    ),
-    "publish no waiting": lambda: patch.object(Effects, "publish", _publish_no_waiting),
-    "announce no dead letter": lambda: patch(
-        "pipeline.dead_letters.events.outbox.enqueue", _enqueue_no_letter
-    ),
-}

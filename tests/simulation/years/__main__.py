@@ -10,7 +10,7 @@ from scripts import evidence
 from tests.simulation.tally import machine
 from tests.simulation.years.history import five_years
 from tests.simulation.years.looks import table
-from tests.simulation.years.planted import PLANTED
+from tests.simulation.years.planted import PLANTED, WORDS
 
 _SECTION = """\
 Lived on {date}: {machine}. {size:,} students from September {first} to August {last}, by seed {seed}:
@@ -64,8 +64,7 @@ In a smaller university a class of two is no crowd, and the guard passes it.
 
 def found(name: str) -> bool:
     """Whether two years show a fault, in its own words."""
-    planted, words = PLANTED[name]
-    return any(words in what for what in five_years(*SMALL, planted).wrong)
+    return any(WORDS[name] in what for what in five_years(*SMALL, PLANTED[name]).wrong)
 
 
 if __name__ == "__main__":
