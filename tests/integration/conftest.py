@@ -20,7 +20,7 @@ from sandbox.tls import ThrowawayCA
 from sesame.testing.servers import require_service, stores
 from sesame.testing.servers.cas_kit import LoginServer, login_server_of
 from sesame.testing.servers.directory_kit import Consumer
-from sesame.testing.servers.mailbox_kit import Desk, desk_at
+from sesame.testing.servers.mailbox_kit import DovecotHarness, desk_at
 from sesame.testing.servers.moodle_kit import Handlers, Operator
 from sesame.testing.servers.portal_browser import chromium
 from sesame.testing.servers.portal_kit import Portal
@@ -141,7 +141,7 @@ def office() -> Iterator[PostOffice]:
 
 
 @pytest.fixture
-def desk(office: PostOffice, tmp_path: Path) -> Iterator[Desk]:
+def desk(office: PostOffice, tmp_path: Path) -> Iterator[DovecotHarness]:
     """The mailbox consumer on them."""
     with desk_at(office, tmp_path) as desk:
         yield desk

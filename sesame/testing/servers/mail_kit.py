@@ -290,7 +290,7 @@ def account(number: str, **fields: Any) -> Account:
     return account_of(number, login, person=person, **{"mail": f"{login}@univ-exemple.fr", **fields})
 
 
-class Desk:
+class MailboxHarness:
     """A mailbox consumer on this server."""
 
     def __init__(
@@ -344,8 +344,8 @@ def lines_of(script: str) -> list[str]:
     return [line for line in script.splitlines() if line and not re.match(r"\s*#", line)]
 
 
-def desk_of(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Desk:
+def desk_of(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> MailboxHarness:
     """A consumer whose connections reach its server."""
-    desk = Desk(**settings)
+    desk = MailboxHarness(**settings)
     monkeypatch.setattr(smtplib, "LMTP", lambda *_args, **_settings: Connection(desk.server))
     return desk

@@ -128,7 +128,7 @@ class Cut:
 
 
 @dataclass
-class Desk:
+class DovecotHarness:
     """Everything that a test of this consumer needs."""
 
     office: PostOffice
@@ -220,8 +220,8 @@ class Desk:
 
 
 @contextmanager
-def desk_at(office: PostOffice, folder: Path) -> Iterator[Desk]:
-    desk = Desk(office, folder)
+def desk_at(office: PostOffice, folder: Path) -> Iterator[DovecotHarness]:
+    desk = DovecotHarness(office, folder)
     try:
         yield desk
     finally:

@@ -60,7 +60,7 @@ class Clock:
 
 
 @dataclass
-class Desk:
+class RegistryHarness:
     """A registry at work on the store that `url` names."""
 
     url: str

@@ -109,7 +109,7 @@ class Program:
 
 
 @dataclass
-class Desk:
+class WebhookHarness:
     """Senders on a new store, with settable times."""
 
     database: Database

@@ -159,10 +159,10 @@ def site_on(samba: Samba, folder: Path) -> Iterator[Application]:
         yield site
 
 
-def lea_and_paul(site: Application) -> registry_kit.Desk:
+def lea_and_paul(site: Application) -> registry_kit.RegistryHarness:
     """The registry of a site, in which Léa and Paul have active accounts."""
     with site.database.read() as connection:
-        desk = registry_kit.Desk(str(connection.engine.url))
+        desk = registry_kit.RegistryHarness(str(connection.engine.url))
     desk.apply(enrolled())
     desk.apply(enrolled(PAUL, birth_name="Durand", given_name="Paul", birth_date=date(2005, 1, 2)))
     for number in (LEA, PAUL):

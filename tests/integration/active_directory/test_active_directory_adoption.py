@@ -22,7 +22,7 @@ from sesame.operations.questions.adoption.acts import (
 )
 from sesame.operations.questions.adoption.adoptions import AdoptionAnswer
 from sesame.operations.questions.adoption.run import AdoptionReport
-from sesame.testing.servers.registry_kit import LEA, PAUL, Desk
+from sesame.testing.servers.registry_kit import LEA, PAUL, RegistryHarness
 from tests.integration.active_directory.active_directory_kit import Domain, lea_and_paul, site_on
 
 CAMILLE = Actor("camille", frozenset({Role.OPERATOR}))
@@ -45,7 +45,7 @@ def site(samba: Samba, domain: Domain, tmp_path: Path) -> Iterator[Application]:
 
 
 @pytest.fixture
-def desk(site: Application) -> Iterator[Desk]:
+def desk(site: Application) -> Iterator[RegistryHarness]:
     """Léa and Paul have active accounts."""
     desk = lea_and_paul(site)
     for number, login in NUMBERS.items():
@@ -58,14 +58,14 @@ def carried_out(site: Application) -> AdoptionReport:
     return adopt(site, CAMILLE, AdoptionRequest(), clock=utc_now, progress=lambda _step: None)
 
 
-def outcomes(site: Application, desk: Desk) -> dict[str, HandlerOutcome]:
+def outcomes(site: Application, desk: RegistryHarness) -> dict[str, HandlerOutcome]:
     """A turn of each."""
     with closing(site.handler("active_directory")) as handler:
         return dict(handler.handle([Task(desk.account(number)) for number in NUMBERS]))
 
 
 def test_a_user_made_by_hand_is_adopted_and_a_homonym_stays_as_it_is(
-    site: Application, desk: Desk, domain: Domain
+    site: Application, desk: RegistryHarness, domain: Domain
 ) -> None:
     (hers,) = domain.found("(sAMAccountName=lea.martin)")
     (his,) = domain.found("(sAMAccountName=paul.durand)")

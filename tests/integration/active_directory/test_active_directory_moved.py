@@ -27,7 +27,7 @@ from sesame.operations.questions.reconcile.acts import (
 )
 from sesame.operations.questions.reconcile.comparison import TargetReport
 from sesame.operations.questions.reconcile.passes import reconciliations
-from sesame.testing.servers.registry_kit import LEA, PAUL, Desk
+from sesame.testing.servers.registry_kit import LEA, PAUL, RegistryHarness
 from tests.integration.active_directory.active_directory_kit import Domain, lea_and_paul, site_on
 
 CAMILLE = Actor("camille", frozenset({Role.OPERATOR}))
@@ -57,7 +57,7 @@ def site(samba: Samba, domain: Domain, tmp_path: Path) -> Iterator[Application]:
 
 
 @pytest.fixture
-def desk(site: Application) -> Iterator[Desk]:
+def desk(site: Application) -> Iterator[RegistryHarness]:
     """Léa and Paul have users in the domain, and the pipeline knows it."""
     desk = lea_and_paul(site)
     for number in (LEA, PAUL):
@@ -71,7 +71,7 @@ def desk(site: Application) -> Iterator[Desk]:
     desk.database.close()
 
 
-def turn(site: Application, desk: Desk, number: str, *, held: bool = False) -> HandlerOutcome:
+def turn(site: Application, desk: RegistryHarness, number: str, *, held: bool = False) -> HandlerOutcome:
     account = desk.account(number)
     if held:
         account = account.model_copy(update={"holds": frozenset({Hold.SUSPENDED})})
@@ -104,7 +104,7 @@ def grant(domain: Domain, unit: str, rights: str) -> None:
 
 
 def test_who_is_moved_out_of_reach_differs_and_who_is_moved_within_it_does_not(
-    site: Application, desk: Desk, domain: Domain, elsewhere: str
+    site: Application, desk: RegistryHarness, domain: Domain, elsewhere: str
 ) -> None:
     within = f"OU=Sciences,{domain.samba.users_dn}"
     domain.make(within, "organizationalUnit")
@@ -121,7 +121,7 @@ def test_who_is_moved_out_of_reach_differs_and_who_is_moved_within_it_does_not(
 
 
 def test_a_hold_that_cannot_reach_says_so_until_it_can(
-    site: Application, desk: Desk, domain: Domain, elsewhere: str
+    site: Application, desk: RegistryHarness, domain: Domain, elsewhere: str
 ) -> None:
     moved(domain, LEA, elsewhere)
     said = turn(site, desk, LEA, held=True)
@@ -141,7 +141,7 @@ def test_a_hold_that_cannot_reach_says_so_until_it_can(
 
 
 def test_a_move_is_noticed_by_day_and_leaves_the_list_when_it_is_undone(
-    site: Application, desk: Desk, domain: Domain, elsewhere: str
+    site: Application, desk: RegistryHarness, domain: Domain, elsewhere: str
 ) -> None:
     assert desk.account(LEA).access_open
 

@@ -310,7 +310,7 @@ def test_a_hold_of_a_number_that_the_registry_does_not_have_is_not_found_unless_
 
 def test_a_number_in_other_letters_is_another_persons(world: ApiWorld) -> None:
     with world.site.database.read() as connection:
-        desk = registry_kit.Desk(connection.engine.url.render_as_string(hide_password=False))
+        desk = registry_kit.RegistryHarness(connection.engine.url.render_as_string(hide_password=False))
     with closing(desk.database):
         desk.apply(enrolled("A22600001", birth_name="Martin", given_name="Léa"))
         assert world.get("/students/A22600001").status_code == 200

@@ -16,7 +16,7 @@ from schemas.account import Account, Hold, Stage
 from schemas.events import IdentityDecided, IdentityDecision
 from sesame.testing.servers.directory_kit import Consumer, account, change_of, fresh_number
 from sesame.testing.servers.ldap_tools import as_provisioner, can_log_in, search
-from sesame.testing.servers.registry_kit import Desk, activation, cancelled, enrolled
+from sesame.testing.servers.registry_kit import RegistryHarness, activation, cancelled, enrolled
 from sesame.testing.servers.stores import sqlite_store
 
 PASSWORD = "Mon-Mot-de-Passe-2026!"
@@ -142,7 +142,7 @@ def test_what_the_registry_makes_of_a_merge_is_what_the_directory_shows(
     slapd: Slapd, consumer: Consumer, tmp_path: Path
 ) -> None:
     """Two accounts become one; the registrar goes on with the other number, and then with the first."""
-    desk = Desk(sqlite_store(tmp_path))
+    desk = RegistryHarness(sqlite_store(tmp_path))
     old, new = fresh_number(), fresh_number()
 
     def shown() -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ import pytest
 
 from schemas.events import ActivationRequested
 from sesame.testing.servers.registrar_kit import ZOE, Registrar
-from sesame.testing.servers.registry_kit import Desk
+from sesame.testing.servers.registry_kit import RegistryHarness
 from sesame.testing.servers.stores import sqlite_store
 
 THIS_YEAR = ZOE
@@ -30,7 +30,7 @@ class Site:
         (folder / "registrar").mkdir()
         (folder / "registry").mkdir()
         self.registrar = Registrar(folder / "registrar")
-        self.desk = Desk(sqlite_store(folder / "registry"))
+        self.desk = RegistryHarness(sqlite_store(folder / "registry"))
 
     def import_rows(self, *rows: dict[str, str], full_year: int | None = None) -> None:
         self.registrar.import_rows(*rows, full_year=full_year)

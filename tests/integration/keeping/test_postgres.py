@@ -122,7 +122,7 @@ def test_facts_are_applied_once_and_in_order_however_often_the_server_hangs_up(
     server: Postgres, name: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.facts.PAUSE_S", 0.02)
-    desk = facts_kit.Desk(tmp_path, database)
+    desk = facts_kit.FactLoopHarness(tmp_path, database)
     numbers = [f"{number:04}" for number in range(600)]
     with closing(desk):
         for number in numbers:
@@ -182,7 +182,7 @@ def test_a_deadlock_is_a_retry_and_no_outage_of_the_registry(
         granting.execute("GRANT SET ON PARAMETER deadlock_timeout TO sesame")
     for number in "AB":
         put(database, number)
-    desk = facts_kit.Desk(tmp_path, database)
+    desk = facts_kit.FactLoopHarness(tmp_path, database)
     desk.handler = Crossing(database, server.url(name))
     with closing(desk), closing(desk.handler):
         desk.say("A")
@@ -268,7 +268,7 @@ def test_a_database_that_only_reads_stops_the_facts_and_buries_none(
     server: Postgres, name: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.facts.PAUSE_S", 0.02)
-    desk = facts_kit.Desk(tmp_path, database)
+    desk = facts_kit.FactLoopHarness(tmp_path, database)
     with closing(desk):
         server.make_read_only(name)
         desk.say("A")

@@ -21,7 +21,7 @@ from schemas.account import Account
 from sesame.testing.servers.mailbox_kit import (
     WELCOME,
     Cut,
-    Desk,
+    DovecotHarness,
     Dying,
     DyingAfter,
     ProcessDied,
@@ -35,7 +35,7 @@ OUTAGE_S = 3.0
 
 
 @pytest.fixture
-def desk(office: PostOffice, tmp_path: Path) -> Iterator[Desk]:
+def desk(office: PostOffice, tmp_path: Path) -> Iterator[DovecotHarness]:
     with desk_at(office, tmp_path) as desk:
         yield desk
         office.slapd.resume()
@@ -44,7 +44,7 @@ def desk(office: PostOffice, tmp_path: Path) -> Iterator[Desk]:
         office.dovecot.start()
 
 
-def crash(desk: Desk, student: Student, *, delivered: bool) -> None:
+def crash(desk: DovecotHarness, student: Student, *, delivered: bool) -> None:
     """The process is killed after the intent was recorded: before the message was sent, or just after."""
     dying = desk.lmtp(DyingAfter if delivered else Dying)
     with pytest.raises(ProcessDied):
@@ -52,14 +52,14 @@ def crash(desk: Desk, student: Student, *, delivered: bool) -> None:
     assert desk.intended(student) == "intended"
 
 
-def receive(desk: Desk, student: Student, subject: str) -> None:
+def receive(desk: DovecotHarness, student: Student, subject: str) -> None:
     """Another message comes."""
     client = desk.office.imap(student.mail)
     assert client.append("INBOX", "", "", f"Subject: {subject}\r\n\r\nbonjour\r\n".encode())[0] == "OK"
     client.logout()
 
 
-def delete_all(desk: Desk, student: Student) -> None:
+def delete_all(desk: DovecotHarness, student: Student) -> None:
     client = desk.office.imap(student.mail)
     client.select("INBOX")
     client.store("1:*", "+FLAGS", r"\Deleted")
@@ -67,7 +67,7 @@ def delete_all(desk: Desk, student: Student) -> None:
     client.logout()
 
 
-def test_killed_between_intent_and_sending_the_message_is_sent_once(desk: Desk) -> None:
+def test_killed_between_intent_and_sending_the_message_is_sent_once(desk: DovecotHarness) -> None:
     zoe = desk.student("zoe.lefevre")
     crash(desk, zoe, delivered=False)
     receive(desk, zoe, "entre-temps")  # still there: it proves that nothing came and went
@@ -76,7 +76,7 @@ def test_killed_between_intent_and_sending_the_message_is_sent_once(desk: Desk) 
     assert desk.intended(zoe) == "sent"
 
 
-def test_killed_between_sending_and_recording_the_message_is_not_sent_again(desk: Desk) -> None:
+def test_killed_between_sending_and_recording_the_message_is_not_sent_again(desk: DovecotHarness) -> None:
     noe = desk.student("noe.garnier")
     crash(desk, noe, delivered=True)
     assert isinstance(desk.provision(noe)[0], Done)
@@ -84,7 +84,9 @@ def test_killed_between_sending_and_recording_the_message_is_not_sent_again(desk
     assert desk.intended(noe) == "sent"
 
 
-def test_killed_after_sending_and_moved_by_the_student_it_is_found_in_another_folder(desk: Desk) -> None:
+def test_killed_after_sending_and_moved_by_the_student_it_is_found_in_another_folder(
+    desk: DovecotHarness,
+) -> None:
     lea = desk.student("lea.dubois")
     crash(desk, lea, delivered=True)
     client = desk.office.imap(lea.mail)
@@ -96,7 +98,7 @@ def test_killed_after_sending_and_moved_by_the_student_it_is_found_in_another_fo
 
 
 def test_killed_after_sending_and_deleted_by_the_student_it_is_undecided_and_not_sent_again(
-    desk: Desk,
+    desk: DovecotHarness,
 ) -> None:
     hugo = desk.student("hugo.petit")
     crash(desk, hugo, delivered=True)
@@ -107,7 +109,9 @@ def test_killed_after_sending_and_deleted_by_the_student_it_is_undecided_and_not
     assert desk.intended(hugo) == "undecided"
 
 
-def test_killed_before_sending_but_another_message_deleted_it_cannot_be_told_apart(desk: Desk) -> None:
+def test_killed_before_sending_but_another_message_deleted_it_cannot_be_told_apart(
+    desk: DovecotHarness,
+) -> None:
     jade = desk.student("jade.rousseau")
     crash(desk, jade, delivered=False)
     receive(desk, jade, "supprimé ensuite")
@@ -119,7 +123,7 @@ def test_killed_before_sending_but_another_message_deleted_it_cannot_be_told_apa
 
 
 def test_killed_before_sending_with_a_script_that_may_have_hidden_it_it_cannot_be_told_apart(
-    desk: Desk,
+    desk: DovecotHarness,
 ) -> None:
     theo = desk.student("theo.le-goff")
     crash(desk, theo, delivered=False)
@@ -130,7 +134,9 @@ def test_killed_before_sending_with_a_script_that_may_have_hidden_it_it_cannot_b
     assert outcome.note == NOT_SENT_AGAIN
 
 
-def test_without_a_journal_a_message_that_is_there_is_recognised(desk: Desk, tmp_path: Path) -> None:
+def test_without_a_journal_a_message_that_is_there_is_recognised(
+    desk: DovecotHarness, tmp_path: Path
+) -> None:
     ines = desk.student("ines.el-amrani")
     desk.provision(ines)
     (tmp_path / "new").mkdir()
@@ -149,7 +155,7 @@ class Long(Welcome):
 
 
 def test_a_reply_lost_after_the_message_was_sent_leaves_one_message(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    desk: DovecotHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The message arrives and its acknowledgement does not: the outcome is unknown, and found out later."""
     paul = desk.student("paul.martin")
@@ -166,7 +172,7 @@ def test_a_reply_lost_after_the_message_was_sent_leaves_one_message(
     assert desk.intended(paul) == "sent"
 
 
-def test_kept_connections_that_a_restart_closed_are_replaced(desk: Desk) -> None:
+def test_kept_connections_that_a_restart_closed_are_replaced(desk: DovecotHarness) -> None:
     handler = desk.handler()
     before, after = desk.student("adam.benali"), desk.student("nina.kowalski")
     assert isinstance(desk.provision(before, handler=handler)[0], Done)
@@ -175,7 +181,7 @@ def test_kept_connections_that_a_restart_closed_are_replaced(desk: Desk) -> None
     assert desk.welcomes(after) == 1
 
 
-def test_with_the_directory_away_the_target_is_down_and_the_probe_says_so_too(desk: Desk) -> None:
+def test_with_the_directory_away_the_target_is_down_and_the_probe_says_so_too(desk: DovecotHarness) -> None:
     luc = desk.student("luc.moreau")
     handler = desk.handler(timeout_s=OUTAGE_S)
     desk.office.slapd.stop()
@@ -198,7 +204,7 @@ def test_with_the_directory_away_the_target_is_down_and_the_probe_says_so_too(de
     assert desk.welcomes(luc) == 1
 
 
-def test_a_wrong_key_stops_the_consumer_and_names_the_setting(desk: Desk) -> None:
+def test_a_wrong_key_stops_the_consumer_and_names_the_setting(desk: DovecotHarness) -> None:
     handler = desk.handler(api_key=SecretStr("une autre clef"))
     with pytest.raises(Misconfigured) as refused:
         handler.probe()
@@ -206,7 +212,7 @@ def test_a_wrong_key_stops_the_consumer_and_names_the_setting(desk: Desk) -> Non
     assert "une autre clef" not in f"{refused.value} {refused.value.remedy}"
 
 
-def test_a_certificate_of_another_authority_stops_the_consumer(desk: Desk) -> None:
+def test_a_certificate_of_another_authority_stops_the_consumer(desk: DovecotHarness) -> None:
     other = desk.office.slapd.ca_file
     with pytest.raises(Misconfigured, match="doveadm's certificate"):
         desk.connector(ca_file=other).probe()
@@ -217,7 +223,7 @@ def test_a_certificate_of_another_authority_stops_the_consumer(desk: Desk) -> No
     assert desk.welcomes(nora) == 1
 
 
-def test_a_missing_lmtp_service_is_an_outage_in_which_nothing_was_sent(desk: Desk) -> None:
+def test_a_missing_lmtp_service_is_an_outage_in_which_nothing_was_sent(desk: DovecotHarness) -> None:
     sami = desk.student("sami.haddad")
     with pytest.raises(TargetDown) as down:
         desk.provision(sami, handler=desk.handler(lmtp_port=free_port()))
@@ -226,12 +232,14 @@ def test_a_missing_lmtp_service_is_an_outage_in_which_nothing_was_sent(desk: Des
     assert desk.welcomes(sami) == 1
 
 
-def test_an_unknown_probe_account_is_a_fault_of_the_settings(desk: Desk) -> None:
+def test_an_unknown_probe_account_is_a_fault_of_the_settings(desk: DovecotHarness) -> None:
     with pytest.raises(Misconfigured, match="service account"):
         desk.connector(probe_user="inconnue@univ-exemple.fr").probe()
 
 
-def test_a_user_disabled_between_reading_and_writing_is_tried_again_and_others_are_done(desk: Desk) -> None:
+def test_a_user_disabled_between_reading_and_writing_is_tried_again_and_others_are_done(
+    desk: DovecotHarness,
+) -> None:
     eva, max_ = desk.student("eva.fontaine"), desk.student("max.legrand")
 
     class DisabledMeanwhile(MailboxConnector):
@@ -248,7 +256,9 @@ def test_a_user_disabled_between_reading_and_writing_is_tried_again_and_others_a
     assert (desk.welcomes(eva), desk.welcomes(max_)) == (1, 1)
 
 
-def test_a_folder_name_that_dovecot_cannot_use_is_refused_by_name_of_the_setting(desk: Desk) -> None:
+def test_a_folder_name_that_dovecot_cannot_use_is_refused_by_name_of_the_setting(
+    desk: DovecotHarness,
+) -> None:
     [outcome] = desk.provision(desk.student("nadia.cohen"), handler=desk.handler(folders=("/racine",)))
     assert isinstance(outcome, Dead)
     assert "mailbox.folders" in outcome.message

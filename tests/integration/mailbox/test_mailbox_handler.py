@@ -14,7 +14,7 @@ from consumers.mailbox.mailbox import SCRIPT
 from pipeline.target import Dead, Done, Retry, Waiting
 from sandbox.process import PATIENCE_S, wait_until
 from schemas.account import Hold, Stage
-from sesame.testing.servers.mailbox_kit import WELCOME, Desk, Student
+from sesame.testing.servers.mailbox_kit import WELCOME, DovecotHarness, Student
 from sesame.testing.servers.post_office import PostOffice
 
 
@@ -29,7 +29,7 @@ def write_to(office: PostOffice, address: str, subject: str) -> None:
     assert refused == {}
 
 
-def test_a_new_student_finds_a_folder_a_quota_and_one_welcome_message(desk: Desk) -> None:
+def test_a_new_student_finds_a_folder_a_quota_and_one_welcome_message(desk: DovecotHarness) -> None:
     zoe = desk.student("zoe.lefevre")
     [outcome] = desk.provision(zoe)
     assert isinstance(outcome, Done)
@@ -42,7 +42,7 @@ def test_a_new_student_finds_a_folder_a_quota_and_one_welcome_message(desk: Desk
     client.logout()
 
 
-def test_the_message_speaks_english_to_whoever_asked_for_it(desk: Desk) -> None:
+def test_the_message_speaks_english_to_whoever_asked_for_it(desk: DovecotHarness) -> None:
     mary = desk.student("mary.oconnor", language="en-GB")
     desk.provision(mary)
     [message] = desk.office.messages(mary.mail)
@@ -50,7 +50,7 @@ def test_the_message_speaks_english_to_whoever_asked_for_it(desk: Desk) -> None:
     assert message["Subject"] == "Welcome: your university mailbox is open"
 
 
-def test_a_student_whom_the_directory_has_not_enabled_is_tried_again(desk: Desk) -> None:
+def test_a_student_whom_the_directory_has_not_enabled_is_tried_again(desk: DovecotHarness) -> None:
     lea, hugo = desk.student("lea.dubois", enabled=False), desk.student("hugo.petit")
     waits, done = desk.provision(lea, hugo)
     assert isinstance(waits, Retry)
@@ -62,7 +62,7 @@ def test_a_student_whom_the_directory_has_not_enabled_is_tried_again(desk: Desk)
     assert desk.welcomes(lea) == 1
 
 
-def test_a_deleted_or_moved_welcome_message_is_not_sent_again(desk: Desk) -> None:
+def test_a_deleted_or_moved_welcome_message_is_not_sent_again(desk: DovecotHarness) -> None:
     jade, theo = desk.student("jade.rousseau"), desk.student("theo.le-goff")
     desk.provision(jade, theo)
     for student, verb in ((jade, "STORE"), (theo, "MOVE")):
@@ -80,7 +80,7 @@ def test_a_deleted_or_moved_welcome_message_is_not_sent_again(desk: Desk) -> Non
     assert (desk.welcomes(theo), desk.welcomes(theo, '"Scolarit&AOk-"')) == (0, 1)
 
 
-def test_a_folder_that_the_student_hid_or_removed_comes_back(desk: Desk) -> None:
+def test_a_folder_that_the_student_hid_or_removed_comes_back(desk: DovecotHarness) -> None:
     ines, paul = desk.student("ines.el-amrani"), desk.student("paul.martin")
     [first, _] = desk.provision(ines, paul)
     for student, verb in ((ines, "unsubscribe"), (paul, "delete")):
@@ -93,7 +93,7 @@ def test_a_folder_that_the_student_hid_or_removed_comes_back(desk: Desk) -> None
     assert {getattr(o, "digest", None) for o in again} == {first.digest}
 
 
-def test_an_opted_in_redirection_keeps_a_copy_and_comes_after_the_welcome(desk: Desk) -> None:
+def test_an_opted_in_redirection_keeps_a_copy_and_comes_after_the_welcome(desk: DovecotHarness) -> None:
     adam = desk.student("adam.benali")
     adam.now(mail_redirect="adam.perso@ailleurs.example")
     [outcome] = desk.provision(adam)
@@ -107,7 +107,7 @@ def test_an_opted_in_redirection_keeps_a_copy_and_comes_after_the_welcome(desk: 
     assert [m["Subject"] for m in desk.office.messages(adam.mail)][1:] == ["apres"]
 
 
-def test_a_redirection_follows_the_students_choices(desk: Desk) -> None:
+def test_a_redirection_follows_the_students_choices(desk: DovecotHarness) -> None:
     nina = desk.student("nina.kowalski")
     digests: list[str] = []
     scripts: list[dict[str, str]] = []
@@ -123,7 +123,7 @@ def test_a_redirection_follows_the_students_choices(desk: Desk) -> None:
     assert digests[0] == digests[-1]
 
 
-def test_a_students_own_script_is_left_alone_and_the_redirection_waits(desk: Desk) -> None:
+def test_a_students_own_script_is_left_alone_and_the_redirection_waits(desk: DovecotHarness) -> None:
     luc = desk.student("luc.moreau")
     own = {"user": luc.mail, "scriptname": "tri", "file": 'require ["fileinto"];\nkeep;\n', "activate": True}
     desk.office.doveadm(("sievePut", own))
@@ -139,7 +139,7 @@ def test_a_students_own_script_is_left_alone_and_the_redirection_waits(desk: Des
     assert desk.office.doveadm(("sieveList", {"user": luc.mail}))[0][1] == scripts
 
 
-def test_a_welcome_that_the_students_own_script_files_elsewhere_is_found_there(desk: Desk) -> None:
+def test_a_welcome_that_the_students_own_script_files_elsewhere_is_found_there(desk: DovecotHarness) -> None:
     ada = desk.student("ada.roche")
     sort = 'require ["fileinto", "mailbox"];\nfileinto :create "Tri";\n'
     desk.office.doveadm(("sievePut", {"user": ada.mail, "scriptname": "tri", "file": sort, "activate": True}))
@@ -148,7 +148,9 @@ def test_a_welcome_that_the_students_own_script_files_elsewhere_is_found_there(d
     assert desk.intended(ada) == "sent"
 
 
-def test_a_redirection_to_nowhere_or_to_itself_is_a_dead_letter_and_all_else_is_done(desk: Desk) -> None:
+def test_a_redirection_to_nowhere_or_to_itself_is_a_dead_letter_and_all_else_is_done(
+    desk: DovecotHarness,
+) -> None:
     eva = desk.student("eva.fontaine")
     for bad in ('x"; discard; #@y', "pas une adresse", eva.mail.upper(), "a@b\r\n.c"):
         eva.now(mail_redirect=bad)
@@ -160,7 +162,7 @@ def test_a_redirection_to_nowhere_or_to_itself_is_a_dead_letter_and_all_else_is_
     assert desk.office.doveadm(("sieveList", {"user": eva.mail})) == [("doveadmResponse", [])]
 
 
-def test_a_full_mailbox_waits_with_a_reason_and_goes_on_when_there_is_room(desk: Desk) -> None:
+def test_a_full_mailbox_waits_with_a_reason_and_goes_on_when_there_is_room(desk: DovecotHarness) -> None:
     desk.quota_bytes = None
     max_ = desk.student("max.legrand", sesameMailQuota="20000000")
     filler = "From: x\r\n\r\n" + "une ligne de plus dans une boite pleine\r\n" * 300_000
@@ -178,7 +180,7 @@ def test_a_full_mailbox_waits_with_a_reason_and_goes_on_when_there_is_room(desk:
     assert desk.welcomes(max_) == 1
 
 
-def test_a_suspended_student_is_logged_out_and_read_back_as_closed(desk: Desk) -> None:
+def test_a_suspended_student_is_logged_out_and_read_back_as_closed(desk: DovecotHarness) -> None:
     sami = desk.student("sami.haddad")
     desk.provision(sami)
     session = desk.office.imap(sami.mail)
@@ -200,7 +202,7 @@ def test_a_suspended_student_is_logged_out_and_read_back_as_closed(desk: Desk) -
     assert desk.welcomes(sami) == 1
 
 
-def test_an_erased_mailbox_has_neither_messages_nor_folders_nor_scripts(desk: Desk) -> None:
+def test_an_erased_mailbox_has_neither_messages_nor_folders_nor_scripts(desk: DovecotHarness) -> None:
     lou, kim = desk.student("lou.perrin"), desk.student("kim.tran")
     lou.now(mail_redirect="lou.perso@ailleurs.example")
     desk.provision(lou, kim)
@@ -227,7 +229,9 @@ def test_an_erased_mailbox_has_neither_messages_nor_folders_nor_scripts(desk: De
 
 
 @pytest.mark.parametrize("spell", [str.upper, str.title])
-def test_an_address_in_other_letters_is_the_same_mailbox(desk: Desk, spell: Callable[[str], str]) -> None:
+def test_an_address_in_other_letters_is_the_same_mailbox(
+    desk: DovecotHarness, spell: Callable[[str], str]
+) -> None:
     zoe = desk.student(f"zoe.{spell.__name__}")
     assert isinstance(desk.provision(zoe)[0], Done)
     mailbox, _, domain = zoe.mail.partition("@")

@@ -21,7 +21,7 @@ from pipeline.target import Done
 from sandbox.dovecot import Dovecot
 from sesame.cli import main
 from sesame.testing.servers import require_service
-from sesame.testing.servers.mailbox_kit import Desk, desk_at
+from sesame.testing.servers.mailbox_kit import DovecotHarness, desk_at
 from sesame.testing.servers.post_office import PostOffice
 from sesame.testing.servers.sections import dovecot_section, toml_of
 from sesame.testing.servers.waiting import until
@@ -32,7 +32,7 @@ BATCH = 5
 
 
 @pytest.fixture
-def own_desk(tmp_path: Path) -> Iterator[Desk]:
+def own_desk(tmp_path: Path) -> Iterator[DovecotHarness]:
     """A mail server of this test alone: its processes are counted, and its settings change."""
     with require_service(PostOffice) as office, desk_at(office, tmp_path) as desk:
         yield desk
@@ -64,7 +64,7 @@ def rewrite(dovecot: Dovecot, old: str, new: str) -> None:
     os.kill(master(dovecot), signal.SIGHUP)
 
 
-def test_a_process_serves_a_few_dozen_students_and_ends(own_desk: Desk) -> None:
+def test_a_process_serves_a_few_dozen_students_and_ends(own_desk: DovecotHarness) -> None:
     handler = own_desk.handler()
     [first] = own_desk.provision(own_desk.student("lea.premiere"), handler=handler)
     early = processes(own_desk.office.dovecot)
@@ -81,7 +81,7 @@ def test_a_process_serves_a_few_dozen_students_and_ends(own_desk: Desk) -> None:
     until(lambda: not early & processes(own_desk.office.dovecot))
 
 
-def test_a_wrong_key_is_refused_though_the_connection_ends(desk: Desk) -> None:
+def test_a_wrong_key_is_refused_though_the_connection_ends(desk: DovecotHarness) -> None:
     doveadm = Doveadm(desk.context(api_key=SecretStr("une autre clef")))
 
     for _ in range(2):
@@ -91,7 +91,7 @@ def test_a_wrong_key_is_refused_though_the_connection_ends(desk: Desk) -> None:
 
 
 def test_the_doctor_names_a_server_that_keeps_its_processes_and_the_remedy_ends_it(
-    own_desk: Desk, tmp_path: Path
+    own_desk: DovecotHarness, tmp_path: Path
 ) -> None:
     dovecot = own_desk.office.dovecot
     older = dovecot.version < (2, 4)

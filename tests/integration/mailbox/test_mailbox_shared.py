@@ -11,7 +11,7 @@ import pytest
 from pipeline.target import Done
 from sesame.operations.questions.reconcile.comparison import TargetComparison, TargetReport
 from sesame.testing.servers import require_service
-from sesame.testing.servers.mailbox_kit import Desk, Student, desk_at
+from sesame.testing.servers.mailbox_kit import DovecotHarness, Student, desk_at
 from sesame.testing.servers.post_office import PostOffice
 from tests.unit.sesame.operations.test_reconcile import stored
 
@@ -23,13 +23,13 @@ def sharing() -> Iterator[PostOffice]:
 
 
 @pytest.fixture
-def listed(sharing: PostOffice, tmp_path: Path) -> Iterator[Desk]:
+def listed(sharing: PostOffice, tmp_path: Path) -> Iterator[DovecotHarness]:
     """A desk whose Dovecot has the acl plugin."""
     with desk_at(sharing, tmp_path) as desk:
         yield desk
 
 
-def provisioned(desk: Desk, *logins: str) -> list[Student]:
+def provisioned(desk: DovecotHarness, *logins: str) -> list[Student]:
     """Students of whom the pipeline says that their mailboxes have all."""
     students = [desk.student(login) for login in logins]
     for each in students:
@@ -40,22 +40,22 @@ def provisioned(desk: Desk, *logins: str) -> list[Student]:
     return students
 
 
-def compared(desk: Desk, *students: Student) -> TargetReport:
+def compared(desk: DovecotHarness, *students: Student) -> TargetReport:
     connector = desk.connector(read_only=True)
     return TargetComparison(connector, desk.database).run(again=[each.number for each in students])
 
 
-def share(desk: Desk, student: Student, folder: str, with_whom: str, *rights: str) -> None:
+def share(desk: DovecotHarness, student: Student, folder: str, with_whom: str, *rights: str) -> None:
     order = {"user": student.mail, "mailbox": folder, "id": with_whom, "right": list(rights)}
     assert desk.office.doveadm(("aclSet", order)) == [("doveadmResponse", [])]
 
 
-def shared_with(desk: Desk, student: Student, folder: str) -> set[str]:
+def shared_with(desk: DovecotHarness, student: Student, folder: str) -> set[str]:
     [(_, rows)] = desk.office.doveadm(("aclGet", {"user": student.mail, "mailbox": folder}))
     return {row["id"] for row in rows}
 
 
-def test_a_folder_that_others_may_use_is_told_and_left_as_it_is(listed: Desk) -> None:
+def test_a_folder_that_others_may_use_is_told_and_left_as_it_is(listed: DovecotHarness) -> None:
     lea, paul, ines, hugo = everybody = provisioned(
         listed, "lea.shared", "Paul.Alone", "ines.denies", "hugo.open"
     )
@@ -74,7 +74,7 @@ def test_a_folder_that_others_may_use_is_told_and_left_as_it_is(listed: Desk) ->
     assert shared_with(listed, lea, "Voyages/2026") == {thief}
 
 
-def test_a_thousand_folders_cost_no_more_than_a_hundred(listed: Desk) -> None:
+def test_a_thousand_folders_cost_no_more_than_a_hundred(listed: DovecotHarness) -> None:
     [many] = provisioned(listed, "many.folders")
     names = [f"F{at:04}" for at in range(1_000)]
     listed.office.doveadm(*[("mailboxCreate", {"user": many.mail, "mailbox": [name]}) for name in names])
@@ -83,6 +83,6 @@ def test_a_thousand_folders_cost_no_more_than_a_hundred(listed: Desk) -> None:
     assert compared(listed, many).different == [many.number]
 
 
-def test_a_server_without_access_lists_has_nothing_to_tell_of_them(desk: Desk) -> None:
+def test_a_server_without_access_lists_has_nothing_to_tell_of_them(desk: DovecotHarness) -> None:
     lea, paul = provisioned(desk, "lea.unlisted", "paul.unlisted")
     assert compared(desk, lea, paul).evidence == {}

@@ -19,7 +19,7 @@ from sandbox.slapd import Slapd
 from schemas.account import Account, Membership, Requirement
 from sesame.testing.servers import directory_kit, moodle_kit
 from sesame.testing.servers.ldap_tools import as_provisioner
-from sesame.testing.servers.mailbox_kit import Desk
+from sesame.testing.servers.mailbox_kit import DovecotHarness
 from sesame.testing.servers.moodle_kit import Handlers, Operator, cohort
 
 ELODIE = "22600001"
@@ -249,7 +249,9 @@ def test_a_group_of_somebody_else_is_an_obstacle_until_it_is_mended(place: Place
 # --- mailboxes ----------------------------------------------------------------------------------------
 
 
-def test_a_user_whom_the_directory_has_not_enabled_is_an_obstacle_until_it_is_mended(desk: Desk) -> None:
+def test_a_user_whom_the_directory_has_not_enabled_is_an_obstacle_until_it_is_mended(
+    desk: DovecotHarness,
+) -> None:
     lea = desk.student("lea.dubois", enabled=False)
     before_and_after(
         desk.handler(),
@@ -259,6 +261,6 @@ def test_a_user_whom_the_directory_has_not_enabled_is_an_obstacle_until_it_is_me
     )
 
 
-def test_a_quota_that_is_not_the_directorys_is_an_obstacle(desk: Desk) -> None:
+def test_a_quota_that_is_not_the_directorys_is_an_obstacle(desk: DovecotHarness) -> None:
     marie = desk.student("marie.nguyen", sesameMailQuota="52428800")
     before_and_after(desk.handler(), marie.account, "read_back_differs", None)

@@ -32,7 +32,7 @@ from sesame.testing.servers.ldap_tools import search
 from sesame.testing.servers.mailbox_kit import WELCOME
 from sesame.testing.servers.moodle_kit import Handlers, Operator
 from sesame.testing.servers.registrar_kit import COLUMNS, ZOE
-from sesame.testing.servers.registry_kit import Desk, activation
+from sesame.testing.servers.registry_kit import RegistryHarness, activation
 from sesame.testing.servers.stores import sqlite_store
 
 BIDI = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u061c"
@@ -159,7 +159,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         records = consumer.poll(1000, 1.0)
     facts = [from_record(record.key, record.headers, record.value).event for record in records]
     events = {fact.student_number: fact for fact in facts if isinstance(fact, EnrolmentRecorded)}
-    desk = Desk(sqlite_store(folder))
+    desk = RegistryHarness(sqlite_store(folder))
     with closing(desk.database):
         for number in sorted(events):
             desk.apply(events[number])

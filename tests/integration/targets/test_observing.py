@@ -17,7 +17,7 @@ from sandbox.slapd import Slapd
 from schemas.account import Hold
 from sesame.app.handlers import GuardedHandler
 from sesame.testing.servers import directory_kit, moodle_kit
-from sesame.testing.servers.mailbox_kit import Desk
+from sesame.testing.servers.mailbox_kit import DovecotHarness
 from sesame.testing.servers.moodle_kit import Handlers, Operator, connector_on, settings_for
 from sesame.testing.servers.post_office import PostOffice
 
@@ -133,7 +133,9 @@ def files(office: PostOffice) -> Mapping[str, str]:
     }
 
 
-def test_an_observed_mail_server_says_what_would_be_written_and_stays_byte_equal(desk: Desk) -> None:
+def test_an_observed_mail_server_says_what_would_be_written_and_stays_byte_equal(
+    desk: DovecotHarness,
+) -> None:
     zoe, noe, mia = desk.student("zoe.lefevre"), desk.student("noe.garnier"), desk.student("mia.petit")
     absent = desk.student("lea.roy", enabled=False)
     desk.provision(zoe)

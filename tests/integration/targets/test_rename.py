@@ -18,10 +18,10 @@ from sandbox.scim import ScimServer
 from schemas.account import Account
 from sesame.testing.servers.directory_kit import Consumer
 from sesame.testing.servers.ldap_tools import search
-from sesame.testing.servers.mailbox_kit import WELCOME, Desk
+from sesame.testing.servers.mailbox_kit import WELCOME, DovecotHarness
 from sesame.testing.servers.moodle_kit import Handlers, Operator, handle_one
 from sesame.testing.servers.post_office import PostOffice
-from sesame.testing.servers.registry_kit import Desk as Registry
+from sesame.testing.servers.registry_kit import RegistryHarness as Registry
 from sesame.testing.servers.registry_kit import activation, enrolled
 from sesame.testing.servers.stores import sqlite_store
 from tests.integration.active_directory import active_directory_kit
@@ -106,7 +106,7 @@ PLAIN = str.maketrans("éè", "ee")
 
 
 def test_entry_and_mailbox_follow_and_take_mail_at_every_address_that_was_theirs(
-    office: PostOffice, consumer: Consumer, desk: Desk, registry: Registry
+    office: PostOffice, consumer: Consumer, desk: DovecotHarness, registry: Registry
 ) -> None:
     ref, handler = consumer.vault.put("ref-noms", PASSWORD), desk.handler()
 

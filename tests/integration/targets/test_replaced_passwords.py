@@ -35,7 +35,7 @@ from sesame.operations.questions.reconcile.acts import (
 )
 from sesame.operations.questions.reconcile.comparison import TargetReport
 from sesame.operations.questions.reconcile.passes import reconciliations
-from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
+from sesame.testing.servers.registry_kit import LEA, PAUL, RegistryHarness, activation, enrolled
 from sesame.testing.servers.sections import samba_section, slapd_section, toml_of
 from tests.integration.active_directory.active_directory_kit import Domain
 from tests.integration.targets.site_kit import Site
@@ -54,7 +54,7 @@ class Place:
     def __init__(self, folder: Path, section: Mapping[str, Any]) -> None:
         self.site = Site(folder, f'targets = ["{self.target}"]\n{toml_of(**{self.target: section})}')
         with self.site.database.read() as connection:
-            self.desk = Desk(str(connection.engine.url))
+            self.desk = RegistryHarness(str(connection.engine.url))
         self.desk.apply(enrolled())
         self.desk.apply(enrolled(PAUL, birth_name="Durand", given_name="Paul", birth_date=date(2005, 1, 2)))
         for number, password in PASSWORDS.items():

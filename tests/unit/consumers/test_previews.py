@@ -12,7 +12,7 @@ from consumers.mailbox.welcome_journal import RecordedIntent
 from pipeline.target import Done, Preview, Task
 from schemas.account import Account, Hold
 from sesame.testing.servers.ldap_kit import DN, NUMBER, Tree, directory_on, student, tree_of
-from sesame.testing.servers.mail_kit import Box, Desk, account, desk_of
+from sesame.testing.servers.mail_kit import Box, MailboxHarness, account, desk_of
 
 # --- directory ------------------------------------------------------------------------------------
 
@@ -55,11 +55,11 @@ def test_an_entry_that_a_newer_version_wrote_would_not_be_taken_back() -> None:
 
 
 @pytest.fixture
-def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
+def desk(monkeypatch: pytest.MonkeyPatch) -> MailboxHarness:
     return desk_of(monkeypatch, folders=("Scolarite",), quota_bytes=1024)
 
 
-def in_mailbox(desk: Desk, wanted: Account, box: Box | None, *, welcome: bool = False) -> Preview:
+def in_mailbox(desk: MailboxHarness, wanted: Account, box: Box | None, *, welcome: bool = False) -> Preview:
     if not welcome:
         desk.journal.kept["1"] = RecordedIntent("<1@x>", 1, 1, "sent")
     if box is not None:
@@ -90,23 +90,25 @@ def box_of(**changes: Any) -> Box:
     ],
 )
 def test_a_mailbox_is_compared_by_what_the_pipeline_owns(
-    desk: Desk, box: Box | None, welcome: bool, expected: Preview
+    desk: MailboxHarness, box: Box | None, welcome: bool, expected: Preview
 ) -> None:
     assert in_mailbox(desk, account("1"), box, welcome=welcome) == expected
 
 
-def test_a_mailbox_that_cannot_be_read_is_an_obstacle(desk: Desk) -> None:
+def test_a_mailbox_that_cannot_be_read_is_an_obstacle(desk: MailboxHarness) -> None:
     desk.server.bends = lambda asked, answer: 1 if asked.name == "quotaGet" else answer
     assert in_mailbox(desk, account("1"), box_of()) == Preview(obstacle="mailbox_busy")
 
 
-def test_a_mailbox_of_a_shut_account_is_as_it_should_be_when_the_server_does_not_know_it(desk: Desk) -> None:
+def test_a_mailbox_of_a_shut_account_is_as_it_should_be_when_the_server_does_not_know_it(
+    desk: MailboxHarness,
+) -> None:
     shut = account("1", holds=(Hold.SUSPENDED,))
     assert in_mailbox(desk, shut, None) == Preview()
     assert in_mailbox(desk, shut, box_of()) == Preview(obstacle="directory_behind")
 
 
-def test_a_redirection_that_a_students_own_script_hides_would_wait(desk: Desk) -> None:
+def test_a_redirection_that_a_students_own_script_hides_would_wait(desk: MailboxHarness) -> None:
     redirected = account("1", mail_redirect="hugo@exemple.org")
     box = box_of(scripts={"tri": "keep;"}, active="tri")
     assert in_mailbox(desk, redirected, box) == Preview(obstacle="own_sieve_script_active")

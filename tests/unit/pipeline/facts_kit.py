@@ -93,7 +93,7 @@ class Faulty:
         self.inner.commit(offsets)
 
 
-class Desk:
+class FactLoopHarness:
     """A log, a store and a loop over them."""
 
     def __init__(self, folder: Path, database: Database) -> None:

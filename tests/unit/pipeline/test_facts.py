@@ -18,20 +18,20 @@ from pipeline.facts import Rejected
 from sandbox.process import wait_until
 from schemas.envelope import Message
 from sesame.testing.servers.database_kit import ONLY_SQLITE, put
-from tests.unit.pipeline.facts_kit import TOPICS, Desk, Faulty, Handler
+from tests.unit.pipeline.facts_kit import TOPICS, FactLoopHarness, Faulty, Handler
 
 
 @pytest.fixture
-def desk(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def desk(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[FactLoopHarness]:
     monkeypatch.setattr(facts, "PAUSE_S", 0.01)
-    desk = Desk(tmp_path, database)
+    desk = FactLoopHarness(tmp_path, database)
     yield desk
     desk.close()
 
 
 @ONLY_SQLITE
 def test_another_process_that_waits_has_its_turn_between_two_facts(
-    desk: Desk, database: Database, store_url: str, monkeypatch: pytest.MonkeyPatch
+    desk: FactLoopHarness, database: Database, store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(facts, "TRANSACTION_S", 0.0)
     other = threading.Thread(target=lambda: put_once(store_url))
@@ -59,7 +59,7 @@ def put_once(store_url: str) -> None:
         put(other, "other")
 
 
-def test_facts_are_applied_in_order_and_committed(desk: Desk) -> None:
+def test_facts_are_applied_in_order_and_committed(desk: FactLoopHarness) -> None:
     for number in "ABC":
         desk.say(number)
     desk.start()
@@ -71,7 +71,9 @@ def test_facts_are_applied_in_order_and_committed(desk: Desk) -> None:
     assert desk.observer.states[-1] == "stopped"
 
 
-def test_a_record_that_cannot_be_read_goes_to_the_dead_letters_and_the_rest_goes_on(desk: Desk) -> None:
+def test_a_record_that_cannot_be_read_goes_to_the_dead_letters_and_the_rest_goes_on(
+    desk: FactLoopHarness,
+) -> None:
     desk.say("A")
     desk.producer.append([NewRecord(TOPICS[0], "B", b"{broken", ())])
     desk.say("C")
@@ -84,7 +86,7 @@ def test_a_record_that_cannot_be_read_goes_to_the_dead_letters_and_the_rest_goes
     assert desk.lag() == 0
 
 
-def test_what_a_rejected_fact_wrote_is_undone_and_the_others_stay(desk: Desk) -> None:
+def test_what_a_rejected_fact_wrote_is_undone_and_the_others_stay(desk: FactLoopHarness) -> None:
     desk.handler.fails = {"B": Rejected("seal_broken", "the former key is gone")}
     for number in "ABC":
         desk.say(number)
@@ -102,7 +104,7 @@ def test_what_a_rejected_fact_wrote_is_undone_and_the_others_stay(desk: Desk) ->
     [KeyError("Léa Martin, née le 3 mai 2007"), ValueError("Léa Martin"), AssertionError("Léa Martin")],
 )
 def test_a_fault_of_an_unforeseen_kind_is_that_facts_alone_and_tells_nothing_of_the_person(
-    desk: Desk, error: Exception
+    desk: FactLoopHarness, error: Exception
 ) -> None:
     desk.handler.fails = {"B": error}
     for number in "ABC":
@@ -119,7 +121,7 @@ def test_a_fault_of_an_unforeseen_kind_is_that_facts_alone_and_tells_nothing_of_
     )
 
 
-def test_a_dead_letter_is_not_written_twice_when_its_fact_is_redelivered(desk: Desk) -> None:
+def test_a_dead_letter_is_not_written_twice_when_its_fact_is_redelivered(desk: FactLoopHarness) -> None:
     desk.handler.fails = {"A": Rejected("refused", "no")}
     desk.say("A")
     consumer = desk.consumer()
@@ -134,7 +136,9 @@ def test_a_dead_letter_is_not_written_twice_when_its_fact_is_redelivered(desk: D
     assert desk.lag() == 0
 
 
-def test_facts_that_were_applied_and_not_committed_are_redelivered_after_a_crash(desk: Desk) -> None:
+def test_facts_that_were_applied_and_not_committed_are_redelivered_after_a_crash(
+    desk: FactLoopHarness,
+) -> None:
     consumer = desk.consumer()
     consumer.fail_commits = 1_000_000
     desk.say("A")
@@ -151,7 +155,7 @@ def test_facts_that_were_applied_and_not_committed_are_redelivered_after_a_crash
     assert desk.lag() == 0
 
 
-def test_a_commit_that_failed_is_made_good_without_another_fact(desk: Desk) -> None:
+def test_a_commit_that_failed_is_made_good_without_another_fact(desk: FactLoopHarness) -> None:
     consumer = desk.consumer()
     consumer.fail_commits = 1
     desk.say("A")
@@ -162,7 +166,7 @@ def test_a_commit_that_failed_is_made_good_without_another_fact(desk: Desk) -> N
     assert desk.lag() == 0
 
 
-def test_no_fact_is_lost_when_the_log_goes_away_between_two_reads(desk: Desk) -> None:
+def test_no_fact_is_lost_when_the_log_goes_away_between_two_reads(desk: FactLoopHarness) -> None:
     """Personal facts were read, and then the bulk ones could not be: the position is past the first."""
     desk.say("P")
     desk.say("B", bulk=True)
@@ -176,7 +180,7 @@ def test_no_fact_is_lost_when_the_log_goes_away_between_two_reads(desk: Desk) ->
 
 
 def test_personal_facts_come_first_and_bulk_ones_keep_a_share(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    desk: FactLoopHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(facts, "RECORDS_PER_TRANSACTION", 10)
     monkeypatch.setattr(facts, "BULK_SHARE", 2)
@@ -198,7 +202,7 @@ def test_personal_facts_come_first_and_bulk_ones_keep_a_share(
 
 
 def test_a_store_that_is_away_stops_the_loop_and_nothing_is_lost_nor_buried(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    desk: FactLoopHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     away = threading.Event()
     away.set()
@@ -220,7 +224,9 @@ def test_a_store_that_is_away_stops_the_loop_and_nothing_is_lost_nor_buried(
     assert desk.lag() == 0
 
 
-def test_a_lost_connection_in_the_middle_of_a_fact_is_the_stores_and_the_page_is_repeated(desk: Desk) -> None:
+def test_a_lost_connection_in_the_middle_of_a_fact_is_the_stores_and_the_page_is_repeated(
+    desk: FactLoopHarness,
+) -> None:
     desk.handler.fails = {"B": OperationalError("INSERT", {}, Exception("connection lost"))}
     for number in "ABC":
         desk.say(number)
@@ -234,7 +240,9 @@ def test_a_lost_connection_in_the_middle_of_a_fact_is_the_stores_and_the_page_is
     assert desk.letters() == []
 
 
-def test_a_group_that_was_lost_while_the_store_was_away_is_left_to_its_new_owner(desk: Desk) -> None:
+def test_a_group_that_was_lost_while_the_store_was_away_is_left_to_its_new_owner(
+    desk: FactLoopHarness,
+) -> None:
     desk.handler.fails = {"A": StoreUnavailable("away")}
     desk.say("A")
     desk.start()
@@ -252,7 +260,7 @@ def test_a_group_that_was_lost_while_the_store_was_away_is_left_to_its_new_owner
     assert desk.lag() == 0
 
 
-def test_a_group_that_is_lost_before_the_commit_is_no_end_of_the_loop(desk: Desk) -> None:
+def test_a_group_that_is_lost_before_the_commit_is_no_end_of_the_loop(desk: FactLoopHarness) -> None:
     stolen: list[Faulty] = []
 
     def steal(connection: Connection, record: Record, message: Message) -> None:

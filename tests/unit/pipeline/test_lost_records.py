@@ -17,16 +17,15 @@ from schemas import catalogue
 from schemas.account import Lane
 from sesame.testing.servers.database_kit import START, Clock
 from sesame.testing.servers.pipeline_kit import Plant, live_plant
-from tests.unit.consumers.propagation.propagation_kit import LEA, TARGETS
-from tests.unit.consumers.propagation.propagation_kit import Desk as PropagationDesk
-from tests.unit.pipeline.facts_kit import Desk
+from tests.unit.consumers.propagation.propagation_kit import LEA, TARGETS, PropagationHarness
+from tests.unit.pipeline.facts_kit import FactLoopHarness
 
 plant = live_plant
 
 
 @pytest.fixture
-def desk(tmp_path: Path, database: Database) -> Iterator[Desk]:
-    desk = Desk(tmp_path, database)
+def desk(tmp_path: Path, database: Database) -> Iterator[FactLoopHarness]:
+    desk = FactLoopHarness(tmp_path, database)
     yield desk
     desk.close()
 
@@ -96,7 +95,7 @@ def test_one_who_waits_for_an_event_that_may_be_lost_is_looked_at_too(plant: Pla
 
 
 def test_the_registry_stands_still_says_what_to_do_and_goes_on_once_the_loss_is_accepted(
-    desk: Desk, tmp_path: Path
+    desk: FactLoopHarness, tmp_path: Path
 ) -> None:
     desk.say("A")
     desk.start()
@@ -115,7 +114,9 @@ def test_the_registry_stands_still_says_what_to_do_and_goes_on_once_the_loss_is_
     desk.until(lambda: desk.handler.seen == ["A", "B"])
 
 
-def test_a_consumer_of_facts_that_can_make_up_for_them_goes_on_by_itself(desk: Desk, tmp_path: Path) -> None:
+def test_a_consumer_of_facts_that_can_make_up_for_them_goes_on_by_itself(
+    desk: FactLoopHarness, tmp_path: Path
+) -> None:
     desk.handler.recovers = "3 students are compared again"
     desk.say("A")
     desk.start()
@@ -132,7 +133,7 @@ def test_a_consumer_of_facts_that_can_make_up_for_them_goes_on_by_itself(desk: D
 def test_propagation_lets_every_target_say_again_what_it_has_of_those_who_are_not_complete(
     database: Database,
 ) -> None:
-    desk = PropagationDesk(database, Clock())
+    desk = PropagationHarness(database, Clock())
     desk.account()
     with database.write() as connection:
         connection.execute(update(accounts).values(activated_at=START))

@@ -18,13 +18,13 @@ from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import Message, event_id, to_record
 from sesame.testing.servers.database_kit import ONLY_POSTGRESQL, START, meanwhile
-from sesame.testing.servers.registry_kit import LEA, Desk, activation, enrolled
+from sesame.testing.servers.registry_kit import LEA, RegistryHarness, activation, enrolled
 from sesame.testing.servers.registry_kit import START as START_OF_TERM
 
 
 def test_an_activation_and_the_first_enrolment_at_once_do_not_miss_each_other(store_url: str) -> None:
     """The one is put aside while the other, which would take it up, cannot see it yet."""
-    here, elsewhere = Desk(store_url), Desk(store_url)
+    here, elsewhere = RegistryHarness(store_url), RegistryHarness(store_url)
     event = activation(LEA)
     message = Message(event_id(event.type, "test", "1"), "/sesame/test", START_OF_TERM, event)
     headers, value = to_record(message)

@@ -29,7 +29,7 @@ from sesame.testing.servers.mail_kit import (
     TEMPORARY,
     Asked,
     Box,
-    Desk,
+    MailboxHarness,
     account,
     desk_of,
     lines_of,
@@ -42,13 +42,13 @@ MAIL = HUGO.mail
 
 
 @pytest.fixture
-def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
+def desk(monkeypatch: pytest.MonkeyPatch) -> MailboxHarness:
     desk = desk_of(monkeypatch)
     desk.enable(HUGO)
     return desk
 
 
-def one(desk: Desk, wanted: Account = HUGO) -> HandlerOutcome:
+def one(desk: MailboxHarness, wanted: Account = HUGO) -> HandlerOutcome:
     (outcome,) = desk.handle(wanted)
     return outcome
 
@@ -57,7 +57,9 @@ def redirected(to: str = ELSEWHERE) -> Account:
     return account("1", mail_redirect=to)
 
 
-def bend(desk: Desk, name: str, change: Callable[[Any], Any], *, where: str = "", after: int = 0) -> None:
+def bend(
+    desk: MailboxHarness, name: str, change: Callable[[Any], Any], *, where: str = "", after: int = 0
+) -> None:
     """From now on (or after so many answers), the server shows something else at this command."""
     left = [after]
 
@@ -78,7 +80,7 @@ def differs(outcome: HandlerOutcome) -> str:
     return outcome.message.rpartition(": ")[2]
 
 
-def test_a_new_mailbox_gets_its_folders_and_one_message(desk: Desk) -> None:
+def test_a_new_mailbox_gets_its_folders_and_one_message(desk: MailboxHarness) -> None:
     outcome = expect(Done, one(desk))
     assert outcome.changed
     assert desk.server.boxes[MAIL].folders == {"INBOX", "Sent", "Scolarite"}
@@ -91,7 +93,7 @@ def test_a_new_mailbox_gets_its_folders_and_one_message(desk: Desk) -> None:
     assert len(desk.server.delivered) == 1
 
 
-def test_the_digest_is_of_what_was_shown(desk: Desk) -> None:
+def test_the_digest_is_of_what_was_shown(desk: MailboxHarness) -> None:
     outcome = expect(Done, one(desk, redirected()))
     fields = {
         "folders": ["Scolarite", "Sent"],
@@ -147,7 +149,7 @@ def _replaced(rows: Any, old: str, new: str) -> Any:
 
 
 @pytest.mark.parametrize("what", OTHERWISE)
-def test_what_is_shown_otherwise_is_a_difference_and_no_success(desk: Desk, what: str) -> None:
+def test_what_is_shown_otherwise_is_a_difference_and_no_success(desk: MailboxHarness, what: str) -> None:
     field, command, where, change = OTHERWISE[what]
     assert isinstance(one(desk, redirected()), Done)
     bend(desk, command, change, where=where)
@@ -155,7 +157,7 @@ def test_what_is_shown_otherwise_is_a_difference_and_no_success(desk: Desk, what
     assert differs(one(desk, redirected())) == field
 
 
-def test_a_folder_that_is_subscribed_and_not_there_is_no_success(desk: Desk) -> None:
+def test_a_folder_that_is_subscribed_and_not_there_is_no_success(desk: MailboxHarness) -> None:
     one(desk)
     desk.server.bends = lambda asked, answer: (
         _without("Sent", answer)
@@ -165,7 +167,7 @@ def test_a_folder_that_is_subscribed_and_not_there_is_no_success(desk: Desk) -> 
     assert differs(one(desk)) == "folders"
 
 
-def test_equal_mailboxes_have_equal_digests_whosever_they_are(desk: Desk) -> None:
+def test_equal_mailboxes_have_equal_digests_whosever_they_are(desk: MailboxHarness) -> None:
     other = account("2")
     desk.enable(other)
     outcomes = desk.handle(HUGO, other)
@@ -173,14 +175,14 @@ def test_equal_mailboxes_have_equal_digests_whosever_they_are(desk: Desk) -> Non
     assert len(set(outcomes)) == 1
 
 
-def test_folders_of_the_student_s_own_are_no_difference(desk: Desk) -> None:
+def test_folders_of_the_student_s_own_are_no_difference(desk: MailboxHarness) -> None:
     one(desk)
     desk.server.boxes[MAIL].folders.add("Vacances")
     desk.server.boxes[MAIL].subscribed.add("Vacances")
     assert not expect(Done, one(desk)).changed
 
 
-def test_a_hidden_folder_is_subscribed_and_not_made_again(desk: Desk) -> None:
+def test_a_hidden_folder_is_subscribed_and_not_made_again(desk: MailboxHarness) -> None:
     one(desk)
     desk.server.boxes[MAIL].subscribed.discard("Sent")
     assert expect(Done, one(desk)).changed
@@ -202,7 +204,7 @@ def test_a_quota_is_compared_in_kibibytes_rounded_up_and_only_if_it_is_wanted(
 # --- the redirection --------------------------------------------------------------------------------------
 
 
-def test_a_redirection_is_installed_active_and_taken_away(desk: Desk) -> None:
+def test_a_redirection_is_installed_active_and_taken_away(desk: MailboxHarness) -> None:
     assert isinstance(one(desk, redirected()), Done)
     box = desk.server.boxes[MAIL]
     assert lines_of(box.scripts[SCRIPT]) == ['require ["copy"];', f'redirect :copy "{ELSEWHERE}";']
@@ -212,7 +214,7 @@ def test_a_redirection_is_installed_active_and_taken_away(desk: Desk) -> None:
     assert not box.active
 
 
-def test_a_script_that_is_still_shown_was_not_taken_away(desk: Desk) -> None:
+def test_a_script_that_is_still_shown_was_not_taken_away(desk: MailboxHarness) -> None:
     one(desk, redirected())
     box = desk.server.boxes[MAIL]
     before = dict(box.scripts)
@@ -226,7 +228,7 @@ def test_a_script_that_is_still_shown_was_not_taken_away(desk: Desk) -> None:
     assert differs(one(desk)) == "redirect"
 
 
-def test_an_inactive_script_of_ours_is_activated_and_an_unwanted_one_deleted(desk: Desk) -> None:
+def test_an_inactive_script_of_ours_is_activated_and_an_unwanted_one_deleted(desk: MailboxHarness) -> None:
     one(desk, redirected())
     box = desk.server.boxes[MAIL]
     box.active = None
@@ -238,7 +240,7 @@ def test_an_inactive_script_of_ours_is_activated_and_an_unwanted_one_deleted(des
     assert not desk.server.asked("sieveDeactivate")
 
 
-def test_a_student_s_own_script_is_left_and_the_redirection_waits(desk: Desk) -> None:
+def test_a_student_s_own_script_is_left_and_the_redirection_waits(desk: MailboxHarness) -> None:
     one(desk)
     box = desk.server.boxes[MAIL]
     box.scripts["vacances"], box.active = "keep;", "vacances"
@@ -251,7 +253,9 @@ def test_a_student_s_own_script_is_left_and_the_redirection_waits(desk: Desk) ->
     assert isinstance(one(desk), Retry)
 
 
-def test_an_address_that_cannot_be_used_leaves_the_redirection_and_all_else_is_done(desk: Desk) -> None:
+def test_an_address_that_cannot_be_used_leaves_the_redirection_and_all_else_is_done(
+    desk: MailboxHarness,
+) -> None:
     one(desk, redirected())
     desk.server.boxes[MAIL].folders.discard("Sent")
     outcome = expect(Dead, one(desk, redirected(MAIL)))
@@ -263,7 +267,9 @@ def test_an_address_that_cannot_be_used_leaves_the_redirection_and_all_else_is_d
     assert differs(one(desk, redirected(MAIL))) == "folders"
 
 
-def test_an_address_that_cannot_be_used_leaves_a_script_that_is_not_active_as_it_is(desk: Desk) -> None:
+def test_an_address_that_cannot_be_used_leaves_a_script_that_is_not_active_as_it_is(
+    desk: MailboxHarness,
+) -> None:
     one(desk, redirected())
     box = desk.server.boxes[MAIL]
     box.active = None
@@ -279,7 +285,7 @@ def test_an_address_that_cannot_be_used_leaves_a_script_that_is_not_active_as_it
 
 @pytest.mark.parametrize("where", ["HEADER"])
 def test_a_message_that_is_not_seen_is_no_success_and_is_looked_for_everywhere(
-    desk: Desk, where: str
+    desk: MailboxHarness, where: str
 ) -> None:
     bend(desk, "fetch", lambda _rows: [], where=where)
     assert differs(one(desk)) == "welcome"
@@ -287,7 +293,7 @@ def test_a_message_that_is_not_seen_is_no_success_and_is_looked_for_everywhere(
     assert looked == ["INBOX", "*"]
 
 
-def test_a_look_everywhere_that_fails_is_no_success(desk: Desk) -> None:
+def test_a_look_everywhere_that_fails_is_no_success(desk: MailboxHarness) -> None:
     def bend(asked: Asked, answer: Any) -> Any:
         if asked.name != "fetch":
             return answer
@@ -298,7 +304,7 @@ def test_a_look_everywhere_that_fails_is_no_success(desk: Desk) -> None:
     assert (outcome.cause, outcome.message) == unread(1)
 
 
-def test_a_message_that_a_script_filed_elsewhere_is_seen(desk: Desk) -> None:
+def test_a_message_that_a_script_filed_elsewhere_is_seen(desk: MailboxHarness) -> None:
     def file(asked: Asked, answer: Any) -> Any:
         if asked.name == "mailboxList" and desk.server.delivered:
             box = desk.server.boxes[MAIL]
@@ -309,7 +315,7 @@ def test_a_message_that_a_script_filed_elsewhere_is_seen(desk: Desk) -> None:
     assert isinstance(one(desk), Done)
 
 
-def test_a_message_that_the_server_took_and_never_shows_is_not_sent_again(desk: Desk) -> None:
+def test_a_message_that_the_server_took_and_never_shows_is_not_sent_again(desk: MailboxHarness) -> None:
     desk.server.bends = lambda _asked, answer: TEMPORARY if desk.server.delivered else answer
     with pytest.raises(TargetDown):
         one(desk)  # it cannot be read back
@@ -321,7 +327,7 @@ def test_a_message_that_the_server_took_and_never_shows_is_not_sent_again(desk: 
     assert len(desk.server.delivered) == 1
 
 
-def test_an_older_message_is_not_taken_for_the_one_just_sent(desk: Desk) -> None:
+def test_an_older_message_is_not_taken_for_the_one_just_sent(desk: MailboxHarness) -> None:
     box = desk.server.boxes[MAIL]
     for n in range(3):
         box.receive(f"<{n}@x>")
@@ -348,7 +354,7 @@ def test_an_older_message_is_not_taken_for_the_one_just_sent(desk: Desk) -> None
     ],
 )
 def test_a_message_that_is_not_taken_is_not_recorded_as_sent(
-    desk: Desk, reply: tuple[int, bytes], outcome: HandlerOutcome
+    desk: MailboxHarness, reply: tuple[int, bytes], outcome: HandlerOutcome
 ) -> None:
     desk.server.lmtp = lambda command: reply if command == "DATA" else None
     assert one(desk, redirected()) == outcome
@@ -359,7 +365,9 @@ def test_a_message_that_is_not_taken_is_not_recorded_as_sent(
     assert len(desk.server.delivered) == 1
 
 
-def test_an_answer_that_was_lost_behind_the_message_is_unknown_and_it_is_looked_for(desk: Desk) -> None:
+def test_an_answer_that_was_lost_behind_the_message_is_unknown_and_it_is_looked_for(
+    desk: MailboxHarness,
+) -> None:
     def lost(command: str) -> None:
         if command == "SAVED":
             raise smtplib.SMTPServerDisconnected("gone")
@@ -376,7 +384,7 @@ def test_an_answer_that_was_lost_behind_the_message_is_unknown_and_it_is_looked_
 
 
 @pytest.mark.parametrize("command", ["MAIL", "RCPT"])
-def test_a_break_before_the_message_is_known_to_have_sent_nothing(desk: Desk, command: str) -> None:
+def test_a_break_before_the_message_is_known_to_have_sent_nothing(desk: MailboxHarness, command: str) -> None:
     def lost(each: str) -> None:
         if each == command:
             raise smtplib.SMTPServerDisconnected("gone")
@@ -386,7 +394,7 @@ def test_a_break_before_the_message_is_known_to_have_sent_nothing(desk: Desk, co
     assert (outcome.cause, outcome.unknown) == ("delivery_deferred", False)
 
 
-def test_a_message_that_may_have_come_and_gone_is_not_sent_again(desk: Desk) -> None:
+def test_a_message_that_may_have_come_and_gone_is_not_sent_again(desk: MailboxHarness) -> None:
     desk.server.lmtp = lambda command: (451, b"4.3.0 later") if command == "DATA" else None
     one(desk)
     desk.server.lmtp = lambda _command: None
@@ -399,7 +407,7 @@ def test_a_message_that_may_have_come_and_gone_is_not_sent_again(desk: Desk) -> 
     assert desk.preview(HUGO).differs == ()
 
 
-def test_a_message_that_is_there_without_a_journal_is_recognised(desk: Desk) -> None:
+def test_a_message_that_is_there_without_a_journal_is_recognised(desk: MailboxHarness) -> None:
     desk.server.boxes[MAIL].receive(desk.welcome.message_id("1"), folder="Scolarite")
     assert isinstance(one(desk), Done)
     assert desk.server.delivered == []
@@ -407,7 +415,7 @@ def test_a_message_that_is_there_without_a_journal_is_recognised(desk: Desk) -> 
 
 
 @pytest.mark.parametrize("state", ["sent", "waived", "undecided"])
-def test_what_is_settled_is_neither_sent_nor_looked_for(desk: Desk, state: str) -> None:
+def test_what_is_settled_is_neither_sent_nor_looked_for(desk: MailboxHarness, state: str) -> None:
     one(desk)
     desk.journal.kept["1"] = replace(desk.journal.kept["1"], state=state)
     desk.server.boxes[MAIL] = Box()
@@ -418,7 +426,7 @@ def test_what_is_settled_is_neither_sent_nor_looked_for(desk: Desk, state: str) 
     assert not desk.server.asked("fetch")
 
 
-def test_the_message_is_foreseen_where_it_would_be_sent(desk: Desk) -> None:
+def test_the_message_is_foreseen_where_it_would_be_sent(desk: MailboxHarness) -> None:
     assert desk.preview(HUGO).differs == ("folders", "welcome")
     assert desk.journal.kept == {}
     desk.server.boxes[MAIL].receive("<other@x>")
@@ -428,7 +436,7 @@ def test_the_message_is_foreseen_where_it_would_be_sent(desk: Desk) -> None:
     assert desk.server.delivered == []
 
 
-def test_a_message_that_was_intended_and_provably_never_came_is_foreseen_again(desk: Desk) -> None:
+def test_a_message_that_was_intended_and_provably_never_came_is_foreseen_again(desk: MailboxHarness) -> None:
     desk.server.lmtp = lambda command: (451, b"4.3.0 later") if command == "DATA" else None
     one(desk)
     assert desk.journal.kept["1"].state == "intended"
@@ -439,7 +447,7 @@ def test_a_message_that_was_intended_and_provably_never_came_is_foreseen_again(d
     assert desk.preview(HUGO).differs == ()
 
 
-def test_a_full_mailbox_waits_for_what_was_not_delivered(desk: Desk) -> None:
+def test_a_full_mailbox_waits_for_what_was_not_delivered(desk: MailboxHarness) -> None:
     desk.server.bends = lambda asked, answer: FULL if asked.name == "mailboxCreate" else answer
     outcome = one(desk)
     assert outcome == Waiting(MAILBOX_FULL, pending=("welcome",), recheck_after_s=3600.0)
@@ -449,7 +457,7 @@ def test_a_full_mailbox_waits_for_what_was_not_delivered(desk: Desk) -> None:
     assert one(desk, redirected()) == Waiting(MAILBOX_FULL, pending=(), recheck_after_s=3600.0)
 
 
-def test_a_message_that_was_taken_is_recorded_though_the_rest_failed(desk: Desk) -> None:
+def test_a_message_that_was_taken_is_recorded_though_the_rest_failed(desk: MailboxHarness) -> None:
     desk.server.bends = lambda asked, answer: TEMPORARY if asked.name == "sievePut" else answer
     with pytest.raises(TargetDown):
         one(desk, redirected())
@@ -467,7 +475,7 @@ def test_a_message_that_was_taken_is_recorded_though_the_rest_failed(desk: Desk)
     ("code", "cause"), [(65, "redirect_refused"), (1, "mailbox_busy"), (NO_USER, "mailbox_not_enabled")]
 )
 def test_a_message_that_was_taken_is_recorded_whatever_the_script_met(
-    desk: Desk, code: int, cause: str
+    desk: MailboxHarness, code: int, cause: str
 ) -> None:
     desk.server.bends = lambda asked, answer: code if asked.name == "sievePut" else answer
     outcome = one(desk, redirected())
@@ -479,7 +487,7 @@ def test_a_message_that_was_taken_is_recorded_whatever_the_script_met(
     assert len(desk.server.delivered) == 1
 
 
-def test_the_intent_names_the_message_and_the_inbox_of_that_moment(desk: Desk) -> None:
+def test_the_intent_names_the_message_and_the_inbox_of_that_moment(desk: MailboxHarness) -> None:
     box = desk.server.boxes[MAIL]
     box.uidvalidity = 42
     for n in range(3):
@@ -495,7 +503,7 @@ def test_the_intent_names_the_message_and_the_inbox_of_that_moment(desk: Desk) -
     assert expect(Done, one(desk)).note
 
 
-def test_an_intent_that_somebody_else_recorded_meanwhile_is_left_to_them(desk: Desk) -> None:
+def test_an_intent_that_somebody_else_recorded_meanwhile_is_left_to_them(desk: MailboxHarness) -> None:
     intend = desk.journal.intend
 
     def overtaken(intended: Any) -> Any:
@@ -509,13 +517,13 @@ def test_an_intent_that_somebody_else_recorded_meanwhile_is_left_to_them(desk: D
     assert len(desk.server.delivered) == 1
 
 
-def test_a_server_that_is_only_observed_leaves_the_journal_as_it_is(desk: Desk) -> None:
+def test_a_server_that_is_only_observed_leaves_the_journal_as_it_is(desk: MailboxHarness) -> None:
     desk.server.boxes[MAIL].receive(desk.welcome.message_id("1"))
     assert desk.observer().handler().preview([HUGO])["1"].differs == ("folders",)
     assert desk.journal.kept == {}
 
 
-def test_who_is_lost_before_the_message_is_decided_is_tried_again(desk: Desk) -> None:
+def test_who_is_lost_before_the_message_is_decided_is_tried_again(desk: MailboxHarness) -> None:
     desk.server.boxes[MAIL].receive("<other@x>")
     desk.server.bends = lambda asked, answer: NO_USER if asked.name == "fetch" else answer
     outcome = expect(Retry, one(desk))
@@ -523,7 +531,9 @@ def test_who_is_lost_before_the_message_is_decided_is_tried_again(desk: Desk) ->
     assert desk.server.delivered == []
 
 
-def test_an_address_that_no_message_can_bear_is_a_dead_letter_of_that_student_alone(desk: Desk) -> None:
+def test_an_address_that_no_message_can_bear_is_a_dead_letter_of_that_student_alone(
+    desk: MailboxHarness,
+) -> None:
     odd = account("2", mail="hugo roux@univ-exemple.fr")
     desk.enable(odd)
     assert desk.preview(odd).obstacle == "mail_address_invalid"
@@ -538,7 +548,7 @@ def test_an_address_that_no_message_can_bear_is_a_dead_letter_of_that_student_al
     assert desk.preview(odd).obstacle == ""
 
 
-def test_one_who_needs_no_message_hides_nobody_who_does(desk: Desk) -> None:
+def test_one_who_needs_no_message_hides_nobody_who_does(desk: MailboxHarness) -> None:
     one(desk)
     desk.server.boxes[MAIL].folders.discard("Sent")
     others = [account(str(n)) for n in (2, 3)]
@@ -548,7 +558,7 @@ def test_one_who_needs_no_message_hides_nobody_who_does(desk: Desk) -> None:
     assert [to for to, _ in desk.server.delivered] == [MAIL, *(each.mail for each in others)]
 
 
-def test_messages_that_there_was_no_time_for_are_sent_another_time(desk: Desk) -> None:
+def test_messages_that_there_was_no_time_for_are_sent_another_time(desk: MailboxHarness) -> None:
     clock = [0.0]
     deadline = Deadline.after(20.0, lambda: clock[0])
 
@@ -574,7 +584,9 @@ def test_messages_that_there_was_no_time_for_are_sent_another_time(desk: Desk) -
     }
 
 
-def test_a_delivery_without_an_answer_stays_unknown_though_the_scripts_meet_no_server(desk: Desk) -> None:
+def test_a_delivery_without_an_answer_stays_unknown_though_the_scripts_meet_no_server(
+    desk: MailboxHarness,
+) -> None:
     other = account("2", mail_redirect=ELSEWHERE)
     desk.enable(other)
     saved: list[str] = []
@@ -595,12 +607,12 @@ def test_a_delivery_without_an_answer_stays_unknown_though_the_scripts_meet_no_s
     assert down.value.unknown
 
 
-def changes_of(desk: Desk, *students: Account, fields: Fields) -> list[Change]:
+def changes_of(desk: MailboxHarness, *students: Account, fields: Fields) -> list[Change]:
     seen = desk.connector.read(students, desk.soon())
     return [Change(each, seen[each.student_number][0], fields) for each in students]  # type: ignore[index]
 
 
-def test_a_write_without_an_answer_is_unknown_and_a_read_is_not(desk: Desk) -> None:
+def test_a_write_without_an_answer_is_unknown_and_a_read_is_not(desk: MailboxHarness) -> None:
     def lost(name: str) -> None:
         def bent(asked: Asked, answer: Any) -> Any:
             if asked.name == name:
@@ -618,7 +630,7 @@ def test_a_write_without_an_answer_is_unknown_and_a_read_is_not(desk: Desk) -> N
 
 @pytest.mark.parametrize(("lost", "unknown"), [(True, True), (False, False)])
 def test_an_outage_at_the_read_back_leaves_in_doubt_what_was_in_doubt(
-    desk: Desk, *, lost: bool, unknown: bool
+    desk: MailboxHarness, *, lost: bool, unknown: bool
 ) -> None:
     other = account("2")
     desk.enable(other)
@@ -639,7 +651,9 @@ def test_an_outage_at_the_read_back_leaves_in_doubt_what_was_in_doubt(
     assert down.value.unknown is unknown
 
 
-def test_a_new_mailbox_costs_a_dozen_commands_and_one_that_is_as_it_should_be_five(desk: Desk) -> None:
+def test_a_new_mailbox_costs_a_dozen_commands_and_one_that_is_as_it_should_be_five(
+    desk: MailboxHarness,
+) -> None:
     def asked_by(wanted: Account) -> list[list[str]]:
         desk.server.requests.clear()
         one(desk, wanted)
@@ -657,7 +671,7 @@ def test_a_new_mailbox_costs_a_dozen_commands_and_one_that_is_as_it_should_be_fi
     assert asked_by(new) == [before, ["sievePut"], ["user"]]  # the probe; what failed is not read back
 
 
-def test_a_request_may_take_a_connection_and_twice_the_time_of_an_answer(desk: Desk) -> None:
+def test_a_request_may_take_a_connection_and_twice_the_time_of_an_answer(desk: MailboxHarness) -> None:
     assert desk.connector.settings.verb_s_max == 5.0 + 2 * 10.0
     assert desk.handler.call_s_max == 10.0 + 2 * desk.connector.settings.verb_s_max
     described = desk.handler.describe()
@@ -669,7 +683,7 @@ def test_a_request_may_take_a_connection_and_twice_the_time_of_an_answer(desk: D
     assert described.owns == ("folders", "quota", "redirect", "welcome")
 
 
-def test_what_is_the_student_s_own_is_no_part_of_the_digest(desk: Desk) -> None:
+def test_what_is_the_student_s_own_is_no_part_of_the_digest(desk: MailboxHarness) -> None:
     before = one(desk)
     box = desk.server.boxes[MAIL]
     box.folders |= {"Vacances", "Caché"}
@@ -683,7 +697,7 @@ def test_what_is_the_student_s_own_is_no_part_of_the_digest(desk: Desk) -> None:
     assert not after.changed
 
 
-def test_a_script_that_went_away_meanwhile_is_gone(desk: Desk) -> None:
+def test_a_script_that_went_away_meanwhile_is_gone(desk: MailboxHarness) -> None:
     one(desk, redirected())
 
     def meanwhile(asked: Asked, answer: Any) -> Any:
@@ -694,7 +708,7 @@ def test_a_script_that_went_away_meanwhile_is_gone(desk: Desk) -> None:
 
 
 def test_a_script_of_the_student_s_own_that_was_activated_meanwhile_makes_the_redirection_wait(
-    desk: Desk,
+    desk: MailboxHarness,
 ) -> None:
     def meanwhile(asked: Asked, answer: Any) -> Any:
         if asked.name == "sievePut":
@@ -709,7 +723,7 @@ def test_a_script_of_the_student_s_own_that_was_activated_meanwhile_makes_the_re
 # --- who is not there -------------------------------------------------------------------------------------
 
 
-def test_who_is_unknown_to_the_server_is_tried_again(desk: Desk) -> None:
+def test_who_is_unknown_to_the_server_is_tried_again(desk: MailboxHarness) -> None:
     del desk.server.boxes[MAIL]
     outcome = expect(Retry, one(desk))
     assert outcome.cause == "mailbox_not_enabled"
@@ -726,7 +740,7 @@ def unread(code: int) -> tuple[str, str]:
 
 @pytest.mark.parametrize("code", [NO_USER, 1])
 @pytest.mark.parametrize("name", ["mailboxList", "quotaGet", "mailboxStatus", "sieveList"])
-def test_a_mailbox_that_cannot_be_read_is_no_empty_one(desk: Desk, name: str, code: int) -> None:
+def test_a_mailbox_that_cannot_be_read_is_no_empty_one(desk: MailboxHarness, name: str, code: int) -> None:
     desk.server.bends = lambda asked, answer: code if asked.name == name else answer
     outcome = expect(Retry, one(desk))
     assert outcome.cause == unread(code)[0]
@@ -737,14 +751,14 @@ def test_a_mailbox_that_cannot_be_read_is_no_empty_one(desk: Desk, name: str, co
 
 @pytest.mark.parametrize("name", ["mailboxList", "fetch", "sieveList", "sieveGet"])
 @pytest.mark.parametrize("code", [NO_USER, 1])
-def test_a_read_back_that_fails_is_no_success(desk: Desk, name: str, code: int) -> None:
+def test_a_read_back_that_fails_is_no_success(desk: MailboxHarness, name: str, code: int) -> None:
     desk.server.bends = lambda asked, answer: code if asked.name == name and desk.server.delivered else answer
     outcome = expect(Retry, one(desk, redirected()))
     assert (outcome.cause, outcome.message) == unread(code)
 
 
 @pytest.mark.parametrize("name", ["sieveGet", "fetch"])
-def test_a_second_look_that_fails_is_no_success(desk: Desk, name: str) -> None:
+def test_a_second_look_that_fails_is_no_success(desk: MailboxHarness, name: str) -> None:
     one(desk, redirected())
     if name == "fetch":
         desk.journal.kept.clear()
@@ -754,7 +768,7 @@ def test_a_second_look_that_fails_is_no_success(desk: Desk, name: str) -> None:
     assert (outcome.cause, outcome.message) == unread(1)
 
 
-def test_a_server_whose_directory_is_away_is_down(desk: Desk) -> None:
+def test_a_server_whose_directory_is_away_is_down(desk: MailboxHarness) -> None:
     desk.server.bends = lambda _asked, _answer: TEMPORARY
     for act in (
         lambda: one(desk),
@@ -772,7 +786,7 @@ def test_a_server_whose_directory_is_away_is_down(desk: Desk) -> None:
     assert down.value.unknown
 
 
-def test_one_mailbox_that_is_busy_is_that_student_s(desk: Desk) -> None:
+def test_one_mailbox_that_is_busy_is_that_student_s(desk: MailboxHarness) -> None:
     other = account("2")
     desk.enable(other)
     desk.server.bends = lambda asked, answer: (
@@ -792,7 +806,7 @@ def test_one_mailbox_that_is_busy_is_that_student_s(desk: Desk) -> None:
     ],
 )
 def test_a_command_that_is_refused_is_the_student_s_dead_letter(
-    desk: Desk, name: str, code: int, cause: str, about: str
+    desk: MailboxHarness, name: str, code: int, cause: str, about: str
 ) -> None:
     desk.server.bends = lambda asked, answer: code if asked.name == name else answer
     outcome = expect(Dead, one(desk, redirected()))
@@ -800,7 +814,7 @@ def test_a_command_that_is_refused_is_the_student_s_dead_letter(
     assert about in outcome.message
 
 
-def test_one_folder_that_fails_is_not_hidden_by_the_next(desk: Desk) -> None:
+def test_one_folder_that_fails_is_not_hidden_by_the_next(desk: MailboxHarness) -> None:
     desk.server.bends = lambda asked, answer: (
         1 if asked.name == "mailboxCreate" and asked.arguments["mailbox"] == ["Sent"] else answer
     )
@@ -808,7 +822,7 @@ def test_one_folder_that_fails_is_not_hidden_by_the_next(desk: Desk) -> None:
     assert desk.server.delivered == []
 
 
-def test_a_folder_that_exists_already_is_for_the_read_back_to_confirm(desk: Desk) -> None:
+def test_a_folder_that_exists_already_is_for_the_read_back_to_confirm(desk: MailboxHarness) -> None:
     bend(desk, "mailboxList", lambda _rows: [], after=0)
     desk.server.boxes[MAIL].folders |= {"Sent", "Scolarite"}
     assert differs(one(desk)) == "folders"
@@ -819,7 +833,7 @@ def test_a_folder_that_exists_already_is_for_the_read_back_to_confirm(desk: Desk
 SHUT = account("1", holds=frozenset({Hold.SUSPENDED}))
 
 
-def test_a_closed_account_is_done_when_the_server_finds_nobody(desk: Desk) -> None:
+def test_a_closed_account_is_done_when_the_server_finds_nobody(desk: MailboxHarness) -> None:
     outcome = expect(Retry, one(desk, SHUT))
     assert outcome.cause == "directory_behind"
     assert "shut" in outcome.message
@@ -831,7 +845,7 @@ def test_a_closed_account_is_done_when_the_server_finds_nobody(desk: Desk) -> No
     assert desk.server.kicked == [MAIL, MAIL]
 
 
-def test_shutting_only_reads_nothing_and_open_accounts_are_left(desk: Desk) -> None:
+def test_shutting_only_reads_nothing_and_open_accounts_are_left(desk: MailboxHarness) -> None:
     other = account("2")
     desk.enable(other)
     outcomes = desk.handler.handle([Task(HUGO, close_only=True), Task(other)])
@@ -842,7 +856,7 @@ def test_shutting_only_reads_nothing_and_open_accounts_are_left(desk: Desk) -> N
     assert desk.handler.handle([Task(HUGO, close_only=True)]) == {"1": Closed()}
 
 
-def test_an_address_with_a_mask_in_it_ends_nobody_else_s_sessions(desk: Desk) -> None:
+def test_an_address_with_a_mask_in_it_ends_nobody_else_s_sessions(desk: MailboxHarness) -> None:
     mails = ("*@univ-exemple.fr", "hug?@univ-exemple.fr", MAIL, "X@univ-exemple.fr")
     shut = [Change(account(str(n), mail=mail), None, {}, open=False) for n, mail in enumerate(mails)]
     assert desk.connector.close(shut, desk.soon()) == {}
@@ -852,7 +866,7 @@ def test_an_address_with_a_mask_in_it_ends_nobody_else_s_sessions(desk: Desk) ->
 # --- everybody, and the probe -----------------------------------------------------------------------------
 
 
-def test_a_list_of_users_that_cannot_be_had_is_no_empty_one(desk: Desk) -> None:
+def test_a_list_of_users_that_cannot_be_had_is_no_empty_one(desk: MailboxHarness) -> None:
     for code in (TEMPORARY, 1):
         desk.server.bends = lambda _asked, _answer, code=code: code  # type: ignore[misc]
         with pytest.raises(TargetDown, match="directory is away") as down:
@@ -866,7 +880,7 @@ def test_a_list_of_users_that_cannot_be_had_is_no_empty_one(desk: Desk) -> None:
     assert list(desk.connector.objects()) == []
 
 
-def test_the_probe_looks_its_own_user_up(desk: Desk) -> None:
+def test_the_probe_looks_its_own_user_up(desk: MailboxHarness) -> None:
     desk.handler.probe()
     assert desk.server.asked() == [Asked("user", {"userMask": [PROBE]})]
     del desk.server.boxes[PROBE]
@@ -875,7 +889,7 @@ def test_the_probe_looks_its_own_user_up(desk: Desk) -> None:
     assert "mailbox.probe_user" in refused.value.remedy
 
 
-def test_what_is_read_is_what_is_there(desk: Desk) -> None:
+def test_what_is_read_is_what_is_there(desk: MailboxHarness) -> None:
     box, ours = desk.server.boxes[MAIL], desk.welcome.message_id("1")
     box.scripts["vacances"], box.active = "keep;", "vacances"
     for each in ("<0@x>", ours, "<2@x>"):
@@ -902,7 +916,7 @@ def test_what_is_read_is_what_is_there(desk: Desk) -> None:
     assert desk.connector.look(account("2")) == NOT_ENABLED
 
 
-def test_an_erased_mailbox_holds_nothing_and_the_others_all_they_had(desk: Desk) -> None:
+def test_an_erased_mailbox_holds_nothing_and_the_others_all_they_had(desk: MailboxHarness) -> None:
     other = account("2")
     desk.enable(other)
     desk.handle(redirected(), other)
@@ -922,7 +936,9 @@ def test_an_erased_mailbox_holds_nothing_and_the_others_all_they_had(desk: Desk)
     assert desk.connector.erase([found], Deadline.after(5.0)) == {}  # there is none
 
 
-def test_who_is_erased_has_an_empty_mailbox_for_as_long_as_the_server_finds_its_user(desk: Desk) -> None:
+def test_who_is_erased_has_an_empty_mailbox_for_as_long_as_the_server_finds_its_user(
+    desk: MailboxHarness,
+) -> None:
     one(desk)
     desk.server.boxes[MAIL].receive("<2@x>")
     erased = HUGO.model_copy(update={"stage": Stage.EXPIRED, "stages": {"mailbox": Stage.ERASED}})
@@ -937,7 +953,7 @@ def test_who_is_erased_has_an_empty_mailbox_for_as_long_as_the_server_finds_its_
 
 
 @pytest.mark.parametrize("left", ["folder", "subscription", "message", "script"])
-def test_a_mailbox_that_holds_anything_is_not_erased(desk: Desk, left: str) -> None:
+def test_a_mailbox_that_holds_anything_is_not_erased(desk: MailboxHarness, left: str) -> None:
     desk.enable(HUGO)
     box = desk.server.boxes[MAIL]
     if left == "folder":
@@ -954,7 +970,7 @@ def test_a_mailbox_that_holds_anything_is_not_erased(desk: Desk, left: str) -> N
 
 
 @pytest.mark.parametrize(("name", "code"), [("mailboxDelete", 1), ("expunge", 1), ("mailboxList", 1)])
-def test_what_could_not_be_erased_is_told(desk: Desk, name: str, code: int) -> None:
+def test_what_could_not_be_erased_is_told(desk: MailboxHarness, name: str, code: int) -> None:
     one(desk)
     [found] = desk.connector.read([HUGO], Deadline.after(5.0))["1"]  # type: ignore[misc]
     desk.server.bends = lambda asked, answer: code if asked.name == name else answer
@@ -963,7 +979,7 @@ def test_what_could_not_be_erased_is_told(desk: Desk, name: str, code: int) -> N
     assert list(refused) == [MAIL]
 
 
-def test_everybody_is_listed_by_address_and_no_mailbox_is_opened(desk: Desk) -> None:
+def test_everybody_is_listed_by_address_and_no_mailbox_is_opened(desk: MailboxHarness) -> None:
     desk.enable(account("2", mail="Hugo.Roux2@univ-exemple.fr"))
     found = list(desk.connector.objects())
     assert [(each.ref, each.student_number, each.names) for each in found] == [
@@ -972,7 +988,7 @@ def test_everybody_is_listed_by_address_and_no_mailbox_is_opened(desk: Desk) -> 
     assert [each.name for each in desk.server.asked()] == ["user"]
 
 
-def test_a_server_that_is_only_observed_is_sent_no_command_that_writes(desk: Desk) -> None:
+def test_a_server_that_is_only_observed_is_sent_no_command_that_writes(desk: MailboxHarness) -> None:
     observed = desk.observer()
     observed.probe()
     for fields in (
@@ -1030,7 +1046,7 @@ def test_when_the_time_is_used_up_nothing_is_written(
     assert isinstance(one(desk), Done)
 
 
-def test_a_kept_connection_is_used_again_and_a_broken_one_replaced(desk: Desk) -> None:
+def test_a_kept_connection_is_used_again_and_a_broken_one_replaced(desk: MailboxHarness) -> None:
     others = [account(str(n)) for n in range(2, 5)]
     desk.enable(*others)
     desk.handle(HUGO, others[0])

@@ -6,10 +6,10 @@ import pytest
 
 from pipeline.db.database import Database
 from sesame.testing.servers.database_kit import Clock
-from tests.unit.consumers.propagation.propagation_kit import Desk
+from tests.unit.consumers.propagation.propagation_kit import PropagationHarness
 
 
 @pytest.fixture
-def desk(database: Database, clock: Clock) -> Desk:
+def desk(database: Database, clock: Clock) -> PropagationHarness:
     """A propagation that follows nobody yet."""
-    return Desk(database, clock)
+    return PropagationHarness(database, clock)

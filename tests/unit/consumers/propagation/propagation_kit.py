@@ -44,7 +44,7 @@ def at(seconds: float) -> datetime:
 
 
 @dataclass
-class Desk:
+class PropagationHarness:
     """Propagation on a store of its own. Times are seconds since the window opened."""
 
     database: Database

@@ -26,12 +26,12 @@ from schemas.events import (
     Window,
 )
 from sesame.testing.servers.database_kit import ONLY_POSTGRESQL, meanwhile
-from tests.unit.consumers.propagation.propagation_kit import LEA, TARGETS, Desk, at
+from tests.unit.consumers.propagation.propagation_kit import LEA, TARGETS, PropagationHarness, at
 
 # --- completion -----------------------------------------------------------------------------------
 
 
-def test_a_version_is_complete_when_every_target_was_observed(desk: Desk) -> None:
+def test_a_version_is_complete_when_every_target_was_observed(desk: PropagationHarness) -> None:
     desk.account()
     desk.bell()
     desk.outcome(TargetProvisioned, "directory", 10)
@@ -47,7 +47,7 @@ def test_a_version_is_complete_when_every_target_was_observed(desk: Desk) -> Non
     assert desk.told == [event]
 
 
-def test_an_outcome_that_is_read_before_its_bell_counts(desk: Desk) -> None:
+def test_an_outcome_that_is_read_before_its_bell_counts(desk: PropagationHarness) -> None:
     desk.account()
     desk.all_done(30)
     desk.bell()
@@ -56,7 +56,7 @@ def test_an_outcome_that_is_read_before_its_bell_counts(desk: Desk) -> None:
 
 @pytest.mark.parametrize("order", list(permutations(range(4))))
 def test_outcomes_and_bells_in_any_order_and_twice_complete_a_version_once(
-    desk: Desk, order: tuple[int, ...]
+    desk: PropagationHarness, order: tuple[int, ...]
 ) -> None:
     desk.account()
     facts: list[tuple[Event, float]] = [
@@ -77,10 +77,12 @@ def test_outcomes_and_bells_in_any_order_and_twice_complete_a_version_once(
 
 
 @ONLY_POSTGRESQL
-def test_two_processes_that_meet_at_the_first_row_announce_a_completion_once(desk: Desk) -> None:
+def test_two_processes_that_meet_at_the_first_row_announce_a_completion_once(
+    desk: PropagationHarness,
+) -> None:
     """Before there is a row nothing can be locked: the one overwrote what the other had completed."""
     desk.account()
-    other = Desk(desk.database, desk.clock)
+    other = PropagationHarness(desk.database, desk.clock)
     outcomes = [desk.said(TargetProvisioned, target, 5.0) for target in TARGETS]
     record = Record(catalogue.OUTCOMES, 0, 0, LEA, b"", (), 0)
     with desk.database.write() as connection:
@@ -95,7 +97,7 @@ def test_two_processes_that_meet_at_the_first_row_announce_a_completion_once(des
     assert desk.progress().state is PropagationState.COMPLETED
 
 
-def test_a_replay_after_completion_is_not_announced_again(desk: Desk) -> None:
+def test_a_replay_after_completion_is_not_announced_again(desk: PropagationHarness) -> None:
     desk.account()
     desk.bell()
     desk.all_done(10)
@@ -106,7 +108,7 @@ def test_a_replay_after_completion_is_not_announced_again(desk: Desk) -> None:
 
 
 def test_a_replay_leaves_the_time_at_which_each_target_was_there_first(
-    desk: Desk, database: Database
+    desk: PropagationHarness, database: Database
 ) -> None:
     desk.account()
     desk.bell()
@@ -118,7 +120,7 @@ def test_a_replay_leaves_the_time_at_which_each_target_was_there_first(
     assert {each.finished_at - opened_at for each in seen.values()} == {10.0}
 
 
-def test_each_version_is_completed_once_by_outcomes_at_it_or_later(desk: Desk) -> None:
+def test_each_version_is_completed_once_by_outcomes_at_it_or_later(desk: PropagationHarness) -> None:
     desk.account(1)
     desk.bell(1)
     desk.outcome(TargetProvisioned, "directory", 5, 1)
@@ -134,7 +136,7 @@ def test_each_version_is_completed_once_by_outcomes_at_it_or_later(desk: Desk) -
     ]
 
 
-def test_an_older_outcome_that_arrives_late_does_not_undo_a_newer_one(desk: Desk) -> None:
+def test_an_older_outcome_that_arrives_late_does_not_undo_a_newer_one(desk: PropagationHarness) -> None:
     desk.account()
     desk.bell()
     desk.outcome(TargetProvisioned, "directory", 20, lease_epoch=7)
@@ -144,7 +146,9 @@ def test_an_older_outcome_that_arrives_late_does_not_undo_a_newer_one(desk: Desk
     assert desk.progress().state is PropagationState.COMPLETED
 
 
-def test_an_outcome_of_a_version_that_was_never_minted_does_not_win_the_join(desk: Desk) -> None:
+def test_an_outcome_of_a_version_that_was_never_minted_does_not_win_the_join(
+    desk: PropagationHarness,
+) -> None:
     desk.account(2)
     desk.bell(2)
     with pytest.raises(Rejected, match="never minted"):
@@ -156,14 +160,14 @@ def test_an_outcome_of_a_version_that_was_never_minted_does_not_win_the_join(des
     assert desk.progress().state is PropagationState.COMPLETED
 
 
-def test_targets_that_are_not_configured_are_nobodys_business(desk: Desk) -> None:
+def test_targets_that_are_not_configured_are_nobodys_business(desk: PropagationHarness) -> None:
     desk.account()
     desk.bell()
     desk.outcome(TargetFailed, "timetable", 3)
     assert desk.progress().state is PropagationState.IN_PROGRESS
 
 
-def test_an_account_that_nobody_asked_for_has_no_propagation(desk: Desk) -> None:
+def test_an_account_that_nobody_asked_for_has_no_propagation(desk: PropagationHarness) -> None:
     desk.account(asked=False)
     desk.bell()
     with desk.database.write() as connection:
@@ -171,7 +175,7 @@ def test_an_account_that_nobody_asked_for_has_no_propagation(desk: Desk) -> None
     assert desk.armed() == {}
 
 
-def test_bulk_work_is_completed_in_its_own_window_and_never_late(desk: Desk) -> None:
+def test_bulk_work_is_completed_in_its_own_window_and_never_late(desk: PropagationHarness) -> None:
     desk.account(lane=Lane.BULK)
     desk.bell()
     assert desk.armed() == {}

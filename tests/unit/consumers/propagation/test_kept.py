@@ -23,10 +23,10 @@ from schemas.events import (
     TargetWaiting,
 )
 from sesame.testing.servers.database_kit import START
-from tests.unit.consumers.propagation.propagation_kit import LEA, OPEN, TARGETS, Desk
+from tests.unit.consumers.propagation.propagation_kit import LEA, OPEN, TARGETS, PropagationHarness
 
 
-def kept(desk: Desk, target: str) -> dict[str, Any]:
+def kept(desk: PropagationHarness, target: str) -> dict[str, Any]:
     with desk.database.read() as connection:
         row = connection.execute(
             select(propagation_targets).where(propagation_targets.c.target == target)
@@ -34,14 +34,14 @@ def kept(desk: Desk, target: str) -> dict[str, Any]:
         return dict(row.one())
 
 
-def attributes(desk: Desk) -> list[dict[str, str]]:
+def attributes(desk: PropagationHarness) -> list[dict[str, str]]:
     """CloudEvents attributes of what was announced."""
     with desk.database.read() as connection:
         rows = connection.execute(select(outbox.c.headers).order_by(outbox.c.id)).scalars().all()
     return [{name.removeprefix("ce_"): value for name, value in json.loads(row)} for row in rows]
 
 
-def test_why_a_student_waits_or_failed_is_kept_by_target(desk: Desk) -> None:
+def test_why_a_student_waits_or_failed_is_kept_by_target(desk: PropagationHarness) -> None:
     desk.account()
     desk.bell()
     desk.outcome(TargetWaiting, "moodle", 10, pending=("L1 été", "TD 3"))
@@ -60,7 +60,7 @@ def test_why_a_student_waits_or_failed_is_kept_by_target(desk: Desk) -> None:
     assert [row["finished_at"] for row in (waiting, failed, there)] == [START + 10, START + 11, START + 12]
 
 
-def test_an_outcome_of_the_same_rank_does_not_take_the_first_one_s_place(desk: Desk) -> None:
+def test_an_outcome_of_the_same_rank_does_not_take_the_first_one_s_place(desk: PropagationHarness) -> None:
     desk.account()
     desk.bell()
     desk.outcome(TargetFailed, "moodle", 10, lease_epoch=5, sequence=2)
@@ -70,7 +70,7 @@ def test_an_outcome_of_the_same_rank_does_not_take_the_first_one_s_place(desk: D
     assert kept(desk, "moodle")["state"] == "provisioned"
 
 
-def test_a_completion_is_kept_with_its_moment_and_its_length(desk: Desk) -> None:
+def test_a_completion_is_kept_with_its_moment_and_its_length(desk: PropagationHarness) -> None:
     desk.account()
     desk.bell()
     for seconds, target in enumerate(TARGETS, start=7):
@@ -84,7 +84,7 @@ def test_a_completion_is_kept_with_its_moment_and_its_length(desk: Desk) -> None
     assert completed.completed_at.timestamp() == START + 9
 
 
-def test_a_completion_at_once_took_no_time(desk: Desk) -> None:
+def test_a_completion_at_once_took_no_time(desk: PropagationHarness) -> None:
     desk.account()
     desk.bell()
     desk.all_done(0)
@@ -93,7 +93,7 @@ def test_a_completion_at_once_took_no_time(desk: Desk) -> None:
     assert completed.elapsed_s == 0.0
 
 
-def test_times_are_said_to_the_microsecond(desk: Desk) -> None:
+def test_times_are_said_to_the_microsecond(desk: PropagationHarness) -> None:
     desk.account()
     desk.bell()
     desk.all_done(1 / 3)
@@ -104,7 +104,9 @@ def test_times_are_said_to_the_microsecond(desk: Desk) -> None:
         assert seconds == pytest.approx(1 / 3, abs=2e-6)
 
 
-def test_each_version_and_each_kind_of_event_has_an_id_of_its_own_and_says_what_led_to_it(desk: Desk) -> None:
+def test_each_version_and_each_kind_of_event_has_an_id_of_its_own_and_says_what_led_to_it(
+    desk: PropagationHarness,
+) -> None:
     desk.account(1)
     desk.bell(1)
     desk.tick(900)
@@ -122,7 +124,9 @@ def test_each_version_and_each_kind_of_event_has_an_id_of_its_own_and_says_what_
     assert "causationid" not in breached
 
 
-def test_students_completions_have_different_ids(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_students_completions_have_different_ids(
+    desk: PropagationHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     desk.account()
     desk.bell()
     desk.all_done(1)
@@ -134,7 +138,7 @@ def test_students_completions_have_different_ids(desk: Desk, monkeypatch: pytest
     assert one["id"] != other["id"]
 
 
-def test_a_breach_is_said_once_however_often_its_timer_is_due(desk: Desk) -> None:
+def test_a_breach_is_said_once_however_often_its_timer_is_due(desk: PropagationHarness) -> None:
     desk.account()
     desk.bell()
     for _ in range(2):
@@ -146,7 +150,7 @@ def test_a_breach_is_said_once_however_often_its_timer_is_due(desk: Desk) -> Non
     assert (desk.progress().breached_at, desk.progress().late_at) == (START + 3600, START + 3600)
 
 
-def activated(desk: Desk) -> None:
+def activated(desk: PropagationHarness) -> None:
     """Léa has activated, and her bell rang."""
     desk.account()
     with desk.database.write() as connection:
@@ -154,7 +158,7 @@ def activated(desk: Desk) -> None:
     desk.bell()
 
 
-def test_whoever_is_not_complete_is_compared_again_after_records_were_lost(desk: Desk) -> None:
+def test_whoever_is_not_complete_is_compared_again_after_records_were_lost(desk: PropagationHarness) -> None:
     activated(desk)
     desk.outcome(TargetProvisioned, "directory", 5)
     with desk.database.write() as connection:
@@ -173,7 +177,7 @@ def test_whoever_is_not_complete_is_compared_again_after_records_were_lost(desk:
         assert event_id not in connection.execute(select(parked.c.event_id)).scalars().all()
 
 
-def test_whoever_is_complete_is_left_alone_after_records_were_lost(desk: Desk) -> None:
+def test_whoever_is_complete_is_left_alone_after_records_were_lost(desk: PropagationHarness) -> None:
     activated(desk)
     desk.all_done(5)
     with desk.database.write() as connection:
@@ -188,7 +192,7 @@ def test_a_newer_version_inherits_a_breach_with_the_window_and_no_pause_without_
 
 
 def test_an_outcome_that_changes_nothing_of_the_version_loads_no_account_and_writes_one_row(
-    desk: Desk,
+    desk: PropagationHarness,
 ) -> None:
     desk.account()
     desk.bell()

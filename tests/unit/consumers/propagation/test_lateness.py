@@ -19,12 +19,12 @@ from schemas.events import (
     Window,
 )
 from sesame.testing.servers.database_kit import START
-from tests.unit.consumers.propagation.propagation_kit import Desk
+from tests.unit.consumers.propagation.propagation_kit import PropagationHarness
 
 # --- lateness -------------------------------------------------------------------------------------
 
 
-def test_a_dead_target_cannot_hide_that_a_person_waits(desk: Desk) -> None:
+def test_a_dead_target_cannot_hide_that_a_person_waits(desk: PropagationHarness) -> None:
     desk.account()
     desk.bell()
     desk.outcome(TargetProvisioned, "directory", 5)
@@ -45,7 +45,7 @@ def test_a_dead_target_cannot_hide_that_a_person_waits(desk: Desk) -> None:
     assert desk.told == [late, breached, completed]  # metrics are told of each once, when it is so
 
 
-def test_what_has_failed_is_late_all_the_same(desk: Desk) -> None:
+def test_what_has_failed_is_late_all_the_same(desk: PropagationHarness) -> None:
     desk.account()
     desk.bell()
     for target in ("directory", "mailbox"):
@@ -57,7 +57,7 @@ def test_what_has_failed_is_late_all_the_same(desk: Desk) -> None:
     assert [type(event) for event in desk.announced()] == [PropagationLate, PropagationBreached]
 
 
-def test_what_was_completed_is_never_late(desk: Desk) -> None:
+def test_what_was_completed_is_never_late(desk: PropagationHarness) -> None:
     desk.account()
     desk.bell()
     desk.all_done(899)
@@ -65,7 +65,9 @@ def test_what_was_completed_is_never_late(desk: Desk) -> None:
     assert [type(event) for event in desk.announced()] == [PropagationCompleted]
 
 
-def test_a_window_that_stands_still_is_not_late_and_runs_on_when_the_cause_is_lifted(desk: Desk) -> None:
+def test_a_window_that_stands_still_is_not_late_and_runs_on_when_the_cause_is_lifted(
+    desk: PropagationHarness,
+) -> None:
     desk.account()
     desk.bell()
     for target in ("directory", "mailbox"):
@@ -81,7 +83,9 @@ def test_a_window_that_stands_still_is_not_late_and_runs_on_when_the_cause_is_li
     assert (event.elapsed_s, event.waited_s, event.window) == (100.0, 86_400.0, Window.WITHIN_15_MIN)
 
 
-def test_a_superseding_version_wakes_the_window_and_its_timers_leave_the_pause_out(desk: Desk) -> None:
+def test_a_superseding_version_wakes_the_window_and_its_timers_leave_the_pause_out(
+    desk: PropagationHarness,
+) -> None:
     """The registry did not know yet that the version was waiting, and let the next inherit its start."""
     desk.account(1)
     desk.bell(1)
@@ -98,7 +102,7 @@ def test_a_superseding_version_wakes_the_window_and_its_timers_leave_the_pause_o
     assert late.elapsed_s == 900.0
 
 
-def test_a_version_that_inherits_the_start_is_late_by_that_start_and_once(desk: Desk) -> None:
+def test_a_version_that_inherits_the_start_is_late_by_that_start_and_once(desk: PropagationHarness) -> None:
     desk.account(1)
     desk.bell(1)
     desk.tick(900)
@@ -109,7 +113,7 @@ def test_a_version_that_inherits_the_start_is_late_by_that_start_and_once(desk: 
     assert [type(event) for event in desk.announced()] == [PropagationLate, PropagationBreached]
 
 
-def test_a_new_act_after_completion_opens_a_window_of_its_own(desk: Desk) -> None:
+def test_a_new_act_after_completion_opens_a_window_of_its_own(desk: PropagationHarness) -> None:
     desk.account(1)
     desk.bell(1)
     desk.all_done(50)
@@ -123,7 +127,7 @@ def test_a_new_act_after_completion_opens_a_window_of_its_own(desk: Desk) -> Non
     assert (first.elapsed_s, second.elapsed_s) == (50.0, 899.0)
 
 
-def test_a_bulk_version_after_a_persons_takes_the_timers_away(desk: Desk) -> None:
+def test_a_bulk_version_after_a_persons_takes_the_timers_away(desk: PropagationHarness) -> None:
     desk.account(1)
     desk.bell(1)
     desk.account(2, opened=10, lane=Lane.BULK)
@@ -131,7 +135,7 @@ def test_a_bulk_version_after_a_persons_takes_the_timers_away(desk: Desk) -> Non
     assert desk.armed() == {}
 
 
-def test_waiting_for_another_target_does_not_stop_the_window(desk: Desk) -> None:
+def test_waiting_for_another_target_does_not_stop_the_window(desk: PropagationHarness) -> None:
     desk.account()
     desk.bell()
     desk.outcome(TargetProvisioned, "moodle", 10)  # the mailbox waits for the directory
@@ -139,7 +143,7 @@ def test_waiting_for_another_target_does_not_stop_the_window(desk: Desk) -> None
     assert [type(event) for event in desk.announced()] == [PropagationLate]
 
 
-def test_a_follower_waits_with_its_leader(desk: Desk) -> None:
+def test_a_follower_waits_with_its_leader(desk: PropagationHarness) -> None:
     desk.account()
     desk.bell()
     desk.outcome(TargetProvisioned, "moodle", 10)
@@ -152,7 +156,9 @@ def test_a_follower_waits_with_its_leader(desk: Desk) -> None:
     assert desk.armed() == {LATE: 1, BREACHED: 1}
 
 
-def test_a_timer_that_is_due_before_its_edge_says_nothing_and_is_set_for_the_edge(desk: Desk) -> None:
+def test_a_timer_that_is_due_before_its_edge_says_nothing_and_is_set_for_the_edge(
+    desk: PropagationHarness,
+) -> None:
     """It was set when the objectives were shorter."""
     desk.account()
     desk.bell()
@@ -170,7 +176,7 @@ def test_a_timer_that_is_due_before_its_edge_says_nothing_and_is_set_for_the_edg
     assert [type(event) for event in desk.announced()] == [PropagationLate, PropagationBreached]
 
 
-def test_a_timer_of_nobody_does_nothing(desk: Desk) -> None:
+def test_a_timer_of_nobody_does_nothing(desk: PropagationHarness) -> None:
     with desk.database.write() as connection:
         for kind in (LATE, BREACHED):
             timers.arm(connection, desk.database, kind, "99999999", START)
@@ -179,7 +185,7 @@ def test_a_timer_of_nobody_does_nothing(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
-def test_a_timer_that_meets_a_newer_window_does_not_say_that_it_is_late(desk: Desk) -> None:
+def test_a_timer_that_meets_a_newer_window_does_not_say_that_it_is_late(desk: PropagationHarness) -> None:
     """It was due, and before it had the student's row that window was completed and another one begun."""
     desk.account()
     desk.bell()

@@ -7,12 +7,12 @@ from contextlib import closing
 
 import pytest
 
-from sesame.testing.servers.registry_kit import Desk
+from sesame.testing.servers.registry_kit import RegistryHarness
 
 
 @pytest.fixture
-def desk(store_url: str) -> Iterator[Desk]:
+def desk(store_url: str) -> Iterator[RegistryHarness]:
     """A registry that knows nobody yet."""
-    desk = Desk(store_url)
+    desk = RegistryHarness(store_url)
     with closing(desk.database):
         yield desk

@@ -14,7 +14,7 @@ from consumers.registry.doubt_rules import RULES
 from consumers.registry.identity_doubts import Verdict
 from consumers.registry.people import Identity, KnownPerson
 from schemas.events import Event, IdentityDecided, IdentityDecision
-from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, enrolled
+from sesame.testing.servers.registry_kit import LEA, PAUL, RegistryHarness, enrolled
 
 OTHER = "22009999"
 INE, ANOTHER_INE = "0123456789A", "9876543210B"
@@ -101,18 +101,18 @@ def by_rule(rule: str, decision: IdentityDecision = IdentityDecision.MERGE) -> I
     return IdentityDecided(student_number=PAUL, other=LEA, decision=decision, rule=rule)
 
 
-def verdicts(desk: Desk) -> list[Verdict]:
+def verdicts(desk: RegistryHarness) -> list[Verdict]:
     with desk.database.read() as connection:
         return [doubt.state for doubt in store.of(connection, PAUL)]
 
 
-def in_doubt(desk: Desk) -> None:
+def in_doubt(desk: RegistryHarness) -> None:
     desk.apply(enrolled(LEA, ine=INE))
     desk.apply(enrolled(PAUL, 2, ine=INE, step="M1DROIT"))
     assert verdicts(desk) == [Verdict.OPEN]
 
 
-def test_a_decision_by_rule_takes_effect_as_any_other(desk: Desk) -> None:
+def test_a_decision_by_rule_takes_effect_as_any_other(desk: RegistryHarness) -> None:
     in_doubt(desk)
     desk.apply(by_rule("same-ine-and-birth"))
     assert verdicts(desk) == [Verdict.MERGED]
@@ -120,7 +120,7 @@ def test_a_decision_by_rule_takes_effect_as_any_other(desk: Desk) -> None:
     assert desk.person(PAUL).merged_into == LEA
 
 
-def test_what_somebody_decided_meanwhile_stands_whatever_a_rule_says(desk: Desk) -> None:
+def test_what_somebody_decided_meanwhile_stands_whatever_a_rule_says(desk: RegistryHarness) -> None:
     in_doubt(desk)
     desk.apply(IdentityDecided(student_number=PAUL, other=LEA, decision=IdentityDecision.SEPARATE))
     desk.clock.now += 60
@@ -139,7 +139,7 @@ def test_what_somebody_decided_meanwhile_stands_whatever_a_rule_says(desk: Desk)
     ],
 )
 def test_a_correction_that_came_first_ends_what_the_rule_said(
-    desk: Desk, correction: dict[str, Any], left: Verdict
+    desk: RegistryHarness, correction: dict[str, Any], left: Verdict
 ) -> None:
     in_doubt(desk)
     desk.apply(enrolled(PAUL, 3, **{"step": "M1DROIT", **correction}))
@@ -149,14 +149,14 @@ def test_a_correction_that_came_first_ends_what_the_rule_said(
 
 
 @pytest.mark.parametrize("rule", ["different-ine", "a-rule-of-a-newer-version"])
-def test_a_rule_that_does_not_fit_or_is_not_known_changes_nothing(desk: Desk, rule: str) -> None:
+def test_a_rule_that_does_not_fit_or_is_not_known_changes_nothing(desk: RegistryHarness, rule: str) -> None:
     in_doubt(desk)
     desk.apply(by_rule(rule))
     assert verdicts(desk) == [Verdict.OPEN]
     assert desk.maybe_account(PAUL) is None
 
 
-def test_a_rule_never_speaks_of_two_whom_nobody_doubted(desk: Desk) -> None:
+def test_a_rule_never_speaks_of_two_whom_nobody_doubted(desk: RegistryHarness) -> None:
     desk.apply(enrolled(LEA, ine=INE))
     desk.apply(enrolled(PAUL, 2, birth_name="Durand", ine=ANOTHER_INE))
     desk.apply(by_rule("same-ine-and-birth"))
@@ -164,7 +164,7 @@ def test_a_rule_never_speaks_of_two_whom_nobody_doubted(desk: Desk) -> None:
     assert desk.account(PAUL).login == "lea.durand"
 
 
-def test_a_decision_by_rule_that_comes_twice_changes_nothing_more(desk: Desk) -> None:
+def test_a_decision_by_rule_that_comes_twice_changes_nothing_more(desk: RegistryHarness) -> None:
     in_doubt(desk)
     events: list[Event] = [by_rule("same-ine-and-birth")] * 2
     desk.apply(events[0])

@@ -21,13 +21,13 @@ from sesame.testing.servers.registry_kit import (
     PAUL,
     SETTINGS,
     START,
-    Desk,
+    RegistryHarness,
     activation,
     cancelled,
     enrolled,
 )
 
-Reopened = Callable[..., Desk]
+Reopened = Callable[..., RegistryHarness]
 
 
 @pytest.fixture
@@ -35,15 +35,15 @@ def reopened(store_url: str) -> Iterator[Reopened]:
     """Desks on one store, one after the other, each with the settings that it is given."""
     with ExitStack() as opened:
 
-        def reopen(**given: Any) -> Desk:
-            desk = Desk(store_url, **given)
+        def reopen(**given: Any) -> RegistryHarness:
+            desk = RegistryHarness(store_url, **given)
             opened.enter_context(closing(desk.database))
             return desk
 
         yield reopen
 
 
-def test_an_enrolment_makes_an_account_that_nobody_waits_for(desk: Desk) -> None:
+def test_an_enrolment_makes_an_account_that_nobody_waits_for(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     account = desk.account()
     assert (account.version, account.stage, account.login) == (1, Stage.PRECREATED, "lea.martin")
@@ -53,13 +53,13 @@ def test_an_enrolment_makes_an_account_that_nobody_waits_for(desk: Desk) -> None
     assert (event.version, event.cause, event.lane) == (1, Cause.ENROLMENT, Lane.BULK)
 
 
-def test_the_announcement_says_whom_and_never_who(desk: Desk) -> None:
+def test_the_announcement_says_whom_and_never_who(desk: RegistryHarness) -> None:
     desk.apply(enrolled(ine="0123456789A", personal_mail="lea@exemple.net"))
     [(_, event)] = desk.announced()
     assert set(event.model_dump()) == {"student_number", "version", "stage", "holds", "lane", "cause"}
 
 
-def test_a_student_enrolled_twice_keeps_one_login(desk: Desk) -> None:
+def test_a_student_enrolled_twice_keeps_one_login(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(enrolled(sequence=2, step="DUFLE", step_label="DU FLE", component="LET", primary=False))
     account = desk.account()
@@ -67,7 +67,7 @@ def test_a_student_enrolled_twice_keeps_one_login(desk: Desk) -> None:
     assert [cohort.key for cohort in account.cohorts] == ["DUFLE-2026", "L1INFO-2026"]
 
 
-def test_the_same_fact_again_changes_nothing(desk: Desk) -> None:
+def test_the_same_fact_again_changes_nothing(desk: RegistryHarness) -> None:
     fact = desk.apply(enrolled())
     desk.redeliver(fact)
     desk.apply(enrolled(sequence=9))
@@ -85,7 +85,7 @@ FACTS: list[Event] = [
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_the_highest_source_sequence_wins_in_whatever_order_facts_come(
-    desk: Desk, order: tuple[int, ...]
+    desk: RegistryHarness, order: tuple[int, ...]
 ) -> None:
     for index in order:
         desk.apply(FACTS[index])
@@ -94,7 +94,7 @@ def test_the_highest_source_sequence_wins_in_whatever_order_facts_come(
     assert account.person.birth_name == "Martin"
 
 
-def test_a_cancelled_step_takes_its_cohort_along(desk: Desk) -> None:
+def test_a_cancelled_step_takes_its_cohort_along(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(enrolled(sequence=2, step="L1DROIT", component="DRT", primary=False))
     desk.apply(cancelled(sequence=3))
@@ -103,13 +103,13 @@ def test_a_cancelled_step_takes_its_cohort_along(desk: Desk) -> None:
     assert account.entities == ("DRT",)
 
 
-def test_an_enrolment_recorded_as_cancelled_is_a_cancellation(desk: Desk) -> None:
+def test_an_enrolment_recorded_as_cancelled_is_a_cancellation(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(enrolled(sequence=2, administrative=Administrative.CANCELLED))
     assert desk.account().enrolments == ()
 
 
-def test_a_cancellation_that_comes_first_keeps_an_older_enrolment_out(desk: Desk) -> None:
+def test_a_cancellation_that_comes_first_keeps_an_older_enrolment_out(desk: RegistryHarness) -> None:
     desk.apply(cancelled(sequence=2))
     desk.apply(enrolled(sequence=1))
     assert desk.maybe_account() is None
@@ -117,14 +117,14 @@ def test_a_cancellation_that_comes_first_keeps_an_older_enrolment_out(desk: Desk
     assert desk.account().version == 1
 
 
-def test_nobody_is_given_a_login_for_a_cancelled_enrolment(desk: Desk) -> None:
+def test_nobody_is_given_a_login_for_a_cancelled_enrolment(desk: RegistryHarness) -> None:
     desk.apply(enrolled(administrative=Administrative.CANCELLED))
     assert desk.maybe_account() is None
     with desk.transaction() as connection:
         assert SqlLedger(connection, desk.database, 0).held_by(LEA) == {}
 
 
-def test_a_change_of_name_keeps_the_login_and_shows_the_new_name(desk: Desk) -> None:
+def test_a_change_of_name_keeps_the_login_and_shows_the_new_name(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(enrolled(sequence=2, usage_name="Lefebvre"))
     account = desk.account()
@@ -162,7 +162,7 @@ def test_a_name_that_changes_before_anybody_asked_for_the_account_follows_the_sa
     assert desk.account().mail == f"lea.lefebvre@{SETTINGS.mail_domain}"
 
 
-def test_an_ine_is_what_the_newest_fact_says_or_none(desk: Desk) -> None:
+def test_an_ine_is_what_the_newest_fact_says_or_none(desk: RegistryHarness) -> None:
     desk.apply(enrolled(sequence=2, ine="0123456789A"))
     desk.apply(enrolled(sequence=1, step="DUFLE"))
     assert desk.person().ine == "0123456789A"
@@ -173,7 +173,7 @@ def test_an_ine_is_what_the_newest_fact_says_or_none(desk: Desk) -> None:
 # --- doubt ---
 
 
-def test_homonyms_with_other_birth_dates_are_two_people(desk: Desk) -> None:
+def test_homonyms_with_other_birth_dates_are_two_people(desk: RegistryHarness) -> None:
     desk.apply(enrolled(LEA))
     desk.apply(enrolled(PAUL, birth_date=date(2006, 1, 2)))
     assert desk.account(LEA).login == "lea.martin"
@@ -188,7 +188,7 @@ def test_homonyms_with_other_birth_dates_are_two_people(desk: Desk) -> None:
         enrolled(PAUL, birth_name="Durand", ine="0123456789A"),
     ],
 )
-def test_a_second_number_of_the_same_person_waits_for_a_human(desk: Desk, twin: Event) -> None:
+def test_a_second_number_of_the_same_person_waits_for_a_human(desk: RegistryHarness, twin: Event) -> None:
     desk.apply(enrolled(LEA, ine="0123456789A"))
     desk.apply(twin)
     assert desk.maybe_account(PAUL) is None
@@ -200,7 +200,7 @@ def test_a_second_number_of_the_same_person_waits_for_a_human(desk: Desk, twin: 
     assert "Martin" not in letter.message
 
 
-def test_a_doubt_is_raised_once_and_survives_further_facts(desk: Desk) -> None:
+def test_a_doubt_is_raised_once_and_survives_further_facts(desk: RegistryHarness) -> None:
     desk.apply(enrolled(LEA))
     first = desk.apply(enrolled(PAUL))
     desk.redeliver(first)
@@ -210,7 +210,7 @@ def test_a_doubt_is_raised_once_and_survives_further_facts(desk: Desk) -> None:
     assert len(desk.letters(PAUL)) == 1
 
 
-def test_lifting_the_technical_hold_says_that_they_are_two_people(desk: Desk) -> None:
+def test_lifting_the_technical_hold_says_that_they_are_two_people(desk: RegistryHarness) -> None:
     desk.apply(enrolled(LEA))
     desk.apply(enrolled(PAUL))
     desk.apply(HoldLifted(student_number=PAUL, hold=Hold.TECHNICAL))
@@ -221,7 +221,7 @@ def test_lifting_the_technical_hold_says_that_they_are_two_people(desk: Desk) ->
     assert desk.account(PAUL).version == 2
 
 
-def test_a_correction_by_the_registrar_ends_the_doubt(desk: Desk) -> None:
+def test_a_correction_by_the_registrar_ends_the_doubt(desk: RegistryHarness) -> None:
     desk.apply(enrolled(LEA))
     desk.apply(enrolled(PAUL))
     desk.apply(enrolled(PAUL, sequence=2, birth_date=date(2006, 1, 2)))
@@ -229,7 +229,7 @@ def test_a_correction_by_the_registrar_ends_the_doubt(desk: Desk) -> None:
     assert desk.letters(PAUL) == []
 
 
-def test_a_match_that_shows_later_leaves_a_working_account_alone(desk: Desk) -> None:
+def test_a_match_that_shows_later_leaves_a_working_account_alone(desk: RegistryHarness) -> None:
     desk.apply(enrolled(LEA, ine="0123456789A"))
     desk.apply(enrolled(PAUL, birth_name="Durand"))
     desk.apply(activation(PAUL))
@@ -241,7 +241,9 @@ def test_a_match_that_shows_later_leaves_a_working_account_alone(desk: Desk) -> 
 # --- the passage of time ---
 
 
-def test_losing_every_enrolment_leads_through_grace_to_expiry_by_a_durable_timer(desk: Desk) -> None:
+def test_losing_every_enrolment_leads_through_grace_to_expiry_by_a_durable_timer(
+    desk: RegistryHarness,
+) -> None:
     desk.apply(enrolled())
     desk.apply(activation())
     assert armed(desk.database) == {"year_ends": 1}
@@ -262,7 +264,7 @@ def test_losing_every_enrolment_leads_through_grace_to_expiry_by_a_durable_timer
     assert armed(desk.database) == {}
 
 
-def test_the_end_of_the_academic_year_opens_grace_without_any_fact(desk: Desk) -> None:
+def test_the_end_of_the_academic_year_opens_grace_without_any_fact(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(activation())
     desk.clock.set(datetime(2027, 11, 1, tzinfo=UTC))
@@ -286,7 +288,7 @@ def test_a_timer_that_rings_too_early_is_armed_again(reopened: Reopened) -> None
 # --- the window ---
 
 
-def test_a_bulk_change_of_an_active_account_opens_a_window_of_its_own(desk: Desk) -> None:
+def test_a_bulk_change_of_an_active_account_opens_a_window_of_its_own(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(activation())
     desk.propagated("completed", 2, completed_version=2)
@@ -297,7 +299,7 @@ def test_a_bulk_change_of_an_active_account_opens_a_window_of_its_own(desk: Desk
 
 @pytest.mark.parametrize("recorded", [None, ("in_progress", 2), ("completed", 1), ("failed", 2)])
 def test_a_newer_version_inherits_lane_and_start_while_the_earlier_is_under_way(
-    desk: Desk, recorded: tuple[str, int] | None
+    desk: RegistryHarness, recorded: tuple[str, int] | None
 ) -> None:
     desk.apply(enrolled())
     desk.apply(activation())
@@ -310,7 +312,7 @@ def test_a_newer_version_inherits_lane_and_start_while_the_earlier_is_under_way(
     assert desk.announced()[-1][0] == ACCOUNTS
 
 
-def test_an_enrolment_that_lifts_a_waiting_is_bulk_work_with_a_new_start(desk: Desk) -> None:
+def test_an_enrolment_that_lifts_a_waiting_is_bulk_work_with_a_new_start(desk: RegistryHarness) -> None:
     desk.apply(enrolled(administrative=Administrative.PENDING))
     desk.apply(activation())
     assert (desk.account().stage, desk.account().opened_at) == (Stage.PRECREATED, START)
@@ -321,7 +323,7 @@ def test_an_enrolment_that_lifts_a_waiting_is_bulk_work_with_a_new_start(desk: D
     assert (account.stage, account.lane, account.opened_at) == (Stage.ACTIVE, Lane.BULK, later)
 
 
-def test_the_versions_of_an_account_have_no_gap(desk: Desk) -> None:
+def test_the_versions_of_an_account_have_no_gap(desk: RegistryHarness) -> None:
     for sequence in range(1, 6):
         desk.apply(enrolled(sequence=sequence, step_label=f"Libellé {sequence}"))
     assert [event.version for _, event in desk.announced()] == [1, 2, 3, 4, 5]
@@ -339,7 +341,7 @@ def test_settings_that_change_are_applied_by_a_replay_to_the_registry(reopened: 
     assert changed.account().version == 2
 
 
-def test_a_long_login_has_a_short_one_of_the_same_ledger(desk: Desk) -> None:
+def test_a_long_login_has_a_short_one_of_the_same_ledger(desk: RegistryHarness) -> None:
     desk.apply(enrolled(given_name="Marie-Antoinette", birth_name="Delatour"))
     account = desk.account()
     assert (account.login, account.short_login) == ("marie-antoinette.delatour", "marie-antoinette.del")

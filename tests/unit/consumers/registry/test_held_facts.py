@@ -13,7 +13,7 @@ from consumers.registry import identity_doubts as store
 from consumers.registry import pending_facts
 from consumers.registry.identity_doubts import Doubt, Verdict
 from schemas.events import IdentityDecided, IdentityDecision
-from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, cancelled, enrolled
+from sesame.testing.servers.registry_kit import LEA, PAUL, RegistryHarness, activation, cancelled, enrolled
 
 KARIM: dict[str, Any] = {"birth_name": "Benali", "given_name": "Karim", "birth_date": date(2005, 1, 2)}
 INES: dict[str, Any] = {"birth_name": "Sorel", "given_name": "Inès", "birth_date": date(2006, 7, 8)}
@@ -21,9 +21,9 @@ LAW, FRENCH = {"step": "M1DROIT"}, {"step": "DUFLE"}
 
 
 @pytest.fixture
-def desk(store_url: str) -> Iterator[Desk]:
+def desk(store_url: str) -> Iterator[RegistryHarness]:
     """Léa's number, with two steps of Karim's that are held."""
-    desk = Desk(store_url)
+    desk = RegistryHarness(store_url)
     with closing(desk.database):
         desk.apply(enrolled())
         desk.apply(activation())
@@ -32,17 +32,17 @@ def desk(store_url: str) -> Iterator[Desk]:
         yield desk
 
 
-def held(desk: Desk, number: str = LEA) -> int:
+def held(desk: RegistryHarness, number: str = LEA) -> int:
     with desk.database.read() as connection:
         return len(pending_facts.held(connection, number))
 
 
-def doubts(desk: Desk, number: str = LEA) -> list[Doubt]:
+def doubts(desk: RegistryHarness, number: str = LEA) -> list[Doubt]:
     with desk.database.read() as connection:
         return store.of(connection, number)
 
 
-def test_a_correction_of_one_step_leaves_the_other_one_held_and_the_doubt_open(desk: Desk) -> None:
+def test_a_correction_of_one_step_leaves_the_other_one_held_and_the_doubt_open(desk: RegistryHarness) -> None:
     desk.apply(enrolled(sequence=4, **LAW))
     assert held(desk) == 1
     assert [doubt.state for doubt in doubts(desk)] == [Verdict.OPEN]
@@ -51,7 +51,7 @@ def test_a_correction_of_one_step_leaves_the_other_one_held_and_the_doubt_open(d
     assert [doubt.state for doubt in doubts(desk)] == [Verdict.WITHDRAWN]
 
 
-def test_a_correction_under_one_number_says_nothing_about_another_one(desk: Desk) -> None:
+def test_a_correction_under_one_number_says_nothing_about_another_one(desk: RegistryHarness) -> None:
     desk.apply(enrolled(PAUL, 6, birth_name="Durand", given_name="Paul", birth_date=date(2004, 3, 4)))
     desk.apply(enrolled(PAUL, 7, **INES, **LAW))
     desk.apply(enrolled(sequence=8, **LAW))
@@ -60,7 +60,7 @@ def test_a_correction_under_one_number_says_nothing_about_another_one(desk: Desk
     assert [doubt.state for doubt in doubts(desk, PAUL)] == [Verdict.OPEN]
 
 
-def test_a_decision_about_one_number_decides_nothing_about_another_one(desk: Desk) -> None:
+def test_a_decision_about_one_number_decides_nothing_about_another_one(desk: RegistryHarness) -> None:
     desk.apply(enrolled(PAUL, 6, birth_name="Durand", given_name="Paul", birth_date=date(2004, 3, 4)))
     desk.apply(enrolled(PAUL, 7, **INES, **LAW))
     desk.apply(IdentityDecided(student_number=LEA, other=None, decision=IdentityDecision.MERGE))
@@ -68,7 +68,9 @@ def test_a_decision_about_one_number_decides_nothing_about_another_one(desk: Des
     assert (held(desk), held(desk, PAUL)) == (0, 1)
 
 
-def test_who_was_decided_to_be_the_same_person_may_be_named_both_ways_with_the_hour(desk: Desk) -> None:
+def test_who_was_decided_to_be_the_same_person_may_be_named_both_ways_with_the_hour(
+    desk: RegistryHarness,
+) -> None:
     desk.clock.now += 3600
     decision = desk.apply(IdentityDecided(student_number=LEA, other=None, decision=IdentityDecision.MERGE))
     found = doubts(desk)
@@ -77,7 +79,7 @@ def test_who_was_decided_to_be_the_same_person_may_be_named_both_ways_with_the_h
     assert {doubt.claimed for doubt in found} == {None}, "nobody's names are kept"
 
 
-def test_two_others_under_one_number_are_two_doubts_that_end_together(desk: Desk) -> None:
+def test_two_others_under_one_number_are_two_doubts_that_end_together(desk: RegistryHarness) -> None:
     desk.apply(enrolled(sequence=4, **INES, step="L1LEA"))
     assert len(doubts(desk)) == 2
     desk.apply(IdentityDecided(student_number=LEA, other=None, decision=IdentityDecision.SEPARATE))
@@ -86,7 +88,7 @@ def test_two_others_under_one_number_are_two_doubts_that_end_together(desk: Desk
     assert len(desk.letters()) == 3
 
 
-def test_a_decision_makes_a_version_with_every_step_that_was_held(desk: Desk) -> None:
+def test_a_decision_makes_a_version_with_every_step_that_was_held(desk: RegistryHarness) -> None:
     before = desk.account().version
     desk.apply(IdentityDecided(student_number=LEA, other=None, decision=IdentityDecision.MERGE))
     assert desk.account().version > before

@@ -27,7 +27,15 @@ from schemas.events import (
     Preference,
     PreferenceChanged,
 )
-from sesame.testing.servers.registry_kit import LEA, PAUL, START, Desk, activation, cancelled, enrolled
+from sesame.testing.servers.registry_kit import (
+    LEA,
+    PAUL,
+    START,
+    RegistryHarness,
+    activation,
+    cancelled,
+    enrolled,
+)
 
 OTHER = "22009999"
 INE = "0123456789A"
@@ -41,22 +49,22 @@ def separate(number: str, other: str | None = None) -> IdentityDecided:
     return IdentityDecided(student_number=number, other=other, decision=IdentityDecision.SEPARATE)
 
 
-def doubts(desk: Desk, number: str = PAUL, *states: Verdict) -> list[Doubt]:
+def doubts(desk: RegistryHarness, number: str = PAUL, *states: Verdict) -> list[Doubt]:
     with desk.database.read() as connection:
         return store.of(connection, number, states or (Verdict.OPEN,))
 
 
-def steps(desk: Desk, number: str = LEA) -> set[str]:
+def steps(desk: RegistryHarness, number: str = LEA) -> set[str]:
     return {enrolment.step for enrolment in desk.account(number).enrolments}
 
 
-def in_doubt(desk: Desk, **second: Any) -> None:
+def in_doubt(desk: RegistryHarness, **second: Any) -> None:
     """Léa, and the same person again under Paul's number, in another step."""
     desk.apply(enrolled(LEA))
     desk.apply(enrolled(PAUL, 2, **{"step": "M1DROIT", "component": "DRT", **second}))
 
 
-def test_an_ine_that_is_taken_back_frees_who_was_in_doubt_for_it(desk: Desk) -> None:
+def test_an_ine_that_is_taken_back_frees_who_was_in_doubt_for_it(desk: RegistryHarness) -> None:
     desk.apply(enrolled(LEA, ine=INE))
     desk.apply(enrolled(PAUL, 2, birth_name="Durand", given_name="Paul", ine=INE))
     assert [doubt.evidence for doubt in doubts(desk)] == [("ine",)]
@@ -68,14 +76,14 @@ def test_an_ine_that_is_taken_back_frees_who_was_in_doubt_for_it(desk: Desk) -> 
 # --- two people -----------------------------------------------------------------------------------------
 
 
-def test_a_doubt_shows_whom_and_what_agrees(desk: Desk) -> None:
+def test_a_doubt_shows_whom_and_what_agrees(desk: RegistryHarness) -> None:
     desk.apply(enrolled(LEA, ine=INE))
     desk.apply(enrolled(PAUL, ine=INE))
     [doubt] = doubts(desk)
     assert (doubt.student_number, doubt.other_number, doubt.evidence) == (PAUL, LEA, ("birth", "ine"))
 
 
-def test_two_people_who_are_told_apart_both_have_an_account(desk: Desk) -> None:
+def test_two_people_who_are_told_apart_both_have_an_account(desk: RegistryHarness) -> None:
     in_doubt(desk)
     desk.apply(separate(PAUL, LEA))
     assert (desk.account(LEA).login, desk.account(PAUL).login) == ("lea.martin", "lea.martin2")
@@ -84,7 +92,7 @@ def test_two_people_who_are_told_apart_both_have_an_account(desk: Desk) -> None:
     assert desk.letters(PAUL) == []
 
 
-def test_two_people_with_one_ine_are_told_apart_too(desk: Desk) -> None:
+def test_two_people_with_one_ine_are_told_apart_too(desk: RegistryHarness) -> None:
     desk.apply(enrolled(LEA, ine=INE))
     desk.apply(enrolled(PAUL, birth_name="Durand", given_name="Paul", ine=INE))
     assert desk.maybe_account(PAUL) is None
@@ -92,7 +100,7 @@ def test_two_people_with_one_ine_are_told_apart_too(desk: Desk) -> None:
     assert desk.account(PAUL).login == "paul.durand"
 
 
-def test_what_was_decided_is_never_asked_again(desk: Desk) -> None:
+def test_what_was_decided_is_never_asked_again(desk: RegistryHarness) -> None:
     in_doubt(desk)
     desk.apply(separate(PAUL, LEA))
     desk.apply(enrolled(PAUL, 3, birth_date=date(2006, 1, 1)))
@@ -104,7 +112,7 @@ def test_what_was_decided_is_never_asked_again(desk: Desk) -> None:
     assert desk.account(PAUL).holds == frozenset()
 
 
-def test_a_third_number_is_compared_with_both_of_two_namesakes(desk: Desk) -> None:
+def test_a_third_number_is_compared_with_both_of_two_namesakes(desk: RegistryHarness) -> None:
     in_doubt(desk)
     desk.apply(separate(PAUL, LEA))
     desk.apply(enrolled(OTHER, 9))
@@ -115,7 +123,7 @@ def test_a_third_number_is_compared_with_both_of_two_namesakes(desk: Desk) -> No
     assert desk.account(OTHER).login == "lea.martin3"
 
 
-def test_a_correction_on_the_other_side_ends_the_doubt_too(desk: Desk) -> None:
+def test_a_correction_on_the_other_side_ends_the_doubt_too(desk: RegistryHarness) -> None:
     in_doubt(desk)
     desk.apply(enrolled(LEA, 3, birth_date=date(2005, 2, 3)))
     assert [doubt.state for doubt in doubts(desk, PAUL, *Verdict)] == [Verdict.WITHDRAWN]
@@ -123,7 +131,7 @@ def test_a_correction_on_the_other_side_ends_the_doubt_too(desk: Desk) -> None:
     assert desk.letters(PAUL) == []
 
 
-def test_a_doubt_that_was_withdrawn_may_be_raised_again(desk: Desk) -> None:
+def test_a_doubt_that_was_withdrawn_may_be_raised_again(desk: RegistryHarness) -> None:
     in_doubt(desk)
     desk.apply(enrolled(PAUL, 3, birth_date=date(2005, 2, 3)))
     assert doubts(desk) == []
@@ -132,7 +140,7 @@ def test_a_doubt_that_was_withdrawn_may_be_raised_again(desk: Desk) -> None:
     assert desk.account(PAUL).holds == frozenset()  # it has its account by now
 
 
-def test_a_number_that_was_corrected_is_nobody_s_twin_any_more(desk: Desk) -> None:
+def test_a_number_that_was_corrected_is_nobody_s_twin_any_more(desk: RegistryHarness) -> None:
     desk.apply(enrolled(LEA))
     desk.apply(enrolled(LEA, 2, birth_date=date(2005, 2, 3)))
     desk.apply(enrolled(PAUL, 3))
@@ -142,7 +150,7 @@ def test_a_number_that_was_corrected_is_nobody_s_twin_any_more(desk: Desk) -> No
     assert [doubt.other_number for doubt in doubts(desk, OTHER)] == [PAUL]
 
 
-def test_a_new_detail_of_one_side_neither_holds_the_other_nor_asks_twice(desk: Desk) -> None:
+def test_a_new_detail_of_one_side_neither_holds_the_other_nor_asks_twice(desk: RegistryHarness) -> None:
     desk.apply(enrolled(LEA))
     desk.apply(enrolled(PAUL, 2))
     desk.apply(enrolled(LEA, 3, ine=INE))
@@ -152,7 +160,7 @@ def test_a_new_detail_of_one_side_neither_holds_the_other_nor_asks_twice(desk: D
     assert desk.letters(LEA) == []
 
 
-def test_lifting_the_technical_hold_is_remembered_as_two_people(desk: Desk) -> None:
+def test_lifting_the_technical_hold_is_remembered_as_two_people(desk: RegistryHarness) -> None:
     in_doubt(desk)
     lifted = desk.apply(HoldLifted(student_number=PAUL, hold=Hold.TECHNICAL))
     [doubt] = doubts(desk, PAUL, *Verdict)
@@ -164,7 +172,7 @@ def test_lifting_the_technical_hold_is_remembered_as_two_people(desk: Desk) -> N
     [((), "no account is made for it"), ((activation(PAUL),), "its account goes on meanwhile")],
 )
 def test_the_letter_of_a_doubt_names_both_numbers_and_what_to_type(
-    desk: Desk, before: tuple[Event, ...], says: str
+    desk: RegistryHarness, before: tuple[Event, ...], says: str
 ) -> None:
     desk.apply(enrolled(LEA))
     if before:
@@ -181,7 +189,7 @@ def test_the_letter_of_a_doubt_names_both_numbers_and_what_to_type(
     )
 
 
-def test_a_decision_about_nobody_or_about_one_number_says_what_to_check(desk: Desk) -> None:
+def test_a_decision_about_nobody_or_about_one_number_says_what_to_check(desk: RegistryHarness) -> None:
     desk.apply(enrolled(LEA))
     with pytest.raises(Rejected, match=r"^a number cannot be compared with itself: give the other one$"):
         desk.apply(separate(LEA, LEA))
@@ -189,13 +197,15 @@ def test_a_decision_about_nobody_or_about_one_number_says_what_to_check(desk: De
         desk.apply(separate(LEA, "22699999"))
 
 
-def test_lifting_the_hold_of_the_one_says_nothing_about_the_other(desk: Desk) -> None:
+def test_lifting_the_hold_of_the_one_says_nothing_about_the_other(desk: RegistryHarness) -> None:
     in_doubt(desk)
     desk.apply(HoldLifted(student_number=LEA, hold=Hold.TECHNICAL))
     assert [doubt.state for doubt in doubts(desk, PAUL, *Verdict)] == [Verdict.OPEN]
 
 
-def test_an_operator_s_own_technical_hold_survives_a_decision_about_a_working_account(desk: Desk) -> None:
+def test_an_operator_s_own_technical_hold_survives_a_decision_about_a_working_account(
+    desk: RegistryHarness,
+) -> None:
     desk.apply(enrolled(LEA))
     desk.apply(enrolled(PAUL, 2, birth_date=date(2005, 2, 3)))
     desk.apply(activation(PAUL))
@@ -208,7 +218,7 @@ def test_an_operator_s_own_technical_hold_survives_a_decision_about_a_working_ac
 # --- one person -----------------------------------------------------------------------------------------
 
 
-def test_one_person_under_two_numbers_has_one_account_with_all_enrolments(desk: Desk) -> None:
+def test_one_person_under_two_numbers_has_one_account_with_all_enrolments(desk: RegistryHarness) -> None:
     in_doubt(desk)
     desk.apply(merge(PAUL, LEA))
     assert steps(desk) == {"L1INFO", "M1DROIT"}
@@ -220,7 +230,7 @@ def test_one_person_under_two_numbers_has_one_account_with_all_enrolments(desk: 
         assert SqlLedger(connection, desk.database, 0).held_by(PAUL) == {}
 
 
-def test_later_facts_about_the_merged_number_are_the_person_s(desk: Desk) -> None:
+def test_later_facts_about_the_merged_number_are_the_person_s(desk: RegistryHarness) -> None:
     in_doubt(desk)
     desk.apply(merge(PAUL, LEA))
     desk.apply(enrolled(PAUL, 3, step="DUFLE", usage_name="Lefebvre"))
@@ -231,7 +241,9 @@ def test_later_facts_about_the_merged_number_are_the_person_s(desk: Desk) -> Non
     assert desk.maybe_account(PAUL) is None
 
 
-def test_one_step_under_both_numbers_is_one_enrolment_and_the_better_one_counts(desk: Desk) -> None:
+def test_one_step_under_both_numbers_is_one_enrolment_and_the_better_one_counts(
+    desk: RegistryHarness,
+) -> None:
     desk.apply(enrolled(LEA, administrative=Administrative.PENDING))
     desk.apply(enrolled(PAUL, 2, pedagogical=Pedagogical.PENDING))
     desk.apply(merge(PAUL, LEA))
@@ -239,7 +251,7 @@ def test_one_step_under_both_numbers_is_one_enrolment_and_the_better_one_counts(
     assert enrolment.administrative is Administrative.IN_FORCE
 
 
-def test_the_operator_may_let_the_new_number_go_on(desk: Desk) -> None:
+def test_the_operator_may_let_the_new_number_go_on(desk: RegistryHarness) -> None:
     in_doubt(desk)
     desk.apply(activation(LEA))
     desk.apply(merge(LEA, PAUL))
@@ -249,7 +261,9 @@ def test_the_operator_may_let_the_new_number_go_on(desk: Desk) -> None:
     assert (ended.stage, ended.login, ended.enrolments) == (Stage.GRACE, "lea.martin", ())
 
 
-def test_an_account_that_is_too_many_ends_in_grace_and_its_login_is_never_reissued(desk: Desk) -> None:
+def test_an_account_that_is_too_many_ends_in_grace_and_its_login_is_never_reissued(
+    desk: RegistryHarness,
+) -> None:
     desk.apply(enrolled(LEA))
     desk.apply(enrolled(PAUL, 2, birth_date=date(2005, 2, 3)))
     for number in (LEA, PAUL):
@@ -265,7 +279,7 @@ def test_an_account_that_is_too_many_ends_in_grace_and_its_login_is_never_reissu
     assert desk.account(LEA).stage is Stage.ACTIVE
 
 
-def test_what_a_student_settles_under_the_merged_number_is_theirs(desk: Desk) -> None:
+def test_what_a_student_settles_under_the_merged_number_is_theirs(desk: RegistryHarness) -> None:
     in_doubt(desk)
     desk.apply(merge(PAUL, LEA))
     ref = desk.seal("{ARGON2}$argon2id$…", PAUL)
@@ -283,7 +297,9 @@ def test_what_a_student_settles_under_the_merged_number_is_theirs(desk: Desk) ->
         desk.apply(CredentialChanged(student_number=LEA, credential_ref=ref))
 
 
-def test_an_activation_under_the_held_number_opens_an_account_that_nobody_had_activated(desk: Desk) -> None:
+def test_an_activation_under_the_held_number_opens_an_account_that_nobody_had_activated(
+    desk: RegistryHarness,
+) -> None:
     in_doubt(desk)
     ref = desk.seal("{ARGON2}$argon2id$…", PAUL)
     desk.apply(activation(PAUL, credential_ref=ref))
@@ -292,7 +308,7 @@ def test_an_activation_under_the_held_number_opens_an_account_that_nobody_had_ac
     assert (desk.account().stage, desk.account().credential_ref) == (Stage.ACTIVE, ref)
 
 
-def test_a_decision_never_gives_a_working_account_the_other_one_s_password(desk: Desk) -> None:
+def test_a_decision_never_gives_a_working_account_the_other_one_s_password(desk: RegistryHarness) -> None:
     in_doubt(desk)
     mine = desk.seal("mine", LEA)
     desk.apply(activation(LEA, credential_ref=mine))
@@ -301,7 +317,7 @@ def test_a_decision_never_gives_a_working_account_the_other_one_s_password(desk:
     assert desk.account().credential_ref == mine
 
 
-def test_a_hold_goes_over_to_the_person_and_shuts_every_account_of_theirs(desk: Desk) -> None:
+def test_a_hold_goes_over_to_the_person_and_shuts_every_account_of_theirs(desk: RegistryHarness) -> None:
     desk.apply(enrolled(LEA))
     desk.apply(enrolled(PAUL, 2, birth_date=date(2005, 2, 3)))
     for number in (LEA, PAUL):
@@ -317,7 +333,7 @@ def test_a_hold_goes_over_to_the_person_and_shuts_every_account_of_theirs(desk: 
     assert desk.account(PAUL).holds == frozenset()
 
 
-def test_merging_three_numbers_leaves_one_account_whatever_the_order(desk: Desk) -> None:
+def test_merging_three_numbers_leaves_one_account_whatever_the_order(desk: RegistryHarness) -> None:
     in_doubt(desk)
     desk.apply(enrolled(OTHER, 3, step="DUFLE"))
     desk.apply(merge(OTHER, PAUL))
@@ -330,7 +346,7 @@ def test_merging_three_numbers_leaves_one_account_whatever_the_order(desk: Desk)
     assert doubts(desk, OTHER) == []
 
 
-def test_a_number_that_is_merged_into_a_merged_one_is_the_person_s_too(desk: Desk) -> None:
+def test_a_number_that_is_merged_into_a_merged_one_is_the_person_s_too(desk: RegistryHarness) -> None:
     in_doubt(desk)
     desk.apply(enrolled(OTHER, 3, step="DUFLE"))
     desk.apply(merge(PAUL, LEA))
@@ -339,7 +355,7 @@ def test_a_number_that_is_merged_into_a_merged_one_is_the_person_s_too(desk: Des
     assert desk.person(OTHER).merged_into == LEA
 
 
-def test_two_numbers_of_one_person_can_be_told_apart_from_each_other(desk: Desk) -> None:
+def test_two_numbers_of_one_person_can_be_told_apart_from_each_other(desk: RegistryHarness) -> None:
     in_doubt(desk)
     desk.apply(enrolled(OTHER, 3, step="DUFLE"))
     desk.apply(merge(PAUL, LEA))
@@ -350,7 +366,9 @@ def test_two_numbers_of_one_person_can_be_told_apart_from_each_other(desk: Desk)
     assert steps(desk, PAUL) == {"M1DROIT"}
 
 
-def test_another_doubt_about_the_number_that_ends_does_not_shut_the_account_that_goes_on(desk: Desk) -> None:
+def test_another_doubt_about_the_number_that_ends_does_not_shut_the_account_that_goes_on(
+    desk: RegistryHarness,
+) -> None:
     desk.apply(enrolled(LEA, ine=INE))
     desk.apply(enrolled(OTHER, 2, birth_name="Durand"))
     desk.apply(enrolled(PAUL, 3, birth_name="Durand", ine=INE))
@@ -362,7 +380,7 @@ def test_another_doubt_about_the_number_that_ends_does_not_shut_the_account_that
     assert [doubt.other_number for doubt in doubts(desk)] == [OTHER]
 
 
-def test_a_merged_number_is_in_no_doubt_with_itself(desk: Desk) -> None:
+def test_a_merged_number_is_in_no_doubt_with_itself(desk: RegistryHarness) -> None:
     in_doubt(desk)
     desk.apply(merge(PAUL, LEA))
     desk.apply(enrolled(LEA, 3, ine=INE))
@@ -370,7 +388,7 @@ def test_a_merged_number_is_in_no_doubt_with_itself(desk: Desk) -> None:
     assert doubts(desk, LEA) == []
 
 
-def test_what_a_merged_number_brings_up_is_asked_about_the_person(desk: Desk) -> None:
+def test_what_a_merged_number_brings_up_is_asked_about_the_person(desk: RegistryHarness) -> None:
     in_doubt(desk)
     desk.apply(merge(PAUL, LEA))
     desk.apply(enrolled(OTHER, 3, birth_name="Durand", ine=INE))
@@ -379,7 +397,7 @@ def test_what_a_merged_number_brings_up_is_asked_about_the_person(desk: Desk) ->
     assert doubts(desk, PAUL) == []
 
 
-def test_a_namesake_of_a_merged_number_is_compared_with_the_person(desk: Desk) -> None:
+def test_a_namesake_of_a_merged_number_is_compared_with_the_person(desk: RegistryHarness) -> None:
     desk.apply(enrolled(LEA, ine=INE))
     desk.apply(enrolled(PAUL, 2, ine=INE, birth_name="Durand"))
     desk.apply(merge(PAUL, LEA))
@@ -387,7 +405,7 @@ def test_a_namesake_of_a_merged_number_is_compared_with_the_person(desk: Desk) -
     assert [doubt.other_number for doubt in doubts(desk, OTHER)] == [LEA]
 
 
-def test_a_merge_that_was_wrong_is_taken_back(desk: Desk) -> None:
+def test_a_merge_that_was_wrong_is_taken_back(desk: RegistryHarness) -> None:
     in_doubt(desk)
     desk.apply(merge(PAUL, LEA), at=START)
     desk.apply(separate(LEA, PAUL), at=START + timedelta(hours=1))
@@ -395,7 +413,7 @@ def test_a_merge_that_was_wrong_is_taken_back(desk: Desk) -> None:
     assert (steps(desk, PAUL), desk.account(PAUL).login) == ({"M1DROIT"}, "lea.martin2")
 
 
-def test_a_merge_the_other_way_round_moves_the_account(desk: Desk) -> None:
+def test_a_merge_the_other_way_round_moves_the_account(desk: RegistryHarness) -> None:
     in_doubt(desk)
     desk.apply(activation(LEA))
     desk.apply(merge(PAUL, LEA), at=START)
@@ -404,7 +422,7 @@ def test_a_merge_the_other_way_round_moves_the_account(desk: Desk) -> None:
     assert (desk.account(LEA).stage, desk.account(PAUL).stage) == (Stage.GRACE, Stage.ACTIVE)
 
 
-def test_a_decision_that_comes_again_does_not_undo_a_newer_one(desk: Desk) -> None:
+def test_a_decision_that_comes_again_does_not_undo_a_newer_one(desk: RegistryHarness) -> None:
     in_doubt(desk)
     first = desk.apply(merge(PAUL, LEA), at=START)
     desk.apply(separate(PAUL, LEA), at=START + timedelta(hours=1))
@@ -413,7 +431,7 @@ def test_a_decision_that_comes_again_does_not_undo_a_newer_one(desk: Desk) -> No
     assert (desk.account(LEA).version, desk.account(PAUL).version) == versions
 
 
-def test_two_numbers_that_nobody_doubted_can_be_merged(desk: Desk) -> None:
+def test_two_numbers_that_nobody_doubted_can_be_merged(desk: RegistryHarness) -> None:
     desk.apply(enrolled(LEA))
     desk.apply(enrolled(PAUL, 2, birth_name="Durand", step="DUFLE"))
     desk.apply(merge(PAUL, LEA))
@@ -423,7 +441,7 @@ def test_two_numbers_that_nobody_doubted_can_be_merged(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("decision", "cause"), [(merge(PAUL, LEA), "unknown_student"), (merge(LEA, LEA), "one_number")]
 )
-def test_a_decision_that_names_nobody_is_refused(desk: Desk, decision: Event, cause: str) -> None:
+def test_a_decision_that_names_nobody_is_refused(desk: RegistryHarness, decision: Event, cause: str) -> None:
     desk.apply(enrolled(LEA))
     with pytest.raises(Rejected) as rejected:
         desk.apply(decision)
@@ -433,7 +451,7 @@ def test_a_decision_that_names_nobody_is_refused(desk: Desk, decision: Event, ca
 # --- somebody who is in the directory already -----------------------------------------------------------
 
 
-def seen_in_directory(desk: Desk, *, holder: str | None, login: str = "lea.martin") -> bool:
+def seen_in_directory(desk: RegistryHarness, *, holder: str | None, login: str = "lea.martin") -> bool:
     """What the hourly look at the directory's entry of this login comes to."""
     desk.clock.now += 1
     with desk.transaction() as connection:
@@ -444,14 +462,14 @@ def seen_in_directory(desk: Desk, *, holder: str | None, login: str = "lea.marti
     return all(found)
 
 
-def test_a_login_of_the_staff_is_never_a_student_s(desk: Desk) -> None:
+def test_a_login_of_the_staff_is_never_a_student_s(desk: RegistryHarness) -> None:
     seen_in_directory(desk, holder=None)
     desk.apply(enrolled())
     desk.apply(activation())
     assert desk.account().login == "lea.martin2"
 
 
-def test_a_doctoral_student_whom_an_operator_links_keeps_the_login_they_have(desk: Desk) -> None:
+def test_a_doctoral_student_whom_an_operator_links_keeps_the_login_they_have(desk: RegistryHarness) -> None:
     seen_in_directory(desk, holder=None)
     desk.apply(enrolled())
     assert desk.account().login == "lea.martin2"
@@ -463,7 +481,9 @@ def test_a_doctoral_student_whom_an_operator_links_keeps_the_login_they_have(des
     assert seen_in_directory(desk, holder=LEA)
 
 
-def test_a_link_that_comes_after_the_activation_is_a_conflict_and_changes_nothing(desk: Desk) -> None:
+def test_a_link_that_comes_after_the_activation_is_a_conflict_and_changes_nothing(
+    desk: RegistryHarness,
+) -> None:
     seen_in_directory(desk, holder=None)
     desk.apply(enrolled())
     desk.apply(activation())
@@ -472,7 +492,7 @@ def test_a_link_that_comes_after_the_activation_is_a_conflict_and_changes_nothin
     assert (desk.account().login, desk.account().aliases) == ("lea.martin2", ())
 
 
-def test_a_login_that_was_minted_is_never_linked_to_anybody(desk: Desk) -> None:
+def test_a_login_that_was_minted_is_never_linked_to_anybody(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     assert not seen_in_directory(desk, holder=PAUL)
     assert not seen_in_directory(desk, holder=None)
@@ -490,7 +510,7 @@ KARIM: dict[str, Any] = {
 }
 
 
-def test_a_number_that_changes_hands_leaves_the_account_as_it_is(desk: Desk) -> None:
+def test_a_number_that_changes_hands_leaves_the_account_as_it_is(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(activation())
     desk.apply(enrolled(sequence=2, **KARIM))
@@ -508,7 +528,7 @@ def test_a_number_that_changes_hands_leaves_the_account_as_it_is(desk: Desk) -> 
     assert f"`sesame identities merge {LEA}` (still the same person) or `separate {LEA}`" in letter.message
 
 
-def test_the_doubt_about_a_holder_is_raised_once(desk: Desk) -> None:
+def test_the_doubt_about_a_holder_is_raised_once(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     fact = desk.apply(enrolled(sequence=2, **KARIM))
     desk.redeliver(fact)
@@ -516,7 +536,7 @@ def test_the_doubt_about_a_holder_is_raised_once(desk: Desk) -> None:
     assert len(doubts(desk, LEA)) == len(desk.letters(LEA)) == 1
 
 
-def test_a_holder_who_is_still_the_same_person_gets_what_was_held(desk: Desk) -> None:
+def test_a_holder_who_is_still_the_same_person_gets_what_was_held(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(enrolled(sequence=2, **KARIM))
     desk.apply(enrolled(sequence=3, **{**KARIM, "step": "DUFLE"}))
@@ -531,7 +551,7 @@ def test_a_holder_who_is_still_the_same_person_gets_what_was_held(desk: Desk) ->
     assert doubts(desk, LEA) == []
 
 
-def test_a_holder_who_is_somebody_else_is_refused_now_and_later(desk: Desk) -> None:
+def test_a_holder_who_is_somebody_else_is_refused_now_and_later(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(enrolled(sequence=2, **KARIM))
     held = desk.apply(enrolled(sequence=3, **{**KARIM, "step": "DUFLE"}))
@@ -548,7 +568,7 @@ def test_a_holder_who_is_somebody_else_is_refused_now_and_later(desk: Desk) -> N
     assert doubts(desk, LEA) == []
 
 
-def test_who_the_number_was_said_to_be_is_forgotten_once_decided(desk: Desk) -> None:
+def test_who_the_number_was_said_to_be_is_forgotten_once_decided(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(enrolled(sequence=2, **KARIM))
     desk.apply(separate(LEA))
@@ -557,7 +577,7 @@ def test_who_the_number_was_said_to_be_is_forgotten_once_decided(desk: Desk) -> 
         assert pending_facts.held(connection, LEA) == []
 
 
-def test_the_registrar_s_correction_of_the_same_step_withdraws_the_doubt(desk: Desk) -> None:
+def test_the_registrar_s_correction_of_the_same_step_withdraws_the_doubt(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(enrolled(sequence=2, **KARIM))
     desk.apply(enrolled(sequence=3, pedagogical=Pedagogical.PENDING))
@@ -568,7 +588,7 @@ def test_the_registrar_s_correction_of_the_same_step_withdraws_the_doubt(desk: D
     assert steps(desk) == {"L1INFO", "M1DROIT"}
 
 
-def test_an_older_fact_of_the_same_step_replaces_nothing(desk: Desk) -> None:
+def test_an_older_fact_of_the_same_step_replaces_nothing(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(enrolled(sequence=5, **KARIM))
     desk.apply(enrolled(sequence=3, step="M1DROIT"))
@@ -577,7 +597,7 @@ def test_an_older_fact_of_the_same_step_replaces_nothing(desk: Desk) -> None:
     assert desk.account().person.display_name == "Karim Benali"
 
 
-def test_a_cancellation_of_the_step_in_doubt_withdraws_it(desk: Desk) -> None:
+def test_a_cancellation_of_the_step_in_doubt_withdraws_it(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(enrolled(sequence=2, **KARIM))
     desk.apply(cancelled(sequence=3, step="M1DROIT"))
@@ -585,7 +605,7 @@ def test_a_cancellation_of_the_step_in_doubt_withdraws_it(desk: Desk) -> None:
     assert desk.letters() == []
 
 
-def test_a_fact_in_doubt_waits_longer_than_one_of_an_unknown_student(desk: Desk) -> None:
+def test_a_fact_in_doubt_waits_longer_than_one_of_an_unknown_student(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(enrolled(sequence=2, **KARIM))
     with desk.transaction() as connection:
@@ -593,7 +613,7 @@ def test_a_fact_in_doubt_waits_longer_than_one_of_an_unknown_student(desk: Desk)
         assert len(pending_facts.held(connection, LEA)) == 1
 
 
-def test_acts_of_the_holder_go_on_while_their_number_is_in_doubt(desk: Desk) -> None:
+def test_acts_of_the_holder_go_on_while_their_number_is_in_doubt(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(enrolled(sequence=2, **KARIM))
     desk.apply(activation())
@@ -695,11 +715,11 @@ def test_the_ine_vouches_for_anybody() -> None:
 # --- the number in use ----------------------------------------------------------------------------------
 
 
-def shown(desk: Desk, *numbers: str) -> list[str | None]:
+def shown(desk: RegistryHarness, *numbers: str) -> list[str | None]:
     return [desk.account(number).shown_number for number in numbers]
 
 
-def test_an_account_shows_the_number_that_the_registrar_goes_on_using(desk: Desk) -> None:
+def test_an_account_shows_the_number_that_the_registrar_goes_on_using(desk: RegistryHarness) -> None:
     in_doubt(desk)
     desk.apply(merge(PAUL, LEA))
     assert shown(desk, LEA) == [None], "both are in use: the one that goes on is the person's"
@@ -713,7 +733,7 @@ def test_an_account_shows_the_number_that_the_registrar_goes_on_using(desk: Desk
     assert shown(desk, LEA) == [None]
 
 
-def test_an_account_that_ended_gives_its_number_up_while_another_shows_it(desk: Desk) -> None:
+def test_an_account_that_ended_gives_its_number_up_while_another_shows_it(desk: RegistryHarness) -> None:
     desk.apply(enrolled(LEA))
     desk.apply(enrolled(PAUL, 2, birth_date=date(2005, 2, 3)))
     for number in (LEA, PAUL):
@@ -726,7 +746,7 @@ def test_an_account_that_ended_gives_its_number_up_while_another_shows_it(desk: 
     assert shown(desk, LEA, PAUL) == [None, None]
 
 
-def test_a_number_that_is_alone_in_force_at_the_merge_is_shown_at_once(desk: Desk) -> None:
+def test_a_number_that_is_alone_in_force_at_the_merge_is_shown_at_once(desk: RegistryHarness) -> None:
     desk.apply(enrolled(LEA, year=2025))
     desk.apply(activation(LEA))
     desk.apply(enrolled(PAUL, 2, birth_date=date(2005, 2, 3)))

@@ -22,22 +22,31 @@ from pipeline.db.database import Database
 from pipeline.timers import run_due, timers
 from schemas.account import Account, Hold, Stage
 from schemas.events import EnrolmentRecorded, HoldLifted, HoldPlaced, ReplayRequested
-from sesame.testing.servers.registry_kit import LEA, SETTINGS, Desk, activation, cancelled, enrolled
+from sesame.testing.servers.registry_kit import (
+    LEA,
+    SETTINGS,
+    RegistryHarness,
+    activation,
+    cancelled,
+    enrolled,
+)
 
 SERVICES = ("mailbox", "moodle")
 YEAR_END = date(2027, 10, 31)
 LAST_DAY = date(2027, 12, 1)  # 30 days of grace after the first day without an enrolment
 ERASING = LifecycleSettings(erase=True, data_days=100, data_days_of={"moodle": 200}, account_days=300)
 
-MakeDesk = Callable[..., Desk]
+MakeHarness = Callable[..., RegistryHarness]
 
 
 @pytest.fixture
-def make(store_url: str) -> Iterator[MakeDesk]:
+def make(store_url: str) -> Iterator[MakeHarness]:
     with ExitStack() as stack:
 
-        def make_desk(rules: LifecycleSettings = ERASING, settings: RegistrySettings = SETTINGS) -> Desk:
-            desk = Desk(store_url, settings, rules=rules, services=SERVICES)
+        def make_desk(
+            rules: LifecycleSettings = ERASING, settings: RegistrySettings = SETTINGS
+        ) -> RegistryHarness:
+            desk = RegistryHarness(store_url, settings, rules=rules, services=SERVICES)
             stack.enter_context(closing(desk.database))
             return desk
 
@@ -52,13 +61,13 @@ def of(number: str = LEA, **more: Any) -> EnrolmentRecorded:
     return enrolled(number, birth_name=name.title(), given_name=name[::-1].title(), birth_date=born, **more)
 
 
-def student(desk: Desk, number: str = LEA) -> None:
+def student(desk: RegistryHarness, number: str = LEA) -> None:
     """Enrols and activates somebody."""
     desk.apply(of(number))
     desk.apply(activation(number))
 
 
-def complete(desk: Desk, number: str = LEA) -> None:
+def complete(desk: RegistryHarness, number: str = LEA) -> None:
     """As if every target had been seen to have the newest version."""
     version = desk.account(number).version
     values = {
@@ -73,18 +82,18 @@ def complete(desk: Desk, number: str = LEA) -> None:
         connection.execute(desk.database.upsert(propagation), values)
 
 
-def stage_on(desk: Desk, day: date) -> tuple[Stage, dict[str, Stage]]:
+def stage_on(desk: RegistryHarness, day: date) -> tuple[Stage, dict[str, Stage]]:
     desk.pass_time(day, lambda: complete(desk))
     account = desk.account()
     return account.stage, dict(account.stages)
 
 
-def held(desk: Desk) -> list[Plan]:
+def held(desk: RegistryHarness) -> list[Plan]:
     with desk.database.read() as connection:
         return closings.held(connection)
 
 
-def release(desk: Desk, plan: Plan) -> None:
+def release(desk: RegistryHarness, plan: Plan) -> None:
     with desk.transaction() as connection:
         closings.release(connection, plan)
 
@@ -92,7 +101,7 @@ def release(desk: Desk, plan: Plan) -> None:
 # --- one life ---
 
 
-def test_a_life_ends_day_by_day_and_the_account_goes_last(make: MakeDesk) -> None:
+def test_a_life_ends_day_by_day_and_the_account_goes_last(make: MakeHarness) -> None:
     desk = make()
     student(desk)
     login = desk.account().login
@@ -116,7 +125,7 @@ def test_a_life_ends_day_by_day_and_the_account_goes_last(make: MakeDesk) -> Non
         assert connection.scalar(select(func.count()).select_from(timers)) == 0
 
 
-def test_the_account_stays_until_every_target_was_seen_to_have_erased(make: MakeDesk) -> None:
+def test_the_account_stays_until_every_target_was_seen_to_have_erased(make: MakeHarness) -> None:
     desk = make()
     student(desk)
     desk.pass_time(LAST_DAY + timedelta(305))
@@ -130,7 +139,7 @@ def test_the_account_stays_until_every_target_was_seen_to_have_erased(make: Make
     assert desk.account().stage is Stage.ERASED
 
 
-def test_timers_that_could_not_ring_for_a_year_catch_up_step_by_step(make: MakeDesk) -> None:
+def test_timers_that_could_not_ring_for_a_year_catch_up_step_by_step(make: MakeHarness) -> None:
     desk = make()
     student(desk)
     desk.clock.set(datetime(2029, 6, 1, tzinfo=UTC))
@@ -139,7 +148,7 @@ def test_timers_that_could_not_ring_for_a_year_catch_up_step_by_step(make: MakeD
     assert desk.account().valid_until == date(2029, 7, 1)
 
 
-def test_nothing_is_erased_of_whoever_is_under_a_hold_until_it_is_lifted(make: MakeDesk) -> None:
+def test_nothing_is_erased_of_whoever_is_under_a_hold_until_it_is_lifted(make: MakeHarness) -> None:
     desk = make()
     student(desk)
     desk.apply(HoldPlaced(student_number=LEA, hold=Hold.ADMINISTRATIVE))
@@ -150,13 +159,13 @@ def test_nothing_is_erased_of_whoever_is_under_a_hold_until_it_is_lifted(make: M
     assert stage_on(desk, LAST_DAY + timedelta(104)) == (Stage.EXPIRED, {"mailbox": Stage.ERASED})
 
 
-def test_nothing_is_erased_unless_the_site_says_so(make: MakeDesk) -> None:
+def test_nothing_is_erased_unless_the_site_says_so(make: MakeHarness) -> None:
     desk = make(LifecycleSettings())
     student(desk)
     assert stage_on(desk, LAST_DAY + timedelta(4000)) == (Stage.EXPIRED, {})
 
 
-def test_a_service_may_be_shut_in_grace_and_is_open_again_with_the_next_enrolment(make: MakeDesk) -> None:
+def test_a_service_may_be_shut_in_grace_and_is_open_again_with_the_next_enrolment(make: MakeHarness) -> None:
     desk = make(LifecycleSettings(shut_in_grace=frozenset({"moodle"})))
     student(desk)
     desk.apply(cancelled())
@@ -167,7 +176,7 @@ def test_a_service_may_be_shut_in_grace_and_is_open_again_with_the_next_enrolmen
     assert desk.account().at("moodle").access_open
 
 
-def test_who_returns_after_expiry_has_the_same_names_and_everything_again(make: MakeDesk) -> None:
+def test_who_returns_after_expiry_has_the_same_names_and_everything_again(make: MakeHarness) -> None:
     desk = make()
     student(desk)
     before = desk.account()
@@ -179,7 +188,7 @@ def test_who_returns_after_expiry_has_the_same_names_and_everything_again(make: 
     assert (after.login, after.mail, after.principal) == (before.login, before.mail, before.principal)
 
 
-def test_what_is_to_come_is_told_with_its_days(make: MakeDesk) -> None:
+def test_what_is_to_come_is_told_with_its_days(make: MakeHarness) -> None:
     desk = make(ERASING.model_copy(update={"shut_in_grace": frozenset({"moodle"})}))
     student(desk)
     begins, one = YEAR_END + timedelta(1), timedelta(1)
@@ -221,16 +230,16 @@ def test_rules_that_cannot_be_kept_are_refused(values: dict[str, Any]) -> None:
 CROWD = [str(22_010_000 + n) for n in range(1, 9)]
 
 
-def crowd(desk: Desk, numbers: Sequence[str] = CROWD) -> None:
+def crowd(desk: RegistryHarness, numbers: Sequence[str] = CROWD) -> None:
     for number in numbers:
         student(desk, number)
 
 
-def stages(desk: Desk, numbers: Sequence[str] = CROWD) -> list[Stage]:
+def stages(desk: RegistryHarness, numbers: Sequence[str] = CROWD) -> list[Stage]:
     return [desk.account(number).stage for number in numbers]
 
 
-def test_a_whole_year_that_leaves_is_held_until_exactly_they_are_released(make: MakeDesk) -> None:
+def test_a_whole_year_that_leaves_is_held_until_exactly_they_are_released(make: MakeHarness) -> None:
     desk = make()
     crowd(desk)
     desk.pass_time(LAST_DAY + timedelta(3))
@@ -255,7 +264,7 @@ def test_a_whole_year_that_leaves_is_held_until_exactly_they_are_released(make: 
 
 
 def test_a_slow_leak_is_stopped_too_and_a_window_that_slides_on_lets_nobody_through(
-    make: MakeDesk, monkeypatch: pytest.MonkeyPatch
+    make: MakeHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One a day out of a hundred, each well below the threshold of a day."""
     monkeypatch.setattr(closings, "GUARD_DAYS", 4)
@@ -274,7 +283,7 @@ def test_a_slow_leak_is_stopped_too_and_a_window_that_slides_on_lets_nobody_thro
     assert plan.students == tuple(leaving)
 
 
-def test_few_who_leave_within_the_bounds_are_not_held(make: MakeDesk) -> None:
+def test_few_who_leave_within_the_bounds_are_not_held(make: MakeHarness) -> None:
     desk = make(LifecycleSettings(guard_share=0.5))
     crowd(desk)
     for number in CROWD[:4]:
@@ -286,7 +295,7 @@ def test_few_who_leave_within_the_bounds_are_not_held(make: MakeDesk) -> None:
 
 @pytest.mark.parametrize(("days_between", "held_at_last"), [(3, True), (90, False)])
 def test_who_left_before_the_window_no_longer_counts(
-    make: MakeDesk, monkeypatch: pytest.MonkeyPatch, days_between: int, held_at_last: bool
+    make: MakeHarness, monkeypatch: pytest.MonkeyPatch, days_between: int, held_at_last: bool
 ) -> None:
     """Two leave, then two more: each time fewer than the bound of three, and four are more than it."""
     monkeypatch.setattr(closings, "GUARD_DAYS", 7)
@@ -306,7 +315,7 @@ def test_who_left_before_the_window_no_longer_counts(
         assert stages(desk, numbers[:4]) == [Stage.EXPIRED] * 4
 
 
-def test_erasing_is_held_apart_from_expiring(make: MakeDesk) -> None:
+def test_erasing_is_held_apart_from_expiring(make: MakeHarness) -> None:
     desk = make(ERASING.model_copy(update={"guard_share": 0.9}))
     crowd(desk, CROWD[:3])
     for number in CROWD[:3]:
@@ -342,7 +351,7 @@ def test_a_plan_is_named_by_what_it_does_to_whom() -> None:
 
 
 def test_a_whole_class_that_leaves_is_held_though_it_is_few_of_all(
-    make: MakeDesk, monkeypatch: pytest.MonkeyPatch
+    make: MakeHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(closings, "CLASS_MIN", 5)
     desk = make(LifecycleSettings(guard_share=0.5))
@@ -369,7 +378,7 @@ def test_a_whole_class_that_leaves_is_held_though_it_is_few_of_all(
     assert set(stages(desk, whole)) == {Stage.EXPIRED}
 
 
-def test_a_small_class_may_leave_as_a_whole(make: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_class_may_leave_as_a_whole(make: MakeHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(closings, "CLASS_MIN", 4)
     desk = make(LifecycleSettings(guard_share=0.5))
     crowd(desk)
@@ -386,7 +395,9 @@ def test_a_small_class_may_leave_as_a_whole(make: MakeDesk, monkeypatch: pytest.
 AGAIN = ReplayRequested(student_number=LEA, consumer="registry", replay_id="replay-1")
 
 
-def settings_change(make: MakeDesk, before: LifecycleSettings, after: LifecycleSettings, day: date) -> Desk:
+def settings_change(
+    make: MakeHarness, before: LifecycleSettings, after: LifecycleSettings, day: date
+) -> RegistryHarness:
     """Eight who left, past a first guard; then other rules, and everybody is looked at again."""
     desk = make(before.model_copy(update={"guard_share": 1.0}))
     crowd(desk)
@@ -408,7 +419,7 @@ def settings_change(make: MakeDesk, before: LifecycleSettings, after: LifecycleS
     ids=["erase", "data_days"],
 )
 def test_rules_that_erase_many_at_once_are_stopped(
-    make: MakeDesk, before: LifecycleSettings, after: LifecycleSettings
+    make: MakeHarness, before: LifecycleSettings, after: LifecycleSettings
 ) -> None:
     desk = settings_change(make, before, after, LAST_DAY + timedelta(150))
     erased = [number for number in CROWD if desk.account(number).stages]
@@ -417,7 +428,7 @@ def test_rules_that_erase_many_at_once_are_stopped(
     assert (plan.scope, plan.students) == (Scope(Closing.ERASE), tuple(CROWD))
 
 
-def test_a_rule_that_shuts_one_target_to_many_is_stopped_there_alone(make: MakeDesk) -> None:
+def test_a_rule_that_shuts_one_target_to_many_is_stopped_there_alone(make: MakeHarness) -> None:
     shuts = LifecycleSettings(shut_in_grace=frozenset({"moodle"}))
     desk = settings_change(make, LifecycleSettings(), shuts, YEAR_END + timedelta(5))
     shut = [number for number in CROWD if desk.account(number).stages]
@@ -449,7 +460,7 @@ def test_a_rule_that_shuts_one_target_to_many_is_stopped_there_alone(make: MakeD
     ],
 )
 def test_a_grace_does_not_end_before_the_juries_of_its_year(
-    make: MakeDesk, leaves: date, juries: str | None, last_day: date
+    make: MakeHarness, leaves: date, juries: str | None, last_day: date
 ) -> None:
     desk = make(LifecycleSettings(juries_on=juries))
     student(desk)
@@ -458,7 +469,7 @@ def test_a_grace_does_not_end_before_the_juries_of_its_year(
     assert desk.account().valid_until == last_day
 
 
-def test_a_year_that_ends_before_the_juries_is_foreseen_as_it_comes(make: MakeDesk) -> None:
+def test_a_year_that_ends_before_the_juries_is_foreseen_as_it_comes(make: MakeHarness) -> None:
     desk = make(LifecycleSettings(juries_on="09-20"), RegistrySettings(year_end="08-15", grace_days=5))
     student(desk)
     foreseen = desk.registry.lifecycle.timeline(desk.account())
@@ -477,7 +488,7 @@ def test_a_day_that_no_year_has_is_refused() -> None:
             LifecycleSettings(juries_on=juries)
 
 
-def test_each_stage_says_since_when_it_is_so(make: MakeDesk) -> None:
+def test_each_stage_says_since_when_it_is_so(make: MakeHarness) -> None:
     desk = make()
     student(desk)
     begun = desk.account().stage_since

@@ -14,7 +14,15 @@ from pipeline.timers import run_due
 from schemas.account import Administrative, Pedagogical, Requirement
 from schemas.events import IdentityDecided, IdentityDecision
 from sesame.operations.targets.managed_cohorts import ManagedCohorts
-from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, cancelled, enrolled, taught
+from sesame.testing.servers.registry_kit import (
+    LEA,
+    PAUL,
+    RegistryHarness,
+    activation,
+    cancelled,
+    enrolled,
+    taught,
+)
 
 TEMPLATES = (
     MembershipTemplate(key="{step}-{year}", name="{step_label} {year}"),
@@ -27,17 +35,17 @@ SETTINGS = RegistrySettings(mail_domain="etu.univ-exemple.fr", cohorts=TEMPLATES
 
 
 @pytest.fixture
-def desk(store_url: str) -> Iterator[Desk]:
-    desk = Desk(store_url, SETTINGS)
+def desk(store_url: str) -> Iterator[RegistryHarness]:
+    desk = RegistryHarness(store_url, SETTINGS)
     with closing(desk.database):
         yield desk
 
 
-def cohorts(desk: Desk, number: str = LEA, *, met: bool = True) -> set[str]:
+def cohorts(desk: RegistryHarness, number: str = LEA, *, met: bool = True) -> set[str]:
     return {each.key for each in desk.account(number).cohorts if each.met is met}
 
 
-def test_each_unit_and_each_group_is_a_cohort(desk: Desk) -> None:
+def test_each_unit_and_each_group_is_a_cohort(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(taught("UE1/TD2", "UE1/TP4", "UE2"))
     assert cohorts(desk) == {
@@ -51,7 +59,7 @@ def test_each_unit_and_each_group_is_a_cohort(desk: Desk) -> None:
     assert (names["ue-UE1-2026"], names["UE1-TD2-2026"]) == ("Cours UE1", "Cours UE1, TD2")
 
 
-def test_a_list_that_comes_before_the_enrolment_counts_with_it(desk: Desk) -> None:
+def test_a_list_that_comes_before_the_enrolment_counts_with_it(desk: RegistryHarness) -> None:
     desk.apply(taught("UE1/TD2"))
     assert desk.maybe_account() is None
     assert desk.letters() == []
@@ -59,7 +67,7 @@ def test_a_list_that_comes_before_the_enrolment_counts_with_it(desk: Desk) -> No
     assert "UE1-TD2-2026" in cohorts(desk)
 
 
-def test_courses_wait_for_the_pedagogical_enrolment_and_the_account_does_not(desk: Desk) -> None:
+def test_courses_wait_for_the_pedagogical_enrolment_and_the_account_does_not(desk: RegistryHarness) -> None:
     desk.apply(enrolled(pedagogical=Pedagogical.PENDING))
     desk.apply(taught("UE1/TD2"))
     assert cohorts(desk) == {"L1INFO-2026"}
@@ -68,14 +76,14 @@ def test_courses_wait_for_the_pedagogical_enrolment_and_the_account_does_not(des
     assert cohorts(desk, met=False) == set()
 
 
-def test_one_enrolment_of_the_year_is_enough(desk: Desk) -> None:
+def test_one_enrolment_of_the_year_is_enough(desk: RegistryHarness) -> None:
     desk.apply(enrolled(pedagogical=Pedagogical.PENDING))
     desk.apply(enrolled(sequence=2, step="DULSF", step_label="DU"))
     desk.apply(taught("UE1"))
     assert "ue-UE1-2026" in cohorts(desk)
 
 
-def test_the_newest_list_of_a_source_wins_whatever_the_order(desk: Desk) -> None:
+def test_the_newest_list_of_a_source_wins_whatever_the_order(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(taught("UE2", sequence=2))
     desk.apply(taught("UE1", sequence=1))
@@ -87,7 +95,7 @@ def test_the_newest_list_of_a_source_wins_whatever_the_order(desk: Desk) -> None
     assert cohorts(desk) == {"L1INFO-2026"}
 
 
-def test_lists_of_several_sources_add_up(desk: Desk) -> None:
+def test_lists_of_several_sources_add_up(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(taught("UE1/TD1"))
     desk.apply(taught("UE9", source="droit_groups"))
@@ -95,7 +103,7 @@ def test_lists_of_several_sources_add_up(desk: Desk) -> None:
     assert cohorts(desk) == {"L1INFO-2026", "ue-UE9-2026"}
 
 
-def test_without_an_enrolment_of_its_year_a_list_gives_nothing(desk: Desk) -> None:
+def test_without_an_enrolment_of_its_year_a_list_gives_nothing(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(taught("UE1", year=2027))
     assert cohorts(desk) == {"L1INFO-2026"}
@@ -104,7 +112,7 @@ def test_without_an_enrolment_of_its_year_a_list_gives_nothing(desk: Desk) -> No
     assert cohorts(desk) == cohorts(desk, met=False) == set()
 
 
-def test_next_years_lists_take_none_of_this_years_away_before_its_end(desk: Desk) -> None:
+def test_next_years_lists_take_none_of_this_years_away_before_its_end(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(taught("UE1/TD1"))
     desk.apply(activation())
@@ -117,7 +125,7 @@ def test_next_years_lists_take_none_of_this_years_away_before_its_end(desk: Desk
     assert cohorts(desk) == {"UE3-TD1-2027", "ue-UE3-2027", "L2INFO-2027"}
 
 
-def test_a_person_of_two_numbers_follows_what_both_follow(desk: Desk) -> None:
+def test_a_person_of_two_numbers_follows_what_both_follow(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(enrolled(PAUL, birth_name="Durand", given_name="Paul"))
     desk.apply(taught("UE1"))
@@ -128,13 +136,13 @@ def test_a_person_of_two_numbers_follows_what_both_follow(desk: Desk) -> None:
     assert {"ue-UE1-2026", "ue-UE2-2026"} <= cohorts(desk)
 
 
-def test_an_enrolment_that_is_not_in_force_opens_no_course(desk: Desk) -> None:
+def test_an_enrolment_that_is_not_in_force_opens_no_course(desk: RegistryHarness) -> None:
     desk.apply(enrolled(administrative=Administrative.PENDING))
     desk.apply(taught("UE1"))
     assert cohorts(desk) == set()
 
 
-def test_a_cohort_that_nobody_is_in_any_more_is_still_known_for_ours(desk: Desk) -> None:
+def test_a_cohort_that_nobody_is_in_any_more_is_still_known_for_ours(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(taught("UE1/TD1", "UE2"))
     desk.apply(taught("UE1/TD2", sequence=2))

@@ -20,7 +20,7 @@ from pipeline.threshold import Threshold
 from pipeline.timers import run_due, timers
 from schemas.account import Account, Hold, Stage
 from schemas.events import HoldPlaced, ProlongationRequested, ReplayRequested
-from sesame.testing.servers.registry_kit import LEA, Clock, Desk, activation, cancelled, enrolled
+from sesame.testing.servers.registry_kit import LEA, Clock, RegistryHarness, activation, cancelled, enrolled
 
 LAST_DAY = date(2027, 12, 16)  # 45 days after 1 November, the first day without an enrolment
 FIRST, SECOND = date(2027, 11, 16), date(2027, 12, 6)  # 30 and 10 days before
@@ -59,10 +59,10 @@ class Told:
         return [day for whose, day, _until in self.warned if whose == number]
 
 
-class MakeDesk(Protocol):
+class MakeHarness(Protocol):
     def __call__(
         self, notices: Told | None = ..., *, grace_days: int = ..., rules: LifecycleSettings = ...
-    ) -> Desk: ...
+    ) -> RegistryHarness: ...
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def told() -> Told:
 
 
 @pytest.fixture
-def make(store_url: str, told: Told) -> Iterator[MakeDesk]:
+def make(store_url: str, told: Told) -> Iterator[MakeHarness]:
     with ExitStack() as stack:
 
         def make_desk(
@@ -79,28 +79,28 @@ def make(store_url: str, told: Told) -> Iterator[MakeDesk]:
             *,
             grace_days: int = 45,
             rules: LifecycleSettings = RULES,
-        ) -> Desk:
+        ) -> RegistryHarness:
             settings = RegistrySettings(mail_domain="etu.univ-exemple.fr", grace_days=grace_days)
-            desk = Desk(store_url, settings, Clock(), rules, ("mailbox", "moodle"), notices)
+            desk = RegistryHarness(store_url, settings, Clock(), rules, ("mailbox", "moodle"), notices)
             stack.enter_context(closing(desk.database))
             return desk
 
         yield make_desk
 
 
-def student(desk: Desk, number: str = LEA) -> None:
+def student(desk: RegistryHarness, number: str = LEA) -> None:
     desk.apply(enrolled(number))
     desk.apply(activation(number))
 
 
-def wake_on(desk: Desk, day: date) -> None:
+def wake_on(desk: RegistryHarness, day: date) -> None:
     """Nothing ran for a long while; now everything that is due does."""
     desk.clock.set(datetime(day.year, day.month, day.day, 9, tzinfo=UTC))
     while run_due(desk.database, desk.registry.timers()):
         pass
 
 
-def armed(desk: Desk) -> int:
+def armed(desk: RegistryHarness) -> int:
     with desk.database.read() as connection:
         return (
             connection.scalar(select(func.count()).select_from(timers).where(timers.c.kind == WARNING_DUE))
@@ -134,7 +134,7 @@ def test_the_days_of_the_warnings(
     assert found == days_before
 
 
-def test_whoever_leaves_is_warned_twice_and_once_each(make: MakeDesk, told: Told) -> None:
+def test_whoever_leaves_is_warned_twice_and_once_each(make: MakeHarness, told: Told) -> None:
     desk = make(rules=LifecycleSettings(erase=True, data_days=100, account_days=300))
     student(desk)
     desk.pass_time(FIRST - timedelta(1))
@@ -151,7 +151,7 @@ def test_whoever_leaves_is_warned_twice_and_once_each(make: MakeDesk, told: Told
     ]
 
 
-def test_another_version_within_the_grace_changes_nothing(make: MakeDesk, told: Told) -> None:
+def test_another_version_within_the_grace_changes_nothing(make: MakeHarness, told: Told) -> None:
     desk = make()
     student(desk)
     for day in (FIRST - timedelta(3), FIRST + timedelta(3), SECOND + timedelta(3)):
@@ -162,7 +162,7 @@ def test_another_version_within_the_grace_changes_nothing(make: MakeDesk, told: 
     assert told.days() == [FIRST, SECOND]
 
 
-def test_what_was_missed_in_an_outage_is_made_up_for_once(make: MakeDesk, told: Told) -> None:
+def test_what_was_missed_in_an_outage_is_made_up_for_once(make: MakeHarness, told: Told) -> None:
     desk = make()
     student(desk)
     desk.pass_time(FIRST - timedelta(1))
@@ -176,7 +176,7 @@ def test_what_was_missed_in_an_outage_is_made_up_for_once(make: MakeDesk, told: 
     assert armed(desk) == 0
 
 
-def test_an_outage_over_the_end_says_nothing_false(make: MakeDesk, told: Told) -> None:
+def test_an_outage_over_the_end_says_nothing_false(make: MakeHarness, told: Told) -> None:
     desk = make()
     student(desk)
     desk.pass_time(FIRST - timedelta(1))
@@ -186,7 +186,7 @@ def test_an_outage_over_the_end_says_nothing_false(make: MakeDesk, told: Told) -
 
 
 def test_whoever_is_held_by_the_guard_is_not_told_of_a_day_that_is_past(
-    make: MakeDesk, told: Told, monkeypatch: pytest.MonkeyPatch
+    make: MakeHarness, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LifecycleSettings, "threshold", Threshold(share=0.0001, floor=0))
     desk = make(rules=LifecycleSettings(warn_days=(0,)), grace_days=3)
@@ -197,7 +197,7 @@ def test_whoever_is_held_by_the_guard_is_not_told_of_a_day_that_is_past(
     assert told.warned == []
 
 
-def test_whoever_is_enrolled_again_is_told_nothing_more(make: MakeDesk, told: Told) -> None:
+def test_whoever_is_enrolled_again_is_told_nothing_more(make: MakeHarness, told: Told) -> None:
     desk = make()
     student(desk)
     desk.pass_time(FIRST)
@@ -209,7 +209,7 @@ def test_whoever_is_enrolled_again_is_told_nothing_more(make: MakeDesk, told: To
     assert told.days() == [FIRST]
 
 
-def test_a_new_grace_with_the_same_last_day_is_told_of_again(make: MakeDesk, told: Told) -> None:
+def test_a_new_grace_with_the_same_last_day_is_told_of_again(make: MakeHarness, told: Told) -> None:
     desk = make(grace_days=5)
     student(desk)
     desk.apply(cancelled(LEA, 2))
@@ -220,7 +220,7 @@ def test_a_new_grace_with_the_same_last_day_is_told_of_again(make: MakeDesk, tol
     assert told.warned == [(LEA, date(2026, 9, 14), date(2026, 9, 19))] * 2
 
 
-def test_whose_access_is_shut_by_a_hold_is_not_told_that_it_is_open(make: MakeDesk, told: Told) -> None:
+def test_whose_access_is_shut_by_a_hold_is_not_told_that_it_is_open(make: MakeHarness, told: Told) -> None:
     desk = make()
     student(desk)
     desk.pass_time(FIRST - timedelta(1))
@@ -231,7 +231,7 @@ def test_whose_access_is_shut_by_a_hold_is_not_told_that_it_is_open(make: MakeDe
 
 
 def test_whoever_was_in_grace_before_this_version_is_warned_after_a_replay(
-    make: MakeDesk, told: Told
+    make: MakeHarness, told: Told
 ) -> None:
     before = make(None)
     student(before)
@@ -261,7 +261,7 @@ def prolonged(ends_on: date, days: int = 30, number: str = LEA) -> ProlongationR
 
 @pytest.mark.usefixtures("twice")
 def test_access_is_prolonged_from_the_day_it_would_have_ended_and_warned_of_anew(
-    make: MakeDesk, told: Told
+    make: MakeHarness, told: Told
 ) -> None:
     desk = make(rules=THIRTY)
     student(desk)
@@ -290,7 +290,7 @@ def test_access_is_prolonged_from_the_day_it_would_have_ended_and_warned_of_anew
     assert desk.account().stages == dict.fromkeys(("mailbox", "moodle"), Stage.ERASED)
 
 
-def test_whoever_is_enrolled_again_may_prolong_anew_the_next_time(make: MakeDesk, told: Told) -> None:
+def test_whoever_is_enrolled_again_may_prolong_anew_the_next_time(make: MakeHarness, told: Told) -> None:
     desk = make(rules=LifecycleSettings(prolong_days=30))
     student(desk)
     desk.pass_time(FIRST)
@@ -305,7 +305,7 @@ def test_whoever_is_enrolled_again_may_prolong_anew_the_next_time(make: MakeDesk
 
 
 @pytest.mark.usefixtures("twice")
-def test_whoever_has_expired_has_access_again_until_the_day_that_is_asked_for(make: MakeDesk) -> None:
+def test_whoever_has_expired_has_access_again_until_the_day_that_is_asked_for(make: MakeHarness) -> None:
     desk = make(rules=THIRTY)
     student(desk)
     desk.pass_time(date(2028, 4, 1))  # the mailbox is erased already
@@ -321,7 +321,7 @@ def test_whoever_has_expired_has_access_again_until_the_day_that_is_asked_for(ma
 
 @pytest.mark.usefixtures("twice")
 def test_a_prolongation_opens_nothing_that_a_hold_shuts_and_nothing_before_an_activation(
-    make: MakeDesk,
+    make: MakeHarness,
 ) -> None:
     desk = make(rules=THIRTY)
     student(desk)

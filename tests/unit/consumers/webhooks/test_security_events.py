@@ -37,8 +37,8 @@ from sesame.testing.servers.webhooks_kit import (
     NEVER,
     NOAH,
     SECRET,
-    Desk,
     Program,
+    WebhookHarness,
     completed,
 )
 
@@ -52,8 +52,8 @@ IDP = Actor("idp", frozenset({Role.OPERATOR}))
 
 
 @pytest.fixture
-def desk(database: Database, clock: Clock, tmp_path: Path) -> Desk:
-    return Desk(database, clock, tmp_path)
+def desk(database: Database, clock: Clock, tmp_path: Path) -> WebhookHarness:
+    return WebhookHarness(database, clock, tmp_path)
 
 
 @pytest.fixture
@@ -76,14 +76,14 @@ def changed(
     )
 
 
-def site(desk: Desk) -> Any:
+def site(desk: WebhookHarness) -> Any:
     settings = SimpleNamespace(
         webhooks=SimpleNamespace(receivers=desk.receivers), console=SimpleNamespace(public_url=ISSUER)
     )
     return SimpleNamespace(database=desk.database, settings=settings)
 
 
-def read(token: str | bytes, desk: Desk) -> dict[str, Any]:
+def read(token: str | bytes, desk: WebhookHarness) -> dict[str, Any]:
     """As a receiver reads it: with the key that its head names, of those that are published."""
     text = token if isinstance(token, str) else token.decode()
     keys = KeySet.import_key_set(public_keys(site(desk)))  # type: ignore[arg-type]
@@ -97,18 +97,18 @@ def send(sender: Sender) -> None:
         pass
 
 
-def pushed(desk: Desk, program: Program, **more: Any) -> Sender:
+def pushed(desk: WebhookHarness, program: Program, **more: Any) -> Sender:
     return desk.sender(program, "idp", (KEY, NEXT), form="set", types=EVERYTHING, **more)
 
 
-def polled(desk: Desk, **asked: Any) -> PollReport:
+def polled(desk: WebhookHarness, **asked: Any) -> PollReport:
     if "idp" not in desk.receivers:
         file = desk.key_file("idp", KEY)
         desk.receivers["idp"] = WebhookReceiver(form="set", key_file=file, types=EVERYTHING)
     return poll(site(desk), IDP, PollRequest(receiver="idp", **asked))
 
 
-def test_a_new_version_is_pushed_as_scim_s_events(desk: Desk, program: Program) -> None:
+def test_a_new_version_is_pushed_as_scim_s_events(desk: WebhookHarness, program: Program) -> None:
     sender = pushed(desk, program)
     identity = desk.say(changed(), catalogue.ACCOUNTS)
     program.answer(202)
@@ -141,14 +141,16 @@ def test_a_new_version_is_pushed_as_scim_s_events(desk: Desk, program: Program) 
         (changed(stage=Stage.ERASED), {"delete"}),
     ],
 )
-def test_each_says_whether_access_is_open_now(desk: Desk, event: AccountChanged, said: set[str]) -> None:
+def test_each_says_whether_access_is_open_now(
+    desk: WebhookHarness, event: AccountChanged, said: set[str]
+) -> None:
     polled(desk)
     desk.say(event, catalogue.ACCOUNTS)
     [token] = polled(desk).sets.values()
     assert set(read(token, desk)["events"]) == {PROV + each for each in said}
 
 
-def test_what_came_of_a_request_is_pushed_under_its_name(desk: Desk, program: Program) -> None:
+def test_what_came_of_a_request_is_pushed_under_its_name(desk: WebhookHarness, program: Program) -> None:
     sender = pushed(desk, program)
     answer = {"method": "PUT", "status": "200", "version": 'W/"1"'}
     with desk.database.write() as connection:
@@ -165,7 +167,7 @@ def test_what_came_of_a_request_is_pushed_under_its_name(desk: Desk, program: Pr
         desk.sender(program, "portal", types=(ASYNC_ANSWER,))
 
 
-def test_what_scim_has_no_word_for_is_said_in_our_own(desk: Desk) -> None:
+def test_what_scim_has_no_word_for_is_said_in_our_own(desk: WebhookHarness) -> None:
     polled(desk)
     desk.say(completed())
     [token] = polled(desk).sets.values()
@@ -174,7 +176,7 @@ def test_what_scim_has_no_word_for_is_said_in_our_own(desk: Desk) -> None:
     assert LEA not in str(events)
 
 
-def test_a_token_that_was_changed_is_none(desk: Desk) -> None:
+def test_a_token_that_was_changed_is_none(desk: WebhookHarness) -> None:
     polled(desk)
     desk.say(completed())
     [token] = polled(desk).sets.values()
@@ -186,7 +188,7 @@ def test_a_token_that_was_changed_is_none(desk: Desk) -> None:
         read(f"{head}.{forged.rstrip(b'=').decode()}.{signature}", desk)
 
 
-def test_the_next_key_is_published_before_it_signs(desk: Desk) -> None:
+def test_the_next_key_is_published_before_it_signs(desk: WebhookHarness) -> None:
     polled(desk)
     desk.say(completed())
     signed_by = []
@@ -210,7 +212,9 @@ def test_the_next_key_is_published_before_it_signs(desk: Desk) -> None:
         ("Léa Martin", "running"),
     ],
 )
-def test_a_receiver_says_why_it_refuses(desk: Desk, program: Program, error: str, state: str) -> None:
+def test_a_receiver_says_why_it_refuses(
+    desk: WebhookHarness, program: Program, error: str, state: str
+) -> None:
     sender = pushed(desk, program)
     desk.say(completed())
     program.body = f'{{"err": "{error}", "description": "Léa Martin"}}'
@@ -221,7 +225,7 @@ def test_a_receiver_says_why_it_refuses(desk: Desk, program: Program, error: str
     assert ("Martin" not in reason, error in reason) == (True, state == "misconfigured")
 
 
-def test_who_asks_is_told_again_until_it_acknowledges_and_in_order(desk: Desk) -> None:
+def test_who_asks_is_told_again_until_it_acknowledges_and_in_order(desk: WebhookHarness) -> None:
     polled(desk)
     first, second = desk.say(changed(version=2), catalogue.ACCOUNTS), desk.say(completed(version=2))
     other = desk.say(completed(NOAH))
@@ -234,7 +238,7 @@ def test_who_asks_is_told_again_until_it_acknowledges_and_in_order(desk: Desk) -
     assert polled(desk, taken=(second,)) == PollReport(sets={}, more=False)
 
 
-def test_what_it_refuses_is_a_dead_letter(desk: Desk) -> None:
+def test_what_it_refuses_is_a_dead_letter(desk: WebhookHarness) -> None:
     polled(desk)
     identity = desk.say(completed())
     assert polled(desk, refused={identity: "invalid_request"}).sets == {}
@@ -244,7 +248,7 @@ def test_what_it_refuses_is_a_dead_letter(desk: Desk) -> None:
     assert "invalid_request" in letter.message
 
 
-def test_who_is_told_by_itself_or_is_nobody_does_not_ask(desk: Desk, program: Program) -> None:
+def test_who_is_told_by_itself_or_is_nobody_does_not_ask(desk: WebhookHarness, program: Program) -> None:
     desk.sender(program, "portal", (SECRET,))
     for name in ("portal", "nobody"):
         with pytest.raises(NoSuchReceiver):

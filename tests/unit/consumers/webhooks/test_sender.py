@@ -31,8 +31,8 @@ from sesame.testing.servers.webhooks_kit import (
     NEXT,
     NOAH,
     SECRET,
-    Desk,
     Program,
+    WebhookHarness,
     completed,
     late,
     letter,
@@ -42,8 +42,8 @@ DAY_S = 86_400.0
 
 
 @pytest.fixture
-def desk(database: Database, clock: Clock, tmp_path: Path) -> Desk:
-    return Desk(database, clock, tmp_path)
+def desk(database: Database, clock: Clock, tmp_path: Path) -> WebhookHarness:
+    return WebhookHarness(database, clock, tmp_path)
 
 
 @pytest.fixture
@@ -60,7 +60,9 @@ def send(*senders: Sender) -> None:
             pass
 
 
-def test_what_happens_is_told_as_the_reference_library_reads_it(desk: Desk, program: Program) -> None:
+def test_what_happens_is_told_as_the_reference_library_reads_it(
+    desk: WebhookHarness, program: Program
+) -> None:
     sender = desk.sender(program)
     identity = desk.say(completed())
     send(sender)
@@ -89,7 +91,7 @@ def test_what_happens_is_told_as_the_reference_library_reads_it(desk: Desk, prog
     assert desk.states["webhooks_portal"] == ("running", "")
 
 
-def test_an_event_that_is_read_twice_waits_once(desk: Desk, program: Program) -> None:
+def test_an_event_that_is_read_twice_waits_once(desk: WebhookHarness, program: Program) -> None:
     sender = desk.sender(program)
     identity = desk.say(completed())
     desk.say(completed(), identity=identity)
@@ -98,7 +100,7 @@ def test_an_event_that_is_read_twice_waits_once(desk: Desk, program: Program) ->
 
 
 def test_a_person_is_told_before_the_crowd_and_each_student_s_events_in_order(
-    desk: Desk, program: Program
+    desk: WebhookHarness, program: Program
 ) -> None:
     sender = desk.sender(program)
     said = [
@@ -111,7 +113,7 @@ def test_a_person_is_told_before_the_crowd_and_each_student_s_events_in_order(
 
 
 def test_answers_to_requests_pass_other_events_and_stay_in_order_themselves(
-    desk: Desk, program: Program
+    desk: WebhookHarness, program: Program
 ) -> None:
     desk.sender(program)
     [name] = desk.receivers
@@ -136,7 +138,7 @@ def test_answers_to_requests_pass_other_events_and_stay_in_order_themselves(
         assert found[2].lane == 1
 
 
-def test_keys_change_without_a_gap_and_without_a_restart(desk: Desk, program: Program) -> None:
+def test_keys_change_without_a_gap_and_without_a_restart(desk: WebhookHarness, program: Program) -> None:
     sender = desk.sender(program)
     for keys, good in (((SECRET,), (SECRET,)), ((SECRET, NEXT), (SECRET, NEXT)), ((NEXT,), (NEXT,))):
         desk.key_file("portal", *keys)
@@ -147,7 +149,7 @@ def test_keys_change_without_a_gap_and_without_a_restart(desk: Desk, program: Pr
         program.heard[-1].checked(SECRET)
 
 
-def test_a_receiver_that_is_away_misses_nothing_and_nobody_is_charged(desk: Desk) -> None:
+def test_a_receiver_that_is_away_misses_nothing_and_nobody_is_charged(desk: WebhookHarness) -> None:
     program, well = Program(), Program()
     with program.serving(), well.serving():
         sender, other = desk.sender(program), desk.sender(well, "dashboard")
@@ -168,7 +170,7 @@ def test_a_receiver_that_is_away_misses_nothing_and_nobody_is_charged(desk: Desk
 
 @pytest.mark.parametrize(("status", "state"), [(429, "throttled"), (503, "throttled"), (502, "down")])
 def test_a_receiver_that_wants_fewer_calls_is_left_alone_for_as_long(
-    desk: Desk, program: Program, status: int, state: str
+    desk: WebhookHarness, program: Program, status: int, state: str
 ) -> None:
     sender = desk.sender(program)
     desk.say(completed())
@@ -184,7 +186,9 @@ def test_a_receiver_that_wants_fewer_calls_is_left_alone_for_as_long(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_receiver_that_refuses_our_signature_is_said_to(desk: Desk, program: Program, status: int) -> None:
+def test_a_receiver_that_refuses_our_signature_is_said_to(
+    desk: WebhookHarness, program: Program, status: int
+) -> None:
     sender = desk.sender(program)
     desk.say(completed())
     program.answer(status)
@@ -196,7 +200,7 @@ def test_a_receiver_that_refuses_our_signature_is_said_to(desk: Desk, program: P
     assert len(program.heard) == 2
 
 
-def test_a_redirection_is_not_followed(desk: Desk, program: Program) -> None:
+def test_a_redirection_is_not_followed(desk: WebhookHarness, program: Program) -> None:
     sender = desk.sender(program)
     desk.say(completed())
     program.answer(308, Location=f"http://127.0.0.1:{program.port}/elsewhere")
@@ -205,7 +209,7 @@ def test_a_redirection_is_not_followed(desk: Desk, program: Program) -> None:
 
 
 def test_a_receiver_that_is_gone_is_not_called_until_an_operator_says_so(
-    desk: Desk, program: Program
+    desk: WebhookHarness, program: Program
 ) -> None:
     sender = desk.sender(program)
     desk.say(completed())
@@ -221,7 +225,7 @@ def test_a_receiver_that_is_gone_is_not_called_until_an_operator_says_so(
 
 
 def test_an_event_that_the_receiver_cannot_bear_does_not_stand_before_the_others(
-    desk: Desk, program: Program
+    desk: WebhookHarness, program: Program
 ) -> None:
     sender = desk.sender(program)
     desk.say(late(LEA))
@@ -240,7 +244,7 @@ def test_an_event_that_the_receiver_cannot_bear_does_not_stand_before_the_others
 
 
 def test_what_is_refused_for_days_while_others_are_taken_is_a_dead_letter_and_can_be_replayed(
-    desk: Desk, program: Program
+    desk: WebhookHarness, program: Program
 ) -> None:
     sender = desk.sender(program)
     program.refuses.add(LEA)
@@ -269,7 +273,7 @@ def test_what_is_refused_for_days_while_others_are_taken_is_a_dead_letter_and_ca
     assert letters(desk) == []
 
 
-def test_while_nothing_at_all_is_taken_nothing_is_given_up(desk: Desk, program: Program) -> None:
+def test_while_nothing_at_all_is_taken_nothing_is_given_up(desk: WebhookHarness, program: Program) -> None:
     sender = desk.sender(program)
     program.refuses |= {LEA, NOAH}
     desk.say(completed(LEA))
@@ -277,7 +281,7 @@ def test_while_nothing_at_all_is_taken_nothing_is_given_up(desk: Desk, program: 
     assert (letters(desk), desk.waiting() > 0) == ([], True)
 
 
-def test_the_senders_own_dead_letters_are_told_to_nobody(desk: Desk, program: Program) -> None:
+def test_the_senders_own_dead_letters_are_told_to_nobody(desk: WebhookHarness, program: Program) -> None:
     sender = desk.sender(program)
     resolved = DeadLetterResolved(
         student_number=LEA, dead_letter_id="a" * 40, consumer="webhooks_portal", resolution="replayed"
@@ -288,7 +292,7 @@ def test_the_senders_own_dead_letters_are_told_to_nobody(desk: Desk, program: Pr
     assert [one.checked(SECRET)["data"]["consumer"] for one in program.heard] == ["moodle"]
 
 
-def test_a_receiver_is_told_what_it_wants_only(desk: Desk, program: Program) -> None:
+def test_a_receiver_is_told_what_it_wants_only(desk: WebhookHarness, program: Program) -> None:
     sender = desk.sender(program)
     desk.receivers["portal"] = desk.receivers["portal"].model_copy(update={"types": (late().type,)})
     desk.say(completed())
@@ -297,7 +301,9 @@ def test_a_receiver_is_told_what_it_wants_only(desk: Desk, program: Program) -> 
     assert [one.checked(SECRET)["type"] for one in program.heard] == [late().type]
 
 
-def test_who_begins_to_listen_is_not_told_what_happened_long_ago(desk: Desk, program: Program) -> None:
+def test_who_begins_to_listen_is_not_told_what_happened_long_ago(
+    desk: WebhookHarness, program: Program
+) -> None:
     sender = desk.sender(program)
     desk.now += 8 * DAY_S
     desk.say(completed())
@@ -307,7 +313,7 @@ def test_who_begins_to_listen_is_not_told_what_happened_long_ago(desk: Desk, pro
     assert [one.id for one in program.heard] == [news]
 
 
-def test_of_two_processes_one_sends(desk: Desk, program: Program) -> None:
+def test_of_two_processes_one_sends(desk: WebhookHarness, program: Program) -> None:
     sender = desk.sender(program)
     desk.say(completed())
     with SiteLocks(desk.database).hold("webhooks_portal", ttl_s=60):
@@ -317,7 +323,9 @@ def test_of_two_processes_one_sends(desk: Desk, program: Program) -> None:
     assert len(program.heard) == 1
 
 
-def test_without_keys_nothing_is_sent_and_the_operator_is_told_why(desk: Desk, program: Program) -> None:
+def test_without_keys_nothing_is_sent_and_the_operator_is_told_why(
+    desk: WebhookHarness, program: Program
+) -> None:
     sender = desk.sender(program, keys=("whsec_tooshort",))
     desk.say(completed())
     send(sender)
@@ -328,7 +336,7 @@ def test_without_keys_nothing_is_sent_and_the_operator_is_told_why(desk: Desk, p
     assert len(program.heard) == 1
 
 
-def test_the_loop_ends_when_it_is_told_to(desk: Desk, program: Program) -> None:
+def test_the_loop_ends_when_it_is_told_to(desk: WebhookHarness, program: Program) -> None:
     stopping = Event()
     stopping.set()
     desk.sender(program).run(stopping)
@@ -359,7 +367,7 @@ def test_a_receiver_that_would_be_told_in_the_clear_or_of_persons_is_refused(
         WebhookReceiver.model_validate({**good, **wrong})
 
 
-def days_pass(desk: Desk, sender: Sender) -> None:
+def days_pass(desk: WebhookHarness, sender: Sender) -> None:
     """Four days, in which others are said now and then."""
     send(sender)
     for delay in AGAIN_AFTER_S:
@@ -369,7 +377,7 @@ def days_pass(desk: Desk, sender: Sender) -> None:
         send(sender)
 
 
-def letters(desk: Desk) -> list[dead_letters.DeadLetter]:
+def letters(desk: WebhookHarness) -> list[dead_letters.DeadLetter]:
     with desk.database.read() as connection:
         return dead_letters.unresolved(connection)
 

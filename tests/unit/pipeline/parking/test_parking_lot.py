@@ -27,7 +27,7 @@ OWNED = frozenset({0, 1})
 
 
 @dataclass
-class Desk:
+class ParkingLotHarness:
     """A lot that is looked at; the engine's time is not the database's."""
 
     plant: Plant
@@ -76,11 +76,11 @@ class Desk:
 
 
 @pytest.fixture
-def desk(plant: Plant, clock: Clock) -> Desk:
-    return Desk(plant, clock)
+def desk(plant: Plant, clock: Clock) -> ParkingLotHarness:
+    return ParkingLotHarness(plant, clock)
 
 
-def test_one_who_is_due_rings_with_what_was_parked(desk: Desk) -> None:
+def test_one_who_is_due_rings_with_what_was_parked(desk: ParkingLotHarness) -> None:
     desk.park("A", 0.0, Lane.BULK)
     assert desk.bells(0.0) == [Bell("A", 3, Lane.BULK, "e", replay=True, place=None)]
 
@@ -96,7 +96,7 @@ def test_one_who_is_due_rings_with_what_was_parked(desk: Desk) -> None:
     ],
 )
 def test_the_next_look_is_when_somebody_is_due_within_bounds(
-    desk: Desk, due_s: float | None, next_s: float
+    desk: ParkingLotHarness, due_s: float | None, next_s: float
 ) -> None:
     desk.park("A", due_s)
     assert desk.look(0.0) == (["A"] if due_s == 0.0 else [])
@@ -107,14 +107,14 @@ def test_the_next_look_is_when_somebody_is_due_within_bounds(
     assert desk.look(0.02) == ["A"]
 
 
-def test_who_owns_no_partition_wakes_nobody_and_looks_again_soon(desk: Desk) -> None:
+def test_who_owns_no_partition_wakes_nobody_and_looks_again_soon(desk: ParkingLotHarness) -> None:
     desk.park("A", 0.0)
     assert desk.look(0.0, frozenset()) == []
     assert desk.lot.due_in(desk.now) == pytest.approx(LOOK_EVERY_S)
     assert desk.look(LOOK_EVERY_S) == ["A"]
 
 
-def test_owners_share_the_rows_as_they_share_the_partitions(desk: Desk) -> None:
+def test_owners_share_the_rows_as_they_share_the_partitions(desk: ParkingLotHarness) -> None:
     for index in range(20):
         desk.park(f"S{index}", 0.0)
     first = desk.look(0.0, frozenset({0}))
@@ -123,7 +123,9 @@ def test_owners_share_the_rows_as_they_share_the_partitions(desk: Desk) -> None:
     assert sorted([*first, *second]) == sorted(f"S{index}" for index in range(20))
 
 
-def test_a_page_of_each_lane_is_woken_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_of_each_lane_is_woken_at_once(
+    desk: ParkingLotHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert ROWS_PER_PAGE == 200
     monkeypatch.setattr("pipeline.parking.parking_lot.ROWS_PER_PAGE", 2)
     for number in "ABC":
@@ -131,7 +133,7 @@ def test_a_page_of_each_lane_is_woken_at_once(desk: Desk, monkeypatch: pytest.Mo
     assert len(desk.look(0.0)) == 2
 
 
-def test_an_end_brings_the_next_look_forward_but_many_ends_only_one(desk: Desk) -> None:
+def test_an_end_brings_the_next_look_forward_but_many_ends_only_one(desk: ParkingLotHarness) -> None:
     assert desk.look(0.0) == []
     desk.lot.look_soon(desk.now + 0.1)
     assert desk.lot.due_in(desk.now) == pytest.approx(LOOK_EVERY_S)  # since the last look
@@ -145,7 +147,9 @@ def test_an_end_brings_the_next_look_forward_but_many_ends_only_one(desk: Desk) 
 # --- what is put right -------------------------------------------------------------------------------------
 
 
-def test_a_row_that_nobody_can_have_written_is_looked_at_and_told_of_once_a_minute(desk: Desk) -> None:
+def test_a_row_that_nobody_can_have_written_is_looked_at_and_told_of_once_a_minute(
+    desk: ParkingLotHarness,
+) -> None:
     desk.park("A", None)
     assert desk.look(0.0) == []
     desk.edit("A", bells=-1)
@@ -158,7 +162,9 @@ def test_a_row_that_nobody_can_have_written_is_looked_at_and_told_of_once_a_minu
     assert len(desk.troubles) == 1
 
 
-def test_a_clock_that_went_back_is_told_of_and_nobody_waits_longer_than_was_planned(desk: Desk) -> None:
+def test_a_clock_that_went_back_is_told_of_and_nobody_waits_longer_than_was_planned(
+    desk: ParkingLotHarness,
+) -> None:
     desk.park("A", 30.0)
     desk.clock.now -= 3600.0
     assert desk.look(0.0) == []
@@ -167,14 +173,16 @@ def test_a_clock_that_went_back_is_told_of_and_nobody_waits_longer_than_was_plan
     assert desk.look(30.0) == ["A"]
 
 
-def test_a_lot_in_order_troubles_nobody(desk: Desk) -> None:
+def test_a_lot_in_order_troubles_nobody(desk: ParkingLotHarness) -> None:
     desk.park("A", None)
     desk.look(0.0)
     desk.look(MEND_EVERY_S)
     assert desk.troubles == []
 
 
-def test_what_the_log_lost_is_made_up_for_from_the_store_and_each_loss_is_another_cause(desk: Desk) -> None:
+def test_what_the_log_lost_is_made_up_for_from_the_store_and_each_loss_is_another_cause(
+    desk: ParkingLotHarness,
+) -> None:
     for number in "AB":
         desk.plant.account(number)
     causes = set()

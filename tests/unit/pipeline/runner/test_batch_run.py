@@ -80,7 +80,7 @@ class Target:
         return dict.fromkeys(numbers, DONE)
 
 
-class Desk(RunnerInThread):
+class BatchRunHarness(RunnerInThread):
     """A runner whose batches run in the test's thread, one after the other."""
 
     def __init__(self, limits: Limits) -> None:
@@ -94,18 +94,18 @@ class Desk(RunnerInThread):
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk(Limits(slots=2))
+def desk() -> BatchRunHarness:
+    return BatchRunHarness(Limits(slots=2))
 
 
-def test_a_batch_is_admitted_called_published_recorded_and_reported(desk: Desk) -> None:
+def test_a_batch_is_admitted_called_published_recorded_and_reported(desk: BatchRunHarness) -> None:
     [run] = desk.brought(batch(1, "A", "B"))
     effects = desk.effects
     assert effects.admitted == desk.target.calls == effects.published == effects.recorded == [["A", "B"]]
     assert (run.error, run.called, run.withdrawn, run.final) == (None, True, False, {"A": DONE, "B": DONE})
 
 
-def test_a_batch_whose_students_are_all_decided_calls_nobody(desk: Desk) -> None:
+def test_a_batch_whose_students_are_all_decided_calls_nobody(desk: BatchRunHarness) -> None:
     decided: dict[str, Any] = {number: SimpleNamespace(decided=DONE) for number in "AB"}
     desk.effects.admit = lambda items: decided  # type: ignore[method-assign]  # noqa: ARG005
     [run] = desk.brought(batch(1, "A", "B"))
@@ -113,16 +113,16 @@ def test_a_batch_whose_students_are_all_decided_calls_nobody(desk: Desk) -> None
     assert (run.error, run.called, run.withdrawn, run.final) == (None, False, False, {"A": DONE, "B": DONE})
 
 
-def test_nothing_is_recorded_that_the_log_has_not_acknowledged(desk: Desk) -> None:
+def test_nothing_is_recorded_that_the_log_has_not_acknowledged(desk: BatchRunHarness) -> None:
     desk.effects.refuses = lambda _numbers: DependencyDown("away")
     [run] = desk.brought(batch(1, "A"))
     assert isinstance(run.error, DependencyDown)
     assert (desk.effects.recorded, run.final) == ([], {})
 
 
-def test_batches_that_wait_share_the_leases_transaction(desk: Desk) -> None:
+def test_batches_that_wait_share_the_leases_transaction(desk: BatchRunHarness) -> None:
     """The first one's leases are being taken when the others come."""
-    desk = Desk(Limits(slots=3, slots_personal=0))
+    desk = BatchRunHarness(Limits(slots=3, slots_personal=0))
     admit, first, others = desk.effects.admit, threading.Event(), threading.Event()
 
     def slow(items: Sequence[WorkItem]) -> dict[str, Admitted]:
@@ -146,7 +146,9 @@ def test_batches_that_wait_share_the_leases_transaction(desk: Desk) -> None:
     assert sorted(desk.effects.admitted[1]) == ["B", "C", "D"]
 
 
-def test_who_waits_for_a_slot_while_the_target_goes_down_is_not_called_and_takes_no_lease(desk: Desk) -> None:
+def test_who_waits_for_a_slot_while_the_target_goes_down_is_not_called_and_takes_no_lease(
+    desk: BatchRunHarness,
+) -> None:
     def down(_numbers: list[str]) -> None:
         raise TargetDown("refused", unknown=False)
 
@@ -158,7 +160,7 @@ def test_who_waits_for_a_slot_while_the_target_goes_down_is_not_called_and_takes
     assert [(each.batch.number, each.withdrawn) for each in runs] == [(1, False), (2, True), (3, True)]
 
 
-def test_who_is_admitted_while_the_target_goes_down_is_withdrawn(desk: Desk) -> None:
+def test_who_is_admitted_while_the_target_goes_down_is_withdrawn(desk: BatchRunHarness) -> None:
     admit = desk.effects.admit
 
     def meanwhile(items: Sequence[WorkItem]) -> dict[str, Admitted]:
@@ -172,7 +174,9 @@ def test_who_is_admitted_while_the_target_goes_down_is_withdrawn(desk: Desk) -> 
     assert (run.withdrawn, run.called, run.error) == (True, False, None)
 
 
-def test_batches_are_called_again_once_the_loop_says_through_which_number_they_are_not(desk: Desk) -> None:
+def test_batches_are_called_again_once_the_loop_says_through_which_number_they_are_not(
+    desk: BatchRunHarness,
+) -> None:
     desk.runner.stop_calling(2)
     runs = desk.brought(batch(2, "A"), batch(3, "B"))
     assert desk.target.calls == [["B"]]
@@ -181,7 +185,7 @@ def test_batches_are_called_again_once_the_loop_says_through_which_number_they_a
 
 @pytest.mark.parametrize(("waited_s", "called"), [(WAIT_S_MAX, True), (WAIT_S_MAX + 0.1, False)])
 def test_who_has_waited_so_long_that_the_lease_might_end_within_the_call_is_not_called(
-    desk: Desk, waited_s: float, *, called: bool
+    desk: BatchRunHarness, waited_s: float, *, called: bool
 ) -> None:
     desk.moments = itertools.chain([0.0], itertools.repeat(waited_s))  # admitted, and about to be called
     [run] = desk.brought(batch(1, "A"))
@@ -198,7 +202,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("patience")
 def test_an_end_lingers_while_another_call_is_under_way_so_that_both_are_written_together() -> None:
-    desk = Desk(Limits(slots=3, slots_personal=0).model_copy(update={"linger_s": 600.0}))
+    desk = BatchRunHarness(Limits(slots=3, slots_personal=0).model_copy(update={"linger_s": 600.0}))
     together = threading.Barrier(3, timeout=PATIENCE_S)
     over = {number: threading.Event() for number in "ABC"}
 
@@ -225,7 +229,7 @@ def test_an_end_lingers_while_another_call_is_under_way_so_that_both_are_written
 
 @pytest.mark.usefixtures("patience")
 def test_an_end_does_not_linger_when_no_other_call_is_under_way() -> None:
-    desk = Desk(Limits(slots=2).model_copy(update={"linger_s": 600.0}))
+    desk = BatchRunHarness(Limits(slots=2).model_copy(update={"linger_s": 600.0}))
     desk.runner.start()
     desk.runner.begin(batch(1, "A"))
     assert desk.report().called
@@ -247,7 +251,7 @@ def test_only_full_batches_go_ahead_of_the_slots() -> None:
     assert [item.student_number for item in present(engine.take(0.0)).items] == ["E"]
 
 
-def test_a_report_says_for_whom_the_target_was_not_called(desk: Desk) -> None:
+def test_a_report_says_for_whom_the_target_was_not_called(desk: BatchRunHarness) -> None:
     """One whose lease is held elsewhere has not been answered for, although the others of the batch have."""
     admit = desk.effects.admit
 

@@ -70,7 +70,7 @@ class Effects:
             raise error
 
 
-class Desk(RunnerInThread):
+class BatchEndHarness(RunnerInThread):
     """A runner in the test's thread, one batch after the other."""
 
     name, call_s = "moodle", 0.0
@@ -97,12 +97,12 @@ class Desk(RunnerInThread):
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def desk() -> BatchEndHarness:
+    return BatchEndHarness()
 
 
 def test_the_observer_is_told_how_many_were_called_for_how_long_and_how_each_ended_in_its_lane(
-    desk: Desk,
+    desk: BatchEndHarness,
 ) -> None:
     desk.call_s = 3.0
     desk.effects.final = {"B": Dead("refused", "by value")}
@@ -116,7 +116,7 @@ def test_the_observer_is_told_how_many_were_called_for_how_long_and_how_each_end
     assert (run.error, run.called, run.given_up) == (None, True, ("refused",))
 
 
-def test_one_whose_outcome_is_known_is_not_called_for_and_ends_with_the_others(desk: Desk) -> None:
+def test_one_whose_outcome_is_known_is_not_called_for_and_ends_with_the_others(desk: BatchEndHarness) -> None:
     desk.effects.decided = {"A": WAITS}
     [run] = desk.brought(batch(1, "A", "B"))
     assert desk.called == [["B"]]
@@ -124,7 +124,7 @@ def test_one_whose_outcome_is_known_is_not_called_for_and_ends_with_the_others(d
     assert (run.called, run.uncalled) == (True, frozenset("A"))
 
 
-def test_where_nobody_needs_a_call_the_target_has_not_answered(desk: Desk) -> None:
+def test_where_nobody_needs_a_call_the_target_has_not_answered(desk: BatchEndHarness) -> None:
     desk.effects.decided = {"A": WAITS}
     desk.effects.away = "B"
     runs = desk.brought(batch(1, "A"), batch(2, "B"))
@@ -136,7 +136,7 @@ def test_where_nobody_needs_a_call_the_target_has_not_answered(desk: Desk) -> No
 
 @pytest.mark.parametrize("fault", [None, KeyError("oops")], ids=["forgotten", "a fault"])
 def test_whom_the_handler_gives_no_outcome_is_tried_again_as_if_it_were_unknown(
-    desk: Desk, fault: Exception | None
+    desk: BatchEndHarness, fault: Exception | None
 ) -> None:
     def answer(_numbers: list[str]) -> Mapping[str, HandlerOutcome]:
         if fault is not None:
@@ -158,7 +158,7 @@ def test_whom_the_handler_gives_no_outcome_is_tried_again_as_if_it_were_unknown(
 @pytest.mark.parametrize("unknown", [True, False])
 @pytest.mark.parametrize("kind", [TargetDown, Misconfigured, Throttled])
 def test_a_target_that_fails_as_a_whole_gives_the_leases_back_and_nobody_else_is_called(
-    desk: Desk, kind: type[Exception], *, unknown: bool
+    desk: BatchEndHarness, kind: type[Exception], *, unknown: bool
 ) -> None:
     error: Any = kind("no", retry_after_s=1.0) if kind is Throttled else kind("no")
     error.unknown = unknown
@@ -172,7 +172,9 @@ def test_a_target_that_fails_as_a_whole_gives_the_leases_back_and_nobody_else_is
     assert [(each.error, each.withdrawn) for each in runs] == [(error, False), (None, True)]
 
 
-def test_a_handler_whose_own_store_is_away_gives_nothing_back_and_the_next_is_called(desk: Desk) -> None:
+def test_a_handler_whose_own_store_is_away_gives_nothing_back_and_the_next_is_called(
+    desk: BatchEndHarness,
+) -> None:
     away = DependencyDown("away")
 
     def answer(numbers: list[str]) -> Mapping[str, HandlerOutcome]:
@@ -192,7 +194,7 @@ def test_each_step_asks_for_all_once_and_for_each_apart_only_if_somebody_in_it_i
     step: str, error: Exception
 ) -> None:
     """A is alone at the step when the others come to it."""
-    desk = Desk(Limits(slots=4, slots_personal=0))
+    desk = BatchEndHarness(Limits(slots=4, slots_personal=0))
     asked: list[list[str]] = []
     first, others = threading.Event(), threading.Event()
 
@@ -228,7 +230,7 @@ def test_each_step_asks_for_all_once_and_for_each_apart_only_if_somebody_in_it_i
 
 
 @pytest.mark.parametrize("error", [DependencyDown("away"), KeyError("oops")])
-def test_one_who_cannot_be_withdrawn_says_why(desk: Desk, error: Exception) -> None:
+def test_one_who_cannot_be_withdrawn_says_why(desk: BatchEndHarness, error: Exception) -> None:
     def refuse(what: str, _numbers: list[str]) -> Exception | None:
         if what == "admit":
             desk.runner.stop_calling(1)
@@ -240,7 +242,7 @@ def test_one_who_cannot_be_withdrawn_says_why(desk: Desk, error: Exception) -> N
 
 
 def test_a_batch_of_the_number_through_which_nobody_is_called_is_withdrawn_and_the_next_is_not(
-    desk: Desk,
+    desk: BatchEndHarness,
 ) -> None:
     desk.runner.stop_calling(5)
     runs = desk.brought(batch(5, "A"), batch(6, "B"))
@@ -248,7 +250,7 @@ def test_a_batch_of_the_number_through_which_nobody_is_called_is_withdrawn_and_t
 
 
 @pytest.mark.parametrize("error", [None, TargetDown("no"), ValueError("what?")])
-def test_a_probe_says_how_it_ended_whatever_it_raised(desk: Desk, error: Exception | None) -> None:
+def test_a_probe_says_how_it_ended_whatever_it_raised(desk: BatchEndHarness, error: Exception | None) -> None:
     def probe() -> None:
         if error is not None:
             raise error
@@ -258,7 +260,7 @@ def test_a_probe_says_how_it_ended_whatever_it_raised(desk: Desk, error: Excepti
     assert desk.reports.get(timeout=PATIENCE_S) == Probed(error)
 
 
-def test_one_who_could_not_be_admitted_has_no_slot_any_more(desk: Desk) -> None:
+def test_one_who_could_not_be_admitted_has_no_slot_any_more(desk: BatchEndHarness) -> None:
     desk.effects.refuses = lambda what, _numbers: DependencyDown("away") if what == "admit" else None
     for number in range(1, 6):
         [run] = desk.brought(batch(number, f"S{number}"))
@@ -269,7 +271,7 @@ def test_one_who_could_not_be_admitted_has_no_slot_any_more(desk: Desk) -> None:
 
 
 def test_as_many_calls_as_slots_are_under_way_at_once_and_closing_ends_every_thread() -> None:
-    desk = Desk(Limits(slots=3, slots_personal=0))
+    desk = BatchEndHarness(Limits(slots=3, slots_personal=0))
     together = threading.Barrier(3, timeout=PATIENCE_S)
 
     def answer(numbers: list[str]) -> Mapping[str, HandlerOutcome]:
@@ -300,7 +302,7 @@ def test_as_many_calls_as_slots_are_under_way_at_once_and_closing_ends_every_thr
 
 
 def test_a_fault_that_ends_a_thread_is_raised_where_the_loop_looks(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    desk: BatchEndHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fault = RuntimeError("of ours")
 

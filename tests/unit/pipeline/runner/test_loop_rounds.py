@@ -87,7 +87,7 @@ class Log:
         self.closed += 1
 
 
-class Desk:
+class WorkerHarness:
     """A worker that runs in the test's thread, on the plant's store and the log above. Its clock stands still
     unless a round moves it."""
 
@@ -147,8 +147,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(plant: Plant) -> Desk:
-    return Desk(plant)
+def desk(plant: Plant) -> WorkerHarness:
+    return WorkerHarness(plant)
 
 
 def until(what: Callable[[], bool]) -> Round:
@@ -169,13 +169,17 @@ def nothing() -> None:
 # --- reading -----------------------------------------------------------------------------------------------
 
 
-def test_with_nothing_under_way_a_poll_waits_for_the_log_until_somebody_parked_may_be_due(desk: Desk) -> None:
+def test_with_nothing_under_way_a_poll_waits_for_the_log_until_somebody_parked_may_be_due(
+    desk: WorkerHarness,
+) -> None:
     desk.run(lambda: desk.later(LOOK_EVERY_S), lambda: desk.later(0.8), lambda: desk.later(0.15), nothing)
     waits = [wait_s for _, wait_s in desk.log.polls]
     assert waits == [LOOK_EVERY_S, IDLE_POLL_S, *map(pytest.approx, (0.2, 0.05, 0.05))]
 
 
-def test_while_a_call_is_under_way_a_poll_is_short_and_with_more_to_do_it_does_not_wait(desk: Desk) -> None:
+def test_while_a_call_is_under_way_a_poll_is_short_and_with_more_to_do_it_does_not_wait(
+    desk: WorkerHarness,
+) -> None:
     gate = Gate("A", "B")
     before: list[tuple[int, float]] = []
 
@@ -197,7 +201,7 @@ def test_while_a_call_is_under_way_a_poll_is_short_and_with_more_to_do_it_does_n
     assert desk.log.polls[len(before)][1] == 0.0
 
 
-def test_a_full_lane_is_paused_and_the_other_is_not(desk: Desk) -> None:
+def test_a_full_lane_is_paused_and_the_other_is_not(desk: WorkerHarness) -> None:
     paused: list[set[TopicPartition]] = []
 
     def look() -> None:
@@ -211,7 +215,7 @@ def test_a_full_lane_is_paused_and_the_other_is_not(desk: Desk) -> None:
     assert paused == [set(), {BULK}]
 
 
-def test_with_the_circuit_open_everything_is_paused_and_what_is_parked_waits(desk: Desk) -> None:
+def test_with_the_circuit_open_everything_is_paused_and_what_is_parked_waits(desk: WorkerHarness) -> None:
     desk.plant.target.script = lambda _task: TargetDown("no answer")
     desk.plant.target.probe_error = TargetDown("no answer")
     desk.plant.account("A")
@@ -227,7 +231,7 @@ def test_with_the_circuit_open_everything_is_paused_and_what_is_parked_waits(des
 
 
 def test_what_was_read_of_a_partition_that_is_lost_is_left_to_its_new_owner(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    desk: WorkerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.runner.loop.STORE_PAUSE_S", 0.0)
     refused = [DependencyDown("away")]
@@ -257,7 +261,7 @@ def test_what_was_read_of_a_partition_that_is_lost_is_left_to_its_new_owner(
 # --- what is no bell ---------------------------------------------------------------------------------------
 
 
-def test_a_record_that_is_none_of_ours_or_cannot_be_read_lets_the_offset_pass(desk: Desk) -> None:
+def test_a_record_that_is_none_of_ours_or_cannot_be_read_lets_the_offset_pass(desk: WorkerHarness) -> None:
     desk.run(lambda: [desk.others(), desk.record(b"{broken")])
     assert desk.log.commits == [{ASKED: 1, PERSONAL: 1}]
     [letter] = desk.plant.letters()
@@ -266,7 +270,7 @@ def test_a_record_that_is_none_of_ours_or_cannot_be_read_lets_the_offset_pass(de
     assert (name, trouble) == ("directory", letter.message)
 
 
-def test_an_event_on_a_topic_where_it_does_not_travel_is_buried(desk: Desk) -> None:
+def test_an_event_on_a_topic_where_it_does_not_travel_is_buried(desk: WorkerHarness) -> None:
     desk.plant.account("A")
     replay = ReplayRequested(student_number="A", consumer="directory", replay_id="0123456789abcdef")
     desk.run(lambda: [desk.record(replay, PERSONAL)])
@@ -275,7 +279,9 @@ def test_an_event_on_a_topic_where_it_does_not_travel_is_buried(desk: Desk) -> N
     assert desk.plant.target.calls == []
 
 
-def test_who_is_given_up_leaves_a_letter_with_the_place_and_the_hour_of_the_record(desk: Desk) -> None:
+def test_who_is_given_up_leaves_a_letter_with_the_place_and_the_hour_of_the_record(
+    desk: WorkerHarness,
+) -> None:
     desk.plant.target.script = lambda _task: Dead("refused", "by value")
     desk.plant.account("A")
     desk.run(lambda: [desk.others(), desk.bell("A", BULK)], until(lambda: bool(desk.plant.letters())))
@@ -287,7 +293,7 @@ def test_who_is_given_up_leaves_a_letter_with_the_place_and_the_hour_of_the_reco
 # --- committing and reporting ------------------------------------------------------------------------------
 
 
-def test_what_is_settled_is_committed_now_and_then_and_at_the_end(desk: Desk) -> None:
+def test_what_is_settled_is_committed_now_and_then_and_at_the_end(desk: WorkerHarness) -> None:
     def others(count: int, after_s: float) -> Round:
         def records() -> list[Record]:
             desk.later(after_s)
@@ -306,7 +312,9 @@ def test_what_is_settled_is_committed_now_and_then_and_at_the_end(desk: Desk) ->
     assert desk.log.closed == 1
 
 
-def test_a_partition_that_is_lost_at_the_commit_is_told_of_and_the_commit_may_be_repeated(desk: Desk) -> None:
+def test_a_partition_that_is_lost_at_the_commit_is_told_of_and_the_commit_may_be_repeated(
+    desk: WorkerHarness,
+) -> None:
     desk.log.refuse_commit = NotAssigned("partition 0 is another member's")
 
     def back() -> None:
@@ -318,7 +326,7 @@ def test_a_partition_that_is_lost_at_the_commit_is_told_of_and_the_commit_may_be
     assert desk.observer.troubles == [("directory", "partition 0 is another member's")]
 
 
-def test_state_and_lag_are_told_every_few_seconds_and_why_it_stopped_at_the_end(desk: Desk) -> None:
+def test_state_and_lag_are_told_every_few_seconds_and_why_it_stopped_at_the_end(desk: WorkerHarness) -> None:
     desk.run(
         nothing,
         lambda: desk.later(REPORT_EVERY_S - 0.1),
@@ -334,7 +342,7 @@ def test_state_and_lag_are_told_every_few_seconds_and_why_it_stopped_at_the_end(
     assert desk.plant.target.closed == 1
 
 
-def test_a_stop_of_the_circuit_is_the_state_with_its_reason(desk: Desk) -> None:
+def test_a_stop_of_the_circuit_is_the_state_with_its_reason(desk: WorkerHarness) -> None:
     desk.plant.target.script = lambda _task: TargetDown("no answer")
     desk.plant.target.probe_error = TargetDown("no answer")
     desk.plant.account("A")
@@ -352,7 +360,7 @@ def test_a_stop_of_the_circuit_is_the_state_with_its_reason(desk: Desk) -> None:
 
 @pytest.mark.parametrize(("slots", "expected"), [(1, "hanging"), (2, "running")])
 def test_calls_that_do_not_come_back_are_told_and_all_of_them_are_a_state(
-    desk: Desk, slots: int, expected: str
+    desk: WorkerHarness, slots: int, expected: str
 ) -> None:
     gate = Gate("A")
     desk.plant.target.script = gate
@@ -389,7 +397,7 @@ def test_calls_that_do_not_come_back_are_told_and_all_of_them_are_a_state(
 
 @pytest.mark.parametrize("error", [DependencyDown("the store refuses"), LogUnavailable("the log refuses")])
 def test_a_dependency_that_is_away_is_told_and_the_loop_goes_on_after_a_pause(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: Exception
+    desk: WorkerHarness, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     pauses: list[float] = []
 
@@ -410,7 +418,7 @@ def test_a_dependency_that_is_away_is_told_and_the_loop_goes_on_after_a_pause(
     assert pauses == [1.0]
 
 
-def test_a_fault_of_ours_ends_the_loop_which_says_so_and_leaves_the_group(desk: Desk) -> None:
+def test_a_fault_of_ours_ends_the_loop_which_says_so_and_leaves_the_group(desk: WorkerHarness) -> None:
     def fault() -> None:
         raise RuntimeError("of ours")
 
@@ -423,7 +431,7 @@ def test_a_fault_of_ours_ends_the_loop_which_says_so_and_leaves_the_group(desk: 
 # --- what the log lost -------------------------------------------------------------------------------------
 
 
-def test_what_the_log_lost_is_made_up_for_and_reading_goes_on_where_it_can(desk: Desk) -> None:
+def test_what_the_log_lost_is_made_up_for_and_reading_goes_on_where_it_can(desk: WorkerHarness) -> None:
     for number in "AB":
         desk.plant.account(number)
 
@@ -441,7 +449,7 @@ def test_what_the_log_lost_is_made_up_for_and_reading_goes_on_where_it_can(desk:
     assert any(trouble.startswith("offset 3 is gone; 2 students") for _, trouble in desk.observer.troubles)
 
 
-def test_a_loss_that_names_no_place_ends_the_loop(desk: Desk) -> None:
+def test_a_loss_that_names_no_place_ends_the_loop(desk: WorkerHarness) -> None:
     def lost() -> None:
         raise OffsetOutOfRange("somewhere")
 
@@ -455,7 +463,7 @@ def test_a_loss_that_names_no_place_ends_the_loop(desk: Desk) -> None:
 
 
 def test_one_who_is_parked_comes_again_when_due_and_whoever_ends_brings_the_next_look_forward(
-    desk: Desk, clock: Clock
+    desk: WorkerHarness, clock: Clock
 ) -> None:
     answers = iter([REFUSED])
     desk.plant.target.script = lambda _task: next(answers, None)
@@ -481,7 +489,9 @@ def test_one_who_is_parked_comes_again_when_due_and_whoever_ends_brings_the_next
 # --- stopping ----------------------------------------------------------------------------------------------
 
 
-def test_what_has_not_been_called_when_it_stops_is_withdrawn_and_its_offset_not_committed(desk: Desk) -> None:
+def test_what_has_not_been_called_when_it_stops_is_withdrawn_and_its_offset_not_committed(
+    desk: WorkerHarness,
+) -> None:
     gate = Gate("A", "B")
     desk.plant.target.script = gate
     for number in "AB":

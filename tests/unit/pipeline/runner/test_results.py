@@ -46,7 +46,7 @@ class Effects:
             raise self.error
 
 
-class Desk:
+class ResultsHarness:
     """Results for a real engine that has four students in hand."""
 
     def __init__(self) -> None:
@@ -86,8 +86,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def desk() -> ResultsHarness:
+    return ResultsHarness()
 
 
 def answered(batch: Batch, final: Mapping[str, HandlerOutcome] | None = None, uncalled: str = "") -> BatchRun:
@@ -102,7 +102,7 @@ def answered(batch: Batch, final: Mapping[str, HandlerOutcome] | None = None, un
     [TargetDown("500"), Throttled("429", retry_after_s=1.0), Misconfigured("token"), KeyError("oops")],
 )
 def test_what_rang_during_a_call_that_failed_rings_again_with_what_it_was_called_for(
-    desk: Desk, error: Exception
+    desk: ResultsHarness, error: Exception
 ) -> None:
     batch = desk.take()
     desk.ring("A", 4)
@@ -115,7 +115,7 @@ def test_what_rang_during_a_call_that_failed_rings_again_with_what_it_was_called
     assert offsets == {"A": [0, 4], "B": [1], "C": [2], "D": [3]}
 
 
-def _next(desk: Desk) -> Sequence[WorkItem]:
+def _next(desk: ResultsHarness) -> Sequence[WorkItem]:
     batch = desk.engine.take(desk.now)
     if batch is None:
         return ()
@@ -125,7 +125,7 @@ def _next(desk: Desk) -> Sequence[WorkItem]:
 
 @pytest.mark.parametrize("error", [DependencyDown("the store is away"), None])
 def test_what_rang_while_the_store_failed_or_a_batch_was_withdrawn_is_not_lost(
-    desk: Desk, error: Exception | None
+    desk: ResultsHarness, error: Exception | None
 ) -> None:
     batch = desk.take()
     desk.ring("A", 4)
@@ -144,7 +144,7 @@ def test_what_rang_while_the_store_failed_or_a_batch_was_withdrawn_is_not_lost(
     [TargetDown("no answer"), Throttled("no answer", retry_after_s=1.0), Misconfigured("no answer")],
     ids=["down", "throttled", "misconfigured"],
 )
-def test_the_engine_is_told_why_in_the_error_s_words(desk: Desk, error: Exception) -> None:
+def test_the_engine_is_told_why_in_the_error_s_words(desk: ResultsHarness, error: Exception) -> None:
     desk.results.tell(BatchRun(desk.take(), error=error))
     assert desk.engine.circuit.reason.startswith("no answer")
     if not isinstance(error, Throttled):
@@ -154,7 +154,7 @@ def test_the_engine_is_told_why_in_the_error_s_words(desk: Desk, error: Exceptio
         assert desk.engine.circuit.reason.startswith("still none")
 
 
-def test_an_error_withdraws_what_was_begun_before_it_and_a_success_nothing(desk: Desk) -> None:
+def test_an_error_withdraws_what_was_begun_before_it_and_a_success_nothing(desk: ResultsHarness) -> None:
     batch = desk.take()
     desk.results.tell(answered(batch))
     assert desk.withdrawn_through == 0.0
@@ -165,7 +165,7 @@ def test_an_error_withdraws_what_was_begun_before_it_and_a_success_nothing(desk:
 
 
 def test_one_whose_work_fails_alone_is_charged_and_that_is_no_evidence_that_the_target_is_well(
-    desk: Desk,
+    desk: ResultsHarness,
 ) -> None:
     alone = desk.left_alone()
     desk.results.tell(BatchRun(alone, error=TargetDown("500")))
@@ -175,7 +175,7 @@ def test_one_whose_work_fails_alone_is_charged_and_that_is_no_evidence_that_the_
     assert desk.engine.circuit.state is CircuitState.HALF_OPEN
 
 
-def test_a_batch_that_called_nobody_is_no_evidence_that_the_target_is_well(desk: Desk) -> None:
+def test_a_batch_that_called_nobody_is_no_evidence_that_the_target_is_well(desk: ResultsHarness) -> None:
     desk.results.tell(BatchRun(desk.take(), error=TargetDown("500")))
     desk.probe()
     halves = [desk.take()]
@@ -187,7 +187,7 @@ def test_a_batch_that_called_nobody_is_no_evidence_that_the_target_is_well(desk:
     assert [*states, desk.engine.circuit.state] == [CircuitState.HALF_OPEN, CircuitState.CLOSED]
 
 
-def test_a_probe_that_fails_charges_nobody(desk: Desk) -> None:
+def test_a_probe_that_fails_charges_nobody(desk: ResultsHarness) -> None:
     alone = desk.left_alone()
     desk.results.tell(BatchRun(alone, error=TargetDown("500")))
     desk.now += 100.0
@@ -197,7 +197,7 @@ def test_a_probe_that_fails_charges_nobody(desk: Desk) -> None:
     assert desk.effects.charged == []
 
 
-def test_one_who_cannot_be_charged_while_the_store_is_away_comes_again(desk: Desk) -> None:
+def test_one_who_cannot_be_charged_while_the_store_is_away_comes_again(desk: ResultsHarness) -> None:
     alone = desk.left_alone()
     desk.results.tell(BatchRun(alone, error=TargetDown("500")))
     desk.effects.error = DependencyDown("away")
@@ -206,7 +206,9 @@ def test_one_who_cannot_be_charged_while_the_store_is_away_comes_again(desk: Des
     assert numbers(desk.take()) == numbers(alone)
 
 
-def test_one_whom_a_fault_of_ours_does_not_let_be_charged_is_buried_and_holds_nobody_up(desk: Desk) -> None:
+def test_one_whom_a_fault_of_ours_does_not_let_be_charged_is_buried_and_holds_nobody_up(
+    desk: ResultsHarness,
+) -> None:
     alone = desk.left_alone()
     desk.results.tell(BatchRun(alone, error=TargetDown("500")))
     desk.effects.charge_error = KeyError("oops")
@@ -217,7 +219,9 @@ def test_one_whom_a_fault_of_ours_does_not_let_be_charged_is_buried_and_holds_no
     assert numbers(desk.take()) != numbers(alone)
 
 
-def test_a_fault_of_ours_is_searched_by_halves_and_buried_alone_without_stopping_anybody(desk: Desk) -> None:
+def test_a_fault_of_ours_is_searched_by_halves_and_buried_alone_without_stopping_anybody(
+    desk: ResultsHarness,
+) -> None:
     tried: list[list[str]] = []
     while not desk.effects.buried:
         batch = desk.take()
@@ -229,14 +233,16 @@ def test_a_fault_of_ours_is_searched_by_halves_and_buried_alone_without_stopping
     assert desk.engine.idle
 
 
-def test_one_who_is_buried_for_a_fault_of_ours_is_no_evidence_that_the_target_is_well(desk: Desk) -> None:
+def test_one_who_is_buried_for_a_fault_of_ours_is_no_evidence_that_the_target_is_well(
+    desk: ResultsHarness,
+) -> None:
     alone = desk.left_alone()
     desk.results.tell(BatchRun(alone, error=KeyError("oops")))
     assert desk.effects.buried == numbers(alone)
     assert desk.engine.circuit.state is CircuitState.HALF_OPEN
 
 
-def test_one_who_cannot_be_buried_while_the_store_is_away_comes_again(desk: Desk) -> None:
+def test_one_who_cannot_be_buried_while_the_store_is_away_comes_again(desk: ResultsHarness) -> None:
     for _ in range(2):
         desk.results.tell(BatchRun(desk.take(), error=KeyError("oops")))
     desk.effects.error = DependencyDown("away")
@@ -245,7 +251,7 @@ def test_one_who_cannot_be_buried_while_the_store_is_away_comes_again(desk: Desk
     assert numbers(desk.take()) == ["A"]
 
 
-def test_an_answer_clears_those_alone_for_whom_the_target_was_called(desk: Desk) -> None:
+def test_an_answer_clears_those_alone_for_whom_the_target_was_called(desk: ResultsHarness) -> None:
     desk.results.tell(BatchRun(desk.take(), error=TargetDown("500")))
     desk.probe()
     desk.results.tell(answered(desk.take(), uncalled="A"))
@@ -255,7 +261,7 @@ def test_an_answer_clears_those_alone_for_whom_the_target_was_called(desk: Desk)
     assert [numbers(desk.take()) for _ in range(2)] == [["A"], ["B"]]
 
 
-def test_those_who_were_given_up_are_counted_as_such(desk: Desk) -> None:
+def test_those_who_were_given_up_are_counted_as_such(desk: ResultsHarness) -> None:
     for offset in range(4, 40):
         desk.ring(f"S{offset}", offset)
     for _ in range(5):
@@ -264,7 +270,7 @@ def test_those_who_were_given_up_are_counted_as_such(desk: Desk) -> None:
     assert desk.engine.circuit.state is CircuitState.QUARANTINED
 
 
-class Idle(Desk):
+class IdleResultsHarness(ResultsHarness):
     """A target that had no work for a while, and is probed for that."""
 
     def __init__(self) -> None:
@@ -293,7 +299,7 @@ class Idle(Desk):
 def test_a_target_that_is_away_while_nobody_needs_it_is_stopped_all_the_same(
     error: Exception | None, state: CircuitState
 ) -> None:
-    desk = Idle()
+    desk = IdleResultsHarness()
     desk.results.tell(Probed(error))
     assert desk.engine.circuit.state is state
     assert desk.effects.charged == []
@@ -302,7 +308,7 @@ def test_a_target_that_is_away_while_nobody_needs_it_is_stopped_all_the_same(
 
 def test_a_probe_for_want_of_work_does_not_end_a_pause_that_work_met_meanwhile() -> None:
     for error in (None, TargetDown("no answer")):
-        desk = Idle()
+        desk = IdleResultsHarness()
         desk.ring("E", 4)
         desk.results.tell(BatchRun(desk.take(), error=Throttled("too many", retry_after_s=400.0)))
         desk.results.tell(Probed(error))
@@ -311,7 +317,7 @@ def test_a_probe_for_want_of_work_does_not_end_a_pause_that_work_met_meanwhile()
 
 def test_a_target_that_is_back_while_nobody_needs_it_is_believed_in_again_but_not_in_quarantine() -> None:
     for quarantined, state in ((False, CircuitState.CLOSED), (True, CircuitState.HALF_OPEN)):
-        desk = Idle()
+        desk = IdleResultsHarness()
         desk.results.tell(Probed(TargetDown("no answer")))
         if quarantined:
             desk.engine.quarantine(desk.now, "too many")

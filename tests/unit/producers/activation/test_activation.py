@@ -20,7 +20,7 @@ from schemas.catalogue import ACTIVATIONS, BULK, both_lanes
 from schemas.envelope import Message, from_record
 from schemas.events import ActivationRequested
 from sesame.testing.servers.narrowing import present
-from sesame.testing.servers.registry_kit import LEA, PAUL, START, Desk, enrolled
+from sesame.testing.servers.registry_kit import LEA, PAUL, START, RegistryHarness, enrolled
 
 CHEAP = HashingSettings(memory_kib=8_192)
 WORDS = {LEA: "Tournesol-42", PAUL: "Cartésien-1637"}
@@ -30,7 +30,7 @@ class Killed(BaseException):
     """Stands for kill -9: nothing catches it."""
 
 
-class Office(Desk):
+class Office(RegistryHarness):
     """A desk with the embedded log, on which students are activated by command."""
 
     def __init__(self, folder: Path, url: str) -> None:

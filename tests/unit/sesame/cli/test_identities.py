@@ -23,7 +23,7 @@ from schemas.envelope import from_record
 from schemas.events import IdentityDecided, IdentityDecision
 from sesame.cli.errors import ExitCode
 from sesame.testing.servers.command import sesame
-from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
+from sesame.testing.servers.registry_kit import LEA, PAUL, RegistryHarness, activation, enrolled
 
 OTHER = "22009999"
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -49,18 +49,18 @@ def published(folder: Path) -> list[IdentityDecided]:
     return [event for event in found if isinstance(event, IdentityDecided)]
 
 
-def audited(desk: Desk) -> list[tuple[str, str, dict[str, str]]]:
+def audited(desk: RegistryHarness) -> list[tuple[str, str, dict[str, str]]]:
     with desk.database.read() as connection:
         found = audit.entries(connection, limit=100)
     return [(entry.actor, entry.action, dict(entry.detail)) for entry in reversed(found)]
 
 
-def in_doubt(desk: Desk) -> None:
+def in_doubt(desk: RegistryHarness) -> None:
     desk.apply(enrolled(LEA, ine="0123456789A"))
     desk.apply(enrolled(PAUL, 2, ine="0123456789A", usage_name="Roux", step="M1DROIT"))
 
 
-def test_a_decision_about_a_holder_is_not_offered_again(desk: Desk) -> None:
+def test_a_decision_about_a_holder_is_not_offered_again(desk: RegistryHarness) -> None:
     desk.apply(enrolled(OTHER, 3, birth_name="Petit"))
     desk.apply(enrolled(OTHER, 4, **KARIM))
     assert f"sesame identities merge {OTHER} --holder" in identities("show", OTHER).stderr
@@ -71,7 +71,7 @@ def test_a_decision_about_a_holder_is_not_offered_again(desk: Desk) -> None:
     assert "sesame identities" not in decided.stderr
 
 
-def test_two_people_are_said_by_one_event_and_audited(desk: Desk, tmp_path: Path) -> None:
+def test_two_people_are_said_by_one_event_and_audited(desk: RegistryHarness, tmp_path: Path) -> None:
     in_doubt(desk)
     result = identities("separate", PAUL, *REASON)
     assert result.exit_code == 0, result.output
@@ -85,7 +85,7 @@ def test_two_people_are_said_by_one_event_and_audited(desk: Desk, tmp_path: Path
 
 
 def test_the_number_with_an_account_goes_on_unless_the_operator_says_otherwise(
-    desk: Desk, tmp_path: Path
+    desk: RegistryHarness, tmp_path: Path
 ) -> None:
     in_doubt(desk)
     identities("merge", LEA, PAUL, *REASON)
@@ -95,7 +95,7 @@ def test_the_number_with_an_account_goes_on_unless_the_operator_says_otherwise(
     assert (second.student_number, second.other) == (LEA, PAUL)
 
 
-def test_of_two_accounts_the_operator_says_which_goes_on(desk: Desk, tmp_path: Path) -> None:
+def test_of_two_accounts_the_operator_says_which_goes_on(desk: RegistryHarness, tmp_path: Path) -> None:
     desk.apply(enrolled(LEA))
     desk.apply(enrolled(PAUL, 2, birth_name="Durand"))
     for number in (LEA, PAUL):
@@ -109,7 +109,9 @@ def test_of_two_accounts_the_operator_says_which_goes_on(desk: Desk, tmp_path: P
     assert (event.student_number, event.other) == (PAUL, LEA)
 
 
-def test_of_several_doubts_about_one_number_the_operator_names_one(desk: Desk, tmp_path: Path) -> None:
+def test_of_several_doubts_about_one_number_the_operator_names_one(
+    desk: RegistryHarness, tmp_path: Path
+) -> None:
     in_doubt(desk)
     desk.apply(enrolled(PAUL, 5, **KARIM))
     several = identities("separate", PAUL, *REASON)
@@ -127,7 +129,7 @@ DAMAGED: dict[str, Any] = {"birth_name": "Lefvre", "given_name": "Hlne", "birth_
 RIGHT: dict[str, Any] = {"birth_name": "Lefèvre", "given_name": "Hélène", "birth_date": date(2005, 1, 2)}
 
 
-def names_held(desk: Desk, number: str = LEA) -> dict[str, str]:
+def names_held(desk: RegistryHarness, number: str = LEA) -> dict[str, str]:
     """Every login and mail address of the ledger that was given to this student, and its origin."""
     with desk.database.read() as connection:
         rows = connection.execute(
@@ -136,20 +138,20 @@ def names_held(desk: Desk, number: str = LEA) -> dict[str, str]:
     return {row.value: row.origin for row in rows}
 
 
-def corrected(desk: Desk) -> None:
+def corrected(desk: RegistryHarness) -> None:
     """A student whose name was damaged; the registrar has put it right since, and an operator knew them."""
     desk.apply(enrolled(**DAMAGED))
     desk.apply(enrolled(sequence=2, **RIGHT))
     desk.apply(IdentityDecided(student_number=LEA, decision=IdentityDecision.MERGE))
 
 
-def apply_published(desk: Desk, folder: Path) -> None:
+def apply_published(desk: RegistryHarness, folder: Path) -> None:
     for event in published(folder):
         desk.apply(event)
 
 
 def test_an_account_that_nobody_activated_gets_its_names_from_the_corrected_ones(
-    desk: Desk, tmp_path: Path
+    desk: RegistryHarness, tmp_path: Path
 ) -> None:
     corrected(desk)
     before = desk.account()
@@ -168,7 +170,7 @@ def test_an_account_that_nobody_activated_gets_its_names_from_the_corrected_ones
     assert [(actor, action) for actor, action, _ in audited(desk)] == [(ME, "identity.mint_again")]
 
 
-def test_what_was_put_out_of_use_is_given_to_nobody(desk: Desk, tmp_path: Path) -> None:
+def test_what_was_put_out_of_use_is_given_to_nobody(desk: RegistryHarness, tmp_path: Path) -> None:
     corrected(desk)
     identities("mint-again", LEA, *REASON)
     apply_published(desk, tmp_path)
@@ -176,7 +178,7 @@ def test_what_was_put_out_of_use_is_given_to_nobody(desk: Desk, tmp_path: Path) 
     assert desk.account(PAUL).login == "hlne.lefvre2"
 
 
-def test_a_redelivery_mints_nothing_more(desk: Desk, tmp_path: Path) -> None:
+def test_a_redelivery_mints_nothing_more(desk: RegistryHarness, tmp_path: Path) -> None:
     corrected(desk)
     identities("mint-again", LEA, *REASON)
     apply_published(desk, tmp_path)
@@ -185,7 +187,7 @@ def test_a_redelivery_mints_nothing_more(desk: Desk, tmp_path: Path) -> None:
     assert (names_held(desk), desk.account()) == (held, account)
 
 
-def test_an_account_that_was_activated_keeps_its_login(desk: Desk, tmp_path: Path) -> None:
+def test_an_account_that_was_activated_keeps_its_login(desk: RegistryHarness, tmp_path: Path) -> None:
     corrected(desk)
     desk.apply(activation())
     before = desk.account()
@@ -200,7 +202,9 @@ def test_an_account_that_was_activated_keeps_its_login(desk: Desk, tmp_path: Pat
     assert (desk.account(), names_held(desk)["hlne.lefvre"]) == (before, "minted")
 
 
-def test_names_that_give_the_same_again_are_to_be_corrected_first(desk: Desk, tmp_path: Path) -> None:
+def test_names_that_give_the_same_again_are_to_be_corrected_first(
+    desk: RegistryHarness, tmp_path: Path
+) -> None:
     desk.apply(enrolled(**DAMAGED))
     domain = desk.settings.mail_domain
     with Path("sesame.toml").open("a", encoding="utf-8") as settings:
@@ -212,7 +216,9 @@ def test_names_that_give_the_same_again_are_to_be_corrected_first(desk: Desk, tm
     assert published(tmp_path) == []
 
 
-def test_a_login_that_was_found_in_the_directory_is_not_minted_again(desk: Desk, tmp_path: Path) -> None:
+def test_a_login_that_was_found_in_the_directory_is_not_minted_again(
+    desk: RegistryHarness, tmp_path: Path
+) -> None:
     corrected(desk)
     with desk.database.write() as connection:
         connection.execute(ledger.update().where(ledger.c.value == "hlne.lefvre").values(origin="directory"))

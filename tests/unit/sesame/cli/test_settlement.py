@@ -33,7 +33,7 @@ from sesame.operations.identities import settlement
 from sesame.operations.identities.settlement import LeftCause, SettleAgreedRequest, SettleRequest
 from sesame.settings import load
 from sesame.testing.servers.command import sesame
-from sesame.testing.servers.registry_kit import Desk, activation, enrolled
+from sesame.testing.servers.registry_kit import RegistryHarness, activation, enrolled
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 RULE = "same-ine-and-birth"
@@ -59,7 +59,7 @@ def pairs(folder: Path) -> list[tuple[str, str | None]]:
     return [(event.student_number, event.other) for event in published(folder)]
 
 
-def audited(desk: Desk, action: str) -> list[tuple[str, dict[str, str]]]:
+def audited(desk: RegistryHarness, action: str) -> list[tuple[str, dict[str, str]]]:
     with desk.database.read() as connection:
         found = audit.entries(connection, action=action, limit=100)
     return [(entry.actor, dict(entry.detail)) for entry in reversed(found)]
@@ -69,7 +69,7 @@ def ine(n: int) -> str:
     return f"{n:010d}A"
 
 
-def twice(desk: Desk, n: int, **second: Any) -> tuple[str, str]:
+def twice(desk: RegistryHarness, n: int, **second: Any) -> tuple[str, str]:
     """A person of their own, known under two numbers: the one in doubt, the one with the account."""
     first, again = f"2600{n:02d}01", f"2600{n:02d}02"
     person: dict[str, Any] = {
@@ -84,7 +84,9 @@ def twice(desk: Desk, n: int, **second: Any) -> tuple[str, str]:
     return again, first
 
 
-def test_both_sides_are_shown_and_counted_before_anything_is_asked(desk: Desk, tmp_path: Path) -> None:
+def test_both_sides_are_shown_and_counted_before_anything_is_asked(
+    desk: RegistryHarness, tmp_path: Path
+) -> None:
     one, two = twice(desk, 1), twice(desk, 2)
     twice(desk, 3, ine=None)
     result = settle(*SETTLE, answer="n\n")
@@ -104,7 +106,7 @@ def test_both_sides_are_shown_and_counted_before_anything_is_asked(desk: Desk, t
     assert published(tmp_path) == []
 
 
-def test_who_was_shown_stands_in_the_audit(desk: Desk) -> None:
+def test_who_was_shown_stands_in_the_audit(desk: RegistryHarness) -> None:
     ends, goes_on = twice(desk, 1)
     twice(desk, 2)
     settle(*SETTLE, "--limit", "1", "--dry-run")
@@ -112,7 +114,7 @@ def test_who_was_shown_stands_in_the_audit(desk: Desk) -> None:
 
 
 def test_each_decision_is_one_of_its_own_under_the_real_user_with_the_rule_for_a_reason(
-    desk: Desk, tmp_path: Path
+    desk: RegistryHarness, tmp_path: Path
 ) -> None:
     one, two = twice(desk, 1), twice(desk, 2)
     result = settle(*SETTLE, "--yes")
@@ -137,7 +139,7 @@ def test_each_decision_is_one_of_its_own_under_the_real_user_with_the_rule_for_a
     assert "2 doubts were decided" in result.stderr
 
 
-def test_done_again_it_finds_nothing_to_do(desk: Desk, tmp_path: Path) -> None:
+def test_done_again_it_finds_nothing_to_do(desk: RegistryHarness, tmp_path: Path) -> None:
     twice(desk, 1)
     settle(*SETTLE, "--yes")
     for event in published(tmp_path):
@@ -150,7 +152,9 @@ def test_done_again_it_finds_nothing_to_do(desk: Desk, tmp_path: Path) -> None:
     assert audited(desk, "identity.merge") == before
 
 
-def test_said_twice_before_the_registry_reads_it_means_the_same(desk: Desk, tmp_path: Path) -> None:
+def test_said_twice_before_the_registry_reads_it_means_the_same(
+    desk: RegistryHarness, tmp_path: Path
+) -> None:
     ends, goes_on = twice(desk, 1)
     settle(*SETTLE, "--yes")
     settle(*SETTLE, "--yes")
@@ -163,7 +167,9 @@ def test_said_twice_before_the_registry_reads_it_means_the_same(desk: Desk, tmp_
     assert desk.person(ends).merged_into == goes_on
 
 
-def test_no_more_than_the_limit_are_shown_and_settled_the_oldest_first(desk: Desk, tmp_path: Path) -> None:
+def test_no_more_than_the_limit_are_shown_and_settled_the_oldest_first(
+    desk: RegistryHarness, tmp_path: Path
+) -> None:
     oldest = twice(desk, 3)
     twice(desk, 1)
     twice(desk, 2)
@@ -173,13 +179,13 @@ def test_no_more_than_the_limit_are_shown_and_settled_the_oldest_first(desk: Des
     assert pairs(tmp_path) == [oldest]
 
 
-def test_a_rule_that_there_is_not_is_told_with_those_that_there_are(desk: Desk) -> None:
+def test_a_rule_that_there_is_not_is_told_with_those_that_there_are(desk: RegistryHarness) -> None:
     result = settle("--rule", "same-shoe-size", "--yes")
     assert result.exit_code == ExitCode.USAGE
     assert all(name in result.stderr for name in RULES)
 
 
-def test_two_people_are_told_apart_by_rule(desk: Desk, tmp_path: Path) -> None:
+def test_two_people_are_told_apart_by_rule(desk: RegistryHarness, tmp_path: Path) -> None:
     again, first = twice(desk, 1, ine=ine(9))
     result = settle("--rule", "different-ine", answer="y\n")
     assert "provisional" in result.stderr
@@ -193,12 +199,12 @@ def test_two_people_are_told_apart_by_rule(desk: Desk, tmp_path: Path) -> None:
 # --- what stays for one by one --------------------------------------------------------------------------
 
 
-def left(desk: Desk, *words: str) -> dict[tuple[str, str], str]:
+def left(desk: RegistryHarness, *words: str) -> dict[tuple[str, str], str]:
     report = json.loads(settle(*SETTLE, *words, "--json", "--dry-run").stdout)
     return {(each["student_number"], each["other"]): each["cause"] for each in report["left"]}
 
 
-def in_use(desk: Desk, n: int, *, first_in_use: bool = True) -> tuple[str, str]:
+def in_use(desk: RegistryHarness, n: int, *, first_in_use: bool = True) -> tuple[str, str]:
     """Two accounts of one person: the match shows only after both were made."""
     again, first = twice(desk, n, ine=ine(50 + n), birth_name=f"Autre{n}")
     for number in (first, again) if first_in_use else (again,):
@@ -215,7 +221,9 @@ def in_use(desk: Desk, n: int, *, first_in_use: bool = True) -> tuple[str, str]:
     return again, first
 
 
-def test_two_accounts_in_use_are_left_unless_it_is_said_which_goes_on(desk: Desk, tmp_path: Path) -> None:
+def test_two_accounts_in_use_are_left_unless_it_is_said_which_goes_on(
+    desk: RegistryHarness, tmp_path: Path
+) -> None:
     later, earlier = in_use(desk, 1)
     assert left(desk) == {(later, earlier): "two_accounts"}
     assert settle(*SETTLE, "--yes").exit_code == 0
@@ -225,14 +233,14 @@ def test_two_accounts_in_use_are_left_unless_it_is_said_which_goes_on(desk: Desk
     assert pairs(tmp_path) == [(later, earlier), (earlier, later)]
 
 
-def test_of_two_accounts_the_one_that_somebody_uses_goes_on(desk: Desk, tmp_path: Path) -> None:
+def test_of_two_accounts_the_one_that_somebody_uses_goes_on(desk: RegistryHarness, tmp_path: Path) -> None:
     used, idle = in_use(desk, 1, first_in_use=False)
     settle(*SETTLE, "--yes")
     assert pairs(tmp_path) == [(idle, used)]
 
 
 @pytest.mark.parametrize("words", [(), ("--keep", "earlier")])
-def test_two_accounts_that_nobody_uses_are_left(desk: Desk, words: tuple[str, ...]) -> None:
+def test_two_accounts_that_nobody_uses_are_left(desk: RegistryHarness, words: tuple[str, ...]) -> None:
     again, first = twice(desk, 1, ine=ine(51), birth_name="Autre")
     desk.apply(
         enrolled(
@@ -250,13 +258,13 @@ def test_two_accounts_that_nobody_uses_are_left(desk: Desk, words: tuple[str, ..
 
 @pytest.mark.parametrize("side", [0, 1])
 @pytest.mark.parametrize("hold", [Hold.SUSPENDED, Hold.ADMINISTRATIVE, Hold.STOLEN_PASSWORDS])
-def test_who_is_shut_out_is_left(desk: Desk, side: int, hold: Hold) -> None:
+def test_who_is_shut_out_is_left(desk: RegistryHarness, side: int, hold: Hold) -> None:
     pair = twice(desk, 1)
     desk.apply(HoldPlaced(student_number=pair[side], hold=hold))
     assert left(desk) == {pair: "access_shut"}
 
 
-def test_three_numbers_of_one_person_are_left(desk: Desk) -> None:
+def test_three_numbers_of_one_person_are_left(desk: RegistryHarness) -> None:
     again, first = twice(desk, 1)
     third = "26000103"
     desk.apply(
@@ -271,7 +279,7 @@ def test_three_numbers_of_one_person_are_left(desk: Desk) -> None:
     }
 
 
-def test_who_may_have_changed_hands_as_well_is_left(desk: Desk) -> None:
+def test_who_may_have_changed_hands_as_well_is_left(desk: RegistryHarness) -> None:
     again, first = twice(desk, 1)
     desk.apply(
         enrolled(first, 7, birth_name="Benali", given_name="Karim", birth_date=date(2001, 5, 6), ine=ine(77))
@@ -316,7 +324,7 @@ ACTOR = Actor("camille", frozenset(Role))
     ],
 )
 def test_a_doubt_that_changed_after_it_was_shown_is_left_out_and_told(
-    desk: Desk, tmp_path: Path, change: Callable[[Desk, tuple[str, str]], object]
+    desk: RegistryHarness, tmp_path: Path, change: Callable[[RegistryHarness, tuple[str, str]], object]
 ) -> None:
     one, two = twice(desk, 1), twice(desk, 2)
     request = SettleRequest(rule=RULE)
@@ -343,7 +351,7 @@ def _person(n: int) -> dict[str, Any]:
 
 
 def test_what_changed_meanwhile_ends_the_command_with_partly_done(
-    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    desk: RegistryHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = twice(desk, 1), twice(desk, 2)
 
@@ -361,7 +369,7 @@ def test_what_changed_meanwhile_ends_the_command_with_partly_done(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_ends_it_after_the_decision_under_way_and_it_goes_on_later(
-    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    desk: RegistryHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     three = [twice(desk, n) for n in (1, 2, 3)]
 
@@ -385,7 +393,7 @@ def test_an_interruption_ends_it_after_the_decision_under_way_and_it_goes_on_lat
 
 
 def test_a_log_that_is_away_ends_it_and_says_how_far_it_came(
-    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    desk: RegistryHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = twice(desk, 1), twice(desk, 2)
 
@@ -401,6 +409,6 @@ def test_a_log_that_is_away_ends_it_and_says_how_far_it_came(
     assert pairs(tmp_path) == [one]
 
 
-def test_who_is_no_registrar_may_not_settle(desk: Desk) -> None:
+def test_who_is_no_registrar_may_not_settle(desk: RegistryHarness) -> None:
     with site() as app, pytest.raises(Exception, match="may not do"):
         settlement.preview(app, Actor("nobody", frozenset({Role.SUPPORT})), SettleRequest(rule=RULE))

@@ -10,7 +10,7 @@ import pytest
 
 from sesame.login.login import CasLogins
 from sesame.login.port import Validated
-from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, cancelled, enrolled
+from sesame.testing.servers.registry_kit import LEA, PAUL, RegistryHarness, activation, cancelled, enrolled
 from sesame.testing.servers.stores import sqlite_store
 from tests.unit.consumers.registry.test_identities import merge
 
@@ -39,9 +39,9 @@ class Releasing:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def desk(tmp_path: Path) -> Iterator[RegistryHarness]:
     """Léa, who goes on under her first number and is enrolled under Paul's alone; both were in use."""
-    made = Desk(sqlite_store(tmp_path))
+    made = RegistryHarness(sqlite_store(tmp_path))
     made.apply(enrolled(LEA))
     made.apply(enrolled(PAUL, 2, birth_date=date(2005, 2, 3)))
     for number in (LEA, PAUL):
@@ -65,7 +65,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     ],
 )
 def test_the_page_is_whose_login_it_is_under_either_number(
-    desk: Desk, account: str, released: tuple[str, ...], seen: str | None
+    desk: RegistryHarness, account: str, released: tuple[str, ...], seen: str | None
 ) -> None:
     server = Releasing(desk.account(account).login, *released)
     logins = CasLogins(desk.database, server, session_s=60)

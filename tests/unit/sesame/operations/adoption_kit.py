@@ -18,7 +18,7 @@ from sesame.operations.questions.adoption.adoptions import AdoptionAnswer, Quest
 from sesame.operations.questions.adoption.adoptions import adoptions as table
 from sesame.operations.questions.adoption.run import AdoptionReport, Reader, adopt
 from sesame.operations.questions.adoption.sheet import FoundObject
-from sesame.testing.servers.registry_kit import Desk
+from sesame.testing.servers.registry_kit import RegistryHarness
 
 ALINE = Actor("aline", frozenset({Role.OPERATOR}))
 REASON = "seen at the desk"
@@ -27,7 +27,7 @@ REASON = "seen at the desk"
 class Targets:
     """What the targets hold; read as their ports would give it."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: RegistryHarness) -> None:
         self._desk = desk
         self.objects: dict[str, list[FoundObject]] = {"directory": [], "mailbox": [], "moodle": []}
 
@@ -82,30 +82,30 @@ class Targets:
         return found
 
 
-def linked(desk: Desk, target: str) -> dict[str, tuple[str, str]]:
+def linked(desk: RegistryHarness, target: str) -> dict[str, tuple[str, str]]:
     """Object and evidence by student."""
     with desk.database.read() as connection:
         rows = connection.execute(select(table).where(table.c.target == target))
         return {row.student_number: (row.object, row.evidence) for row in rows}
 
 
-def asked(desk: Desk, *states: AdoptionAnswer) -> set[tuple[str, str, str | None]]:
+def asked(desk: RegistryHarness, *states: AdoptionAnswer) -> set[tuple[str, str, str | None]]:
     with desk.database.read() as connection:
         found = adoptions.questions(connection, states or [AdoptionAnswer.OPEN])
     return {(each.target, each.kind, each.student_number) for each in found}
 
 
-def questions(desk: Desk) -> list[QuestionRow]:
+def questions(desk: RegistryHarness) -> list[QuestionRow]:
     with desk.database.read() as connection:
         return adoptions.questions(connection, [AdoptionAnswer.OPEN])
 
 
-def decide(desk: Desk, answer: str = "linked", *ids: str) -> None:
+def decide(desk: RegistryHarness, answer: str = "linked", *ids: str) -> None:
     """Answer these questions, or every open one."""
     given = {"ids": ids or [each.id for each in questions(desk)], "answer": answer, "reason": REASON}
     acts.decide(desk, ALINE, AnswerRequest.model_validate(given))
 
 
-def held(desk: Desk) -> dict[tuple[str, str], str | None]:
+def held(desk: RegistryHarness) -> dict[tuple[str, str], str | None]:
     with desk.database.read() as connection:
         return {(row.kind, row.value): row.student_number for row in connection.execute(select(ledger))}

@@ -32,7 +32,7 @@ from sesame.operations.questions.adoption.acts import (
 from sesame.operations.questions.adoption.adoptions import AdoptionAnswer
 from sesame.operations.questions.adoption.questions import QuestionKind
 from sesame.testing.servers.database_kit import ONLY_SQLITE
-from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
+from sesame.testing.servers.registry_kit import LEA, PAUL, RegistryHarness, activation, enrolled
 from tests.unit.sesame.operations.adoption_kit import (
     ALINE,
     REASON,
@@ -46,14 +46,14 @@ from tests.unit.sesame.operations.adoption_kit import (
 
 
 @pytest.fixture
-def desk(store_url: str) -> Iterator[Desk]:
-    desk = Desk(store_url)
+def desk(store_url: str) -> Iterator[RegistryHarness]:
+    desk = RegistryHarness(store_url)
     yield desk
     desk.database.close()
 
 
 @pytest.fixture
-def targets(desk: Desk) -> Targets:
+def targets(desk: RegistryHarness) -> Targets:
     return Targets(desk)
 
 
@@ -61,7 +61,7 @@ def targets(desk: Desk) -> Targets:
 
 
 def test_a_student_who_was_there_keeps_login_and_mail_and_nothing_is_minted(
-    desk: Desk, targets: Targets
+    desk: RegistryHarness, targets: Targets
 ) -> None:
     targets.entry("lmartin", LEA, aliases=("lea.m@univ-exemple.fr",))
     targets.user(17, "lmartin", LEA)
@@ -81,7 +81,7 @@ def test_a_student_who_was_there_keeps_login_and_mail_and_nothing_is_minted(
 
 
 def test_an_entry_without_number_is_a_students_by_the_ine_even_after_the_import(
-    desk: Desk, targets: Targets
+    desk: RegistryHarness, targets: Targets
 ) -> None:
     desk.apply(enrolled(ine="123456789AB"))
     before = desk.account()
@@ -97,7 +97,7 @@ def test_an_entry_without_number_is_a_students_by_the_ine_even_after_the_import(
 
 
 @ONLY_SQLITE
-def test_every_name_in_use_is_taken_whoever_has_it(desk: Desk, targets: Targets) -> None:
+def test_every_name_in_use_is_taken_whoever_has_it(desk: RegistryHarness, targets: Targets) -> None:
     targets.entry("lea.martin", family="Roussel", given="Hélène", mail="chef@univ-exemple.fr")
     targets.user(18, "paul.durand", mail="paul.durand@univ-exemple.fr")
     targets.mailbox("lea.martin@etu.univ-exemple.fr")
@@ -113,7 +113,7 @@ def test_every_name_in_use_is_taken_whoever_has_it(desk: Desk, targets: Targets)
 
 
 @ONLY_SQLITE
-def test_an_address_of_moodle_never_becomes_a_students_alias(desk: Desk, targets: Targets) -> None:
+def test_an_address_of_moodle_never_becomes_a_students_alias(desk: RegistryHarness, targets: Targets) -> None:
     desk.apply(enrolled())
     targets.entry("lmartin", LEA)
     targets.user(17, "lmartin", LEA, mail="lea@courriel.example")
@@ -123,7 +123,7 @@ def test_an_address_of_moodle_never_becomes_a_students_alias(desk: Desk, targets
 
 
 @ONLY_SQLITE
-def test_a_student_who_is_in_moodle_only_keeps_that_login(desk: Desk, targets: Targets) -> None:
+def test_a_student_who_is_in_moodle_only_keeps_that_login(desk: RegistryHarness, targets: Targets) -> None:
     desk.apply(enrolled())
     targets.user(17, "lmartin", LEA)
     targets.adopt()
@@ -134,7 +134,9 @@ def test_a_student_who_is_in_moodle_only_keeps_that_login(desk: Desk, targets: T
 
 
 @ONLY_SQLITE
-def test_a_dry_run_changes_nothing_and_says_the_same(desk: Desk, targets: Targets, tmp_path: Path) -> None:
+def test_a_dry_run_changes_nothing_and_says_the_same(
+    desk: RegistryHarness, targets: Targets, tmp_path: Path
+) -> None:
     desk.apply(enrolled())
     before = held(desk)
     targets.entry("lmartin", LEA)
@@ -158,7 +160,7 @@ def test_a_dry_run_changes_nothing_and_says_the_same(desk: Desk, targets: Target
 
 
 def test_again_nothing_is_new_and_an_adoption_that_was_cut_off_is_carried_on(
-    desk: Desk, targets: Targets, monkeypatch: pytest.MonkeyPatch
+    desk: RegistryHarness, targets: Targets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.apply(enrolled(ine="123456789AB"))
     targets.entry("lmartin", ine="123456789AB")
@@ -185,7 +187,7 @@ def test_again_nothing_is_new_and_an_adoption_that_was_cut_off_is_carried_on(
 
 
 def test_names_and_birth_date_are_a_candidate_that_only_an_operator_links(
-    desk: Desk, targets: Targets
+    desk: RegistryHarness, targets: Targets
 ) -> None:
     desk.apply(enrolled())
     born = desk.person().identity.birth_date.isoformat()
@@ -202,7 +204,7 @@ def test_names_and_birth_date_are_a_candidate_that_only_an_operator_links(
 
 
 @ONLY_SQLITE
-def test_what_is_somebody_elses_is_not_asked_again(desk: Desk, targets: Targets) -> None:
+def test_what_is_somebody_elses_is_not_asked_again(desk: RegistryHarness, targets: Targets) -> None:
     desk.apply(enrolled())
     targets.entry("lmartin", birth=desk.person().identity.birth_date.isoformat())
     targets.adopt()
@@ -212,7 +214,9 @@ def test_what_is_somebody_elses_is_not_asked_again(desk: Desk, targets: Targets)
 
 
 @ONLY_SQLITE
-def test_a_user_without_idnumber_is_told_by_its_login_or_its_address(desk: Desk, targets: Targets) -> None:
+def test_a_user_without_idnumber_is_told_by_its_login_or_its_address(
+    desk: RegistryHarness, targets: Targets
+) -> None:
     desk.apply(enrolled())
     targets.entry("lmartin", LEA)
     targets.user(17, "autre", mail="lmartin@univ-exemple.fr")
@@ -224,7 +228,9 @@ def test_a_user_without_idnumber_is_told_by_its_login_or_its_address(desk: Desk,
 
 
 @ONLY_SQLITE
-def test_each_contradiction_is_asked_once_and_its_object_is_not_linked(desk: Desk, targets: Targets) -> None:
+def test_each_contradiction_is_asked_once_and_its_object_is_not_linked(
+    desk: RegistryHarness, targets: Targets
+) -> None:
     desk.apply(enrolled())
     desk.apply(enrolled(PAUL, birth_name="Durand", given_name="Paul", birth_date=date(2005, 1, 2)))
     targets.entry("lmartin", LEA, aliases=("lea.m@univ-exemple.fr",))
@@ -245,7 +251,7 @@ def test_each_contradiction_is_asked_once_and_its_object_is_not_linked(desk: Des
 
 @ONLY_SQLITE
 def test_a_conflict_that_ends_where_it_is_cannot_be_decided_and_goes_when_it_is_mended(
-    desk: Desk, targets: Targets
+    desk: RegistryHarness, targets: Targets
 ) -> None:
     desk.apply(enrolled())
     one = targets.entry("lmartin", LEA)
@@ -266,7 +272,7 @@ def test_a_conflict_that_ends_where_it_is_cannot_be_decided_and_goes_when_it_is_
 
 
 def test_a_login_that_was_minted_for_somebody_else_goes_back_to_who_uses_it(
-    desk: Desk, targets: Targets
+    desk: RegistryHarness, targets: Targets
 ) -> None:
     desk.apply(enrolled())  # lea.martin is minted for her, and she has not seen it
     desk.apply(enrolled(PAUL, birth_date=date(1999, 5, 5)))
@@ -285,7 +291,7 @@ def test_a_login_that_was_minted_for_somebody_else_goes_back_to_who_uses_it(
 
 
 @ONLY_SQLITE
-def test_a_login_of_an_active_account_is_taken_from_nobody(desk: Desk, targets: Targets) -> None:
+def test_a_login_of_an_active_account_is_taken_from_nobody(desk: RegistryHarness, targets: Targets) -> None:
     desk.apply(enrolled())
     desk.apply(activation())
     targets.entry("lea.martin", family="Roussel", given="Hélène")
@@ -300,7 +306,7 @@ def test_a_login_of_an_active_account_is_taken_from_nobody(desk: Desk, targets: 
     assert desk.account().login == "lea.martin"
 
 
-def test_an_operator_links_what_nothing_tells(desk: Desk, targets: Targets) -> None:
+def test_an_operator_links_what_nothing_tells(desk: RegistryHarness, targets: Targets) -> None:
     desk.apply(enrolled())
     targets.entry("x123", family="", given="")
     targets.adopt()
@@ -315,7 +321,7 @@ def test_an_operator_links_what_nothing_tells(desk: Desk, targets: Targets) -> N
 
 
 @ONLY_SQLITE
-def test_a_question_is_named_by_the_beginning_of_its_id(desk: Desk, targets: Targets) -> None:
+def test_a_question_is_named_by_the_beginning_of_its_id(desk: RegistryHarness, targets: Targets) -> None:
     desk.apply(enrolled())
     targets.entry("lmartin", LEA)
     targets.user(17, "lmartin")
@@ -330,7 +336,7 @@ def test_a_question_is_named_by_the_beginning_of_its_id(desk: Desk, targets: Tar
 
 
 @ONLY_SQLITE
-def test_decisions_and_adoptions_are_audited_without_names(desk: Desk, targets: Targets) -> None:
+def test_decisions_and_adoptions_are_audited_without_names(desk: RegistryHarness, targets: Targets) -> None:
     desk.apply(enrolled())
     targets.entry("lmartin", LEA)
     targets.user(17, "lmartin")
@@ -362,7 +368,9 @@ class Writing:
 
 
 @ONLY_SQLITE
-def test_nobody_is_written_while_a_question_is_open_but_access_is_shut(desk: Desk, targets: Targets) -> None:
+def test_nobody_is_written_while_a_question_is_open_but_access_is_shut(
+    desk: RegistryHarness, targets: Targets
+) -> None:
     desk.apply(enrolled())
     desk.apply(enrolled(PAUL, birth_name="Durand", given_name="Paul", birth_date=date(2005, 1, 2)))
     targets.entry("lmartin", LEA)
@@ -382,7 +390,7 @@ def test_nobody_is_written_while_a_question_is_open_but_access_is_shut(desk: Des
 
 
 @ONLY_SQLITE
-def test_nobody_is_welcomed_to_a_mailbox_that_they_had(desk: Desk, targets: Targets) -> None:
+def test_nobody_is_welcomed_to_a_mailbox_that_they_had(desk: RegistryHarness, targets: Targets) -> None:
     desk.apply(enrolled())
     targets.entry("lmartin", LEA)
     targets.mailbox("lmartin@univ-exemple.fr")
@@ -398,7 +406,7 @@ def test_every_kind_has_words_and_a_remedy() -> None:
     assert all(kind.what and kind.remedy for kind in QuestionKind)
 
 
-def test_a_retired_name_is_nobodys_but_comes_back_to_its_student(desk: Desk) -> None:
+def test_a_retired_name_is_nobodys_but_comes_back_to_its_student(desk: RegistryHarness) -> None:
     with desk.database.write() as connection:
         book = SqlLedger(connection, desk.database, 1.0)
         assert book.claim({"login": "lea.martin", "mail": "lea.martin@etu.univ-exemple.fr"}, LEA)

@@ -20,7 +20,7 @@ from sesame.app.targets import adopted_refs
 from sesame.operations.questions.adoption.readers import objects, readers
 from sesame.operations.questions.adoption.run import AdoptionReport, adopt
 from sesame.testing.servers.database_kit import ONLY_SQLITE
-from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
+from sesame.testing.servers.registry_kit import LEA, PAUL, RegistryHarness, activation, enrolled
 from tests.unit.sesame.operations.adoption_kit import (
     Targets,
     asked,
@@ -63,16 +63,16 @@ class Service:
 
 
 @pytest.fixture
-def desk(store_url: str) -> Iterator[Desk]:
+def desk(store_url: str) -> Iterator[RegistryHarness]:
     """Léa Martin is enrolled."""
-    desk = Desk(store_url)
+    desk = RegistryHarness(store_url)
     desk.apply(enrolled())
     yield desk
     desk.database.close()
 
 
 @pytest.fixture
-def targets(desk: Desk) -> Targets:
+def targets(desk: RegistryHarness) -> Targets:
     return Targets(desk)
 
 
@@ -81,7 +81,7 @@ def service() -> Service:
     return Service()
 
 
-def adopted(desk: Desk, targets: Targets, service: Service) -> AdoptionReport:
+def adopted(desk: RegistryHarness, targets: Targets, service: Service) -> AdoptionReport:
     """Adopt the directory's entries and whoever the service shows."""
     with service.connection():
         reading = {**targets.readers(), **_readers(service)}
@@ -98,7 +98,7 @@ def _readers(*services: Service) -> dict[str, Any]:
     return dict(readers(site))
 
 
-def refs(desk: Desk) -> dict[str, AdoptedRef]:
+def refs(desk: RegistryHarness) -> dict[str, AdoptedRef]:
     """As a connector is given them."""
     return dict(adopted_refs(desk.database, CAMPUS, [LEA, PAUL]))
 
@@ -123,7 +123,7 @@ def test_whoever_can_list_its_objects_is_read_and_disconnected() -> None:
 @ONLY_SQLITE
 @pytest.mark.parametrize("fault", [TargetDown("away"), Misconfigured("no rights"), KeyError("léa martin")])
 def test_what_cannot_be_read_is_told_and_nothing_is_written(
-    desk: Desk, targets: Targets, service: Service, fault: Exception
+    desk: RegistryHarness, targets: Targets, service: Service, fault: Exception
 ) -> None:
     before = held(desk)
     service.has("7", ("login", "lmartin"), number=LEA)
@@ -149,7 +149,9 @@ def test_a_name_that_no_column_takes_is_left_out_and_such_an_object_is_told(serv
 # --- whose it is --------------------------------------------------------------------------------------
 
 
-def test_an_object_with_the_number_is_the_students(desk: Desk, targets: Targets, service: Service) -> None:
+def test_an_object_with_the_number_is_the_students(
+    desk: RegistryHarness, targets: Targets, service: Service
+) -> None:
     service.has("7", ("login", "lea.m"), ("mail", "lea@courriel.example"), number=LEA)
     service.has("8", ("login", "chef"), family="Roussel", given="Hélène")
     found = adopted(desk, targets, service)
@@ -164,7 +166,7 @@ def test_an_object_with_the_number_is_the_students(desk: Desk, targets: Targets,
 
 
 def test_a_users_login_or_address_only_raises_a_question(
-    desk: Desk, targets: Targets, service: Service
+    desk: RegistryHarness, targets: Targets, service: Service
 ) -> None:
     targets.entry("lmartin", LEA)
     service.has("guid-7", ("login", "LMartin"))
@@ -180,7 +182,7 @@ def test_a_users_login_or_address_only_raises_a_question(
 @pytest.mark.parametrize("name", [("login", "lmartin"), ("mail", "lmartin@univ-exemple.fr")])
 @pytest.mark.parametrize("other", [{"given": "Luc"}, {"family": "Durand"}])
 def test_a_homonym_is_asked_about_apart(
-    desk: Desk, targets: Targets, service: Service, name: tuple[str, str], other: dict[str, str]
+    desk: RegistryHarness, targets: Targets, service: Service, name: tuple[str, str], other: dict[str, str]
 ) -> None:
     targets.entry("lmartin", LEA)
     service.has("7", name, **other)
@@ -192,7 +194,7 @@ def test_a_homonym_is_asked_about_apart(
 
 
 @ONLY_SQLITE
-def test_what_was_decided_before_names_were_compared_holds(desk: Desk, targets: Targets) -> None:
+def test_what_was_decided_before_names_were_compared_holds(desk: RegistryHarness, targets: Targets) -> None:
     targets.entry("lmartin", LEA)
     targets.user(17, "lmartin")
     targets.adopt()
@@ -205,7 +207,7 @@ def test_what_was_decided_before_names_were_compared_holds(desk: Desk, targets: 
 
 @ONLY_SQLITE
 def test_an_active_account_without_an_entry_tells_whose_a_login_is(
-    desk: Desk, targets: Targets, service: Service
+    desk: RegistryHarness, targets: Targets, service: Service
 ) -> None:
     desk.apply(activation())
     service.has("7", ("login", "lea.martin"))
@@ -219,7 +221,7 @@ def test_an_active_account_without_an_entry_tells_whose_a_login_is(
 
 @ONLY_SQLITE
 def test_a_login_that_nobody_has_seen_yet_may_be_given_up(
-    desk: Desk, targets: Targets, service: Service
+    desk: RegistryHarness, targets: Targets, service: Service
 ) -> None:
     service.has("7", ("login", "lea.martin"))
     adopted(desk, targets, service)
@@ -228,7 +230,7 @@ def test_a_login_that_nobody_has_seen_yet_may_be_given_up(
 
 @ONLY_SQLITE
 def test_the_ine_links_and_names_with_the_birth_date_ask(
-    desk: Desk, targets: Targets, service: Service
+    desk: RegistryHarness, targets: Targets, service: Service
 ) -> None:
     desk.apply(enrolled(PAUL, ine="123456789AB", given_name="Paul", birth_date=date(2005, 1, 2)))
     service.has("7", ("login", "p75"), ine="123456789AB", given="Paul")
@@ -239,7 +241,7 @@ def test_the_ine_links_and_names_with_the_birth_date_ask(
 
 
 @ONLY_SQLITE
-def test_contradictions_are_asked_about(desk: Desk, targets: Targets, service: Service) -> None:
+def test_contradictions_are_asked_about(desk: RegistryHarness, targets: Targets, service: Service) -> None:
     desk.apply(enrolled(PAUL, birth_name="Durand", given_name="Paul", birth_date=date(2005, 1, 2)))
     targets.entry("lmartin", LEA)
     targets.entry("pdurand", PAUL, family="Durand", given="Paul")
@@ -255,7 +257,7 @@ def test_contradictions_are_asked_about(desk: Desk, targets: Targets, service: S
 
 @ONLY_SQLITE
 def test_a_short_login_and_capitals_are_no_contradiction(
-    desk: Desk, targets: Targets, service: Service
+    desk: RegistryHarness, targets: Targets, service: Service
 ) -> None:
     desk.apply(enrolled(PAUL, birth_name="De La Tour", given_name="Marie-Antoinette"))
     desk.apply(activation(PAUL))
@@ -269,7 +271,7 @@ def test_a_short_login_and_capitals_are_no_contradiction(
 
 @ONLY_SQLITE
 def test_what_sesame_wrote_and_somebody_changed_is_no_question(
-    desk: Desk, targets: Targets, service: Service
+    desk: RegistryHarness, targets: Targets, service: Service
 ) -> None:
     targets.entry("lmartin", LEA)
     service.has("7", ("login", "x75"), ("mail", "x@courriel.example"), number=LEA)
@@ -286,7 +288,9 @@ def test_what_sesame_wrote_and_somebody_changed_is_no_question(
 
 
 @ONLY_SQLITE
-def test_a_principal_name_is_left_to_who_has_it(desk: Desk, targets: Targets, service: Service) -> None:
+def test_a_principal_name_is_left_to_who_has_it(
+    desk: RegistryHarness, targets: Targets, service: Service
+) -> None:
     targets.entry("lmartin", LEA)
     service.has("7", ("login", "lmartin"), ("principal", "lmartin@etu.univ-exemple.fr"))
     service.has("8", ("login", "hr"), ("principal", "H.Roussel@univ-exemple.fr"), family="R", given="H")
@@ -301,7 +305,7 @@ def test_a_principal_name_is_left_to_who_has_it(desk: Desk, targets: Targets, se
 
 @ONLY_SQLITE
 def test_an_object_with_a_number_of_another_kind_is_theirs_until_it_has_another_one(
-    desk: Desk, targets: Targets, service: Service
+    desk: RegistryHarness, targets: Targets, service: Service
 ) -> None:
     targets.entry("lmartin", LEA)
     service.has("7", ("login", "lmartin"), number="HR 42")

@@ -55,7 +55,7 @@ ROW = Parked(
 )
 
 
-class Desk:
+class DiagnosisHarness:
     """A store in which things are as they are told to be."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
@@ -127,16 +127,16 @@ class Desk:
 
 
 @pytest.fixture
-def desk(database: Database, clock: Clock) -> Desk:
-    return Desk(database, clock)
+def desk(database: Database, clock: Clock) -> DiagnosisHarness:
+    return DiagnosisHarness(database, clock)
 
 
-def test_nobody_is_known_by_a_number_that_the_registry_does_not_have(desk: Desk) -> None:
+def test_nobody_is_known_by_a_number_that_the_registry_does_not_have(desk: DiagnosisHarness) -> None:
     with desk.database.read() as connection:
         assert person_status(connection, desk.database, "99999999", targets=TARGETS, follows={}) is None
 
 
-def test_before_activation_every_target_waits_for_the_student(desk: Desk) -> None:
+def test_before_activation_every_target_waits_for_the_student(desk: DiagnosisHarness) -> None:
     desk.account(stage=Stage.PRECREATED, asked=False)
     person = desk.look()
     assert person.state == "not_activated"
@@ -144,7 +144,7 @@ def test_before_activation_every_target_waits_for_the_student(desk: Desk) -> Non
     assert person.holds == ("suspended",)
 
 
-def test_what_was_read_back_everywhere_is_complete(desk: Desk) -> None:
+def test_what_was_read_back_everywhere_is_complete(desk: DiagnosisHarness) -> None:
     desk.account()
     for target in TARGETS:
         desk.ended(target, State.PROVISIONED)
@@ -169,7 +169,7 @@ def test_what_was_read_back_everywhere_is_complete(desk: Desk) -> None:
     )
 
 
-def test_an_older_version_is_on_its_way_and_a_follower_is_after_its_leader(desk: Desk) -> None:
+def test_an_older_version_is_on_its_way_and_a_follower_is_after_its_leader(desk: DiagnosisHarness) -> None:
     desk.account()
     for target in TARGETS:
         desk.ended(target, State.PROVISIONED, 1)
@@ -178,7 +178,7 @@ def test_an_older_version_is_on_its_way_and_a_follower_is_after_its_leader(desk:
     assert desk.look().state == "in_progress"
 
 
-def test_support_sees_who_placed_a_hold_and_why_in_their_words(desk: Desk) -> None:
+def test_support_sees_who_placed_a_hold_and_why_in_their_words(desk: DiagnosisHarness) -> None:
     desk.account()
     assert desk.look().hold_notes == (), "the registry's own holds have no words"
     desk.said("hold.place", "suspended", "stolen password, ticket 4711")
@@ -190,7 +190,7 @@ def test_support_sees_who_placed_a_hold_and_why_in_their_words(desk: Desk) -> No
     assert desk.look().hold_notes == (), "placed again by somebody without words"
 
 
-def test_a_missing_precondition_is_shown_with_its_cause_and_what_is_missing(desk: Desk) -> None:
+def test_a_missing_precondition_is_shown_with_its_cause_and_what_is_missing(desk: DiagnosisHarness) -> None:
     desk.account()
     for target in ("directory", "mailbox"):
         desk.ended(target, State.PROVISIONED)
@@ -203,20 +203,20 @@ def test_a_missing_precondition_is_shown_with_its_cause_and_what_is_missing(desk
     assert desk.look().state == "waiting"
 
 
-def test_a_follower_of_a_waiting_leader_does_not_make_the_person_in_progress(desk: Desk) -> None:
+def test_a_follower_of_a_waiting_leader_does_not_make_the_person_in_progress(desk: DiagnosisHarness) -> None:
     desk.account()
     desk.ended("directory", State.WAITING, reason="credential_needed")
     desk.ended("moodle", State.PROVISIONED)
     assert desk.look().state == "waiting"
 
 
-def test_a_waiting_of_an_older_version_is_history(desk: Desk) -> None:
+def test_a_waiting_of_an_older_version_is_history(desk: DiagnosisHarness) -> None:
     desk.account()
     desk.ended("moodle", State.WAITING, 1, reason="pedagogical_enrolment_pending")
     assert desk.at("moodle").state == "queued"
 
 
-def test_a_failure_names_the_dead_letter_and_what_it_says(desk: Desk) -> None:
+def test_a_failure_names_the_dead_letter_and_what_it_says(desk: DiagnosisHarness) -> None:
     desk.account()
     desk.ended("moodle", State.FAILED, reason="identity_collision")
     desk.letter("directory", "of another consumer")
@@ -228,7 +228,7 @@ def test_a_failure_names_the_dead_letter_and_what_it_says(desk: Desk) -> None:
     assert desk.look().state == "failed"
 
 
-def test_a_retry_says_which_attempt_is_next_and_when(desk: Desk) -> None:
+def test_a_retry_says_which_attempt_is_next_and_when(desk: DiagnosisHarness) -> None:
     desk.account()
     desk.ended("moodle", State.RETRYING, reason="target_busy")
     desk.parked("moodle")
@@ -240,7 +240,7 @@ def test_a_retry_says_which_attempt_is_next_and_when(desk: Desk) -> None:
     assert moodle.since == datetime.fromtimestamp(START - 60, UTC)
 
 
-def test_a_follower_whose_retry_rests_behind_its_leader_is_after_it(desk: Desk) -> None:
+def test_a_follower_whose_retry_rests_behind_its_leader_is_after_it(desk: DiagnosisHarness) -> None:
     desk.account()
     desk.parked("mailbox", due_at=None)
     assert desk.at("mailbox").state == "after"
@@ -249,7 +249,9 @@ def test_a_follower_whose_retry_rests_behind_its_leader_is_after_it(desk: Desk) 
 @pytest.mark.parametrize(
     ("state", "word"), [("open", "down"), ("throttled", "throttled"), ("misconfigured", "misconfigured")]
 )
-def test_a_target_that_is_out_of_order_says_so_in_peoples_words(desk: Desk, state: str, word: str) -> None:
+def test_a_target_that_is_out_of_order_says_so_in_peoples_words(
+    desk: DiagnosisHarness, state: str, word: str
+) -> None:
     desk.account()
     desk.consumer("moodle", state, "connection refused")
     moodle = desk.at("moodle")
@@ -259,7 +261,7 @@ def test_a_target_that_is_out_of_order_says_so_in_peoples_words(desk: Desk, stat
 
 
 @pytest.mark.parametrize("how", ["silent", "stopped", "never"])
-def test_a_consumer_that_does_not_run_is_said_to_an_operator(desk: Desk, how: str) -> None:
+def test_a_consumer_that_does_not_run_is_said_to_an_operator(desk: DiagnosisHarness, how: str) -> None:
     desk.account()
     if how == "silent":
         desk.clock.now += CONSUMER_SILENT_AFTER_S + 1
@@ -273,7 +275,7 @@ def test_a_consumer_that_does_not_run_is_said_to_an_operator(desk: Desk, how: st
     assert (target.state, target.next) == ("down", "An operator starts `sesame run`.")
 
 
-def test_of_two_processes_the_one_heard_of_last_counts(desk: Desk) -> None:
+def test_of_two_processes_the_one_heard_of_last_counts(desk: DiagnosisHarness) -> None:
     desk.account()
     with desk.database.write() as connection:
         gone = ConsumerStatus("moodle", "life-0", "stopped", "", START - 900, START - 800)
@@ -281,14 +283,14 @@ def test_of_two_processes_the_one_heard_of_last_counts(desk: Desk) -> None:
     assert desk.at("moodle").state == "queued"
 
 
-def test_what_was_reached_is_shown_whatever_the_consumer_does_now(desk: Desk) -> None:
+def test_what_was_reached_is_shown_whatever_the_consumer_does_now(desk: DiagnosisHarness) -> None:
     desk.account()
     desk.ended("moodle", State.PROVISIONED)
     desk.consumer("moodle", "stopped")
     assert desk.at("moodle").state == "provisioned"
 
 
-def test_a_token_that_nobody_has_explained_is_still_words(desk: Desk) -> None:
+def test_a_token_that_nobody_has_explained_is_still_words(desk: DiagnosisHarness) -> None:
     assert explain("strange_thing").what == "Strange thing."
     assert explain(None).what == "Unknown."
 
@@ -324,7 +326,7 @@ def test_what_a_token_means_loads_no_connector_that_does_not_say_it(
 # --- what an operator must mend -----------------------------------------------------------------------
 
 
-def found_of_moodle(desk: Desk, *users: TargetObject) -> set[str]:
+def found_of_moodle(desk: DiagnosisHarness, *users: TargetObject) -> set[str]:
     """The rules that hold for somebody whose Moodle shows these users."""
     situation = gather(desk.database, LEA, targets=TARGETS, follows={"mailbox": "directory"}, uses_cas=False)
     assert situation.account is not None
@@ -334,7 +336,7 @@ def found_of_moodle(desk: Desk, *users: TargetObject) -> set[str]:
 
 
 @pytest.mark.parametrize("reason", ["moodle_email_taken", "moodle_username_taken", "adoption_undecided"])
-def test_a_user_who_was_never_made_is_not_said_to_be_gone(desk: Desk, reason: str) -> None:
+def test_a_user_who_was_never_made_is_not_said_to_be_gone(desk: DiagnosisHarness, reason: str) -> None:
     desk.account()
     for target in ("directory", "mailbox"):
         desk.ended(target, State.PROVISIONED)
@@ -345,7 +347,7 @@ def test_a_user_who_was_never_made_is_not_said_to_be_gone(desk: Desk, reason: st
 
 
 @pytest.mark.parametrize("state", [State.PROVISIONED, State.WAITING])
-def test_a_user_who_was_there_and_is_not_any_more_is_gone(desk: Desk, state: State) -> None:
+def test_a_user_who_was_there_and_is_not_any_more_is_gone(desk: DiagnosisHarness, state: State) -> None:
     desk.account()
     desk.ended(
         "moodle", state, reason=None if state is State.PROVISIONED else "pedagogical_enrolment_pending"
@@ -353,7 +355,7 @@ def test_a_user_who_was_there_and_is_not_any_more_is_gone(desk: Desk, state: Sta
     assert "moodle_user_missing" in found_of_moodle(desk)
 
 
-def test_a_password_that_no_key_opens_is_told_of_the_target_that_lacks_it(desk: Desk) -> None:
+def test_a_password_that_no_key_opens_is_told_of_the_target_that_lacks_it(desk: DiagnosisHarness) -> None:
     desk.account()
     for target in ("directory", "moodle"):
         desk.ended(target, State.FAILED, reason="given up")
@@ -384,7 +386,7 @@ def test_a_password_that_no_key_opens_is_told_of_the_target_that_lacks_it(desk: 
     ],
 )
 def test_a_reason_that_has_a_rule_is_not_told_by_the_rules_for_all(
-    desk: Desk, target: str, state: State, reason: str
+    desk: DiagnosisHarness, target: str, state: State, reason: str
 ) -> None:
     desk.account()
     desk.ended(target, state, reason=reason)
@@ -426,7 +428,7 @@ def test_what_an_operator_must_mend_is_counted_apart() -> None:
 # --- for the desk -----------------------------------------------------------------------------------------
 
 
-def test_of_a_target_s_letters_the_newest_is_told_and_of_the_registry_s_each(desk: Desk) -> None:
+def test_of_a_target_s_letters_the_newest_is_told_and_of_the_registry_s_each(desk: DiagnosisHarness) -> None:
     desk.account()
     with desk.database.write() as connection:
         for name, consumer, at in (
@@ -444,7 +446,7 @@ def test_of_a_target_s_letters_the_newest_is_told_and_of_the_registry_s_each(des
 @pytest.mark.parametrize(
     ("zone", "shown"), [("Europe/Paris", "02/07/2026 14:00:00"), ("Indian/Reunion", "02/07/2026 16:00:00")]
 )
-def test_a_desk_reads_its_own_time(desk: Desk, zone: str, shown: str) -> None:
+def test_a_desk_reads_its_own_time(desk: DiagnosisHarness, zone: str, shown: str) -> None:
     desk.account()
     seen = gather(desk.database, LEA, targets=TARGETS, follows={}, uses_cas=False)
     noon = datetime(2026, 7, 2, 12, 0, 0, tzinfo=UTC)

@@ -27,7 +27,7 @@ from sesame.operations.access.holds import (
     place_all,
 )
 from sesame.testing.servers.registrar_kit import RecordedLog
-from sesame.testing.servers.registry_kit import LEA, START, Desk, enrolled
+from sesame.testing.servers.registry_kit import LEA, START, RegistryHarness, enrolled
 from sesame.testing.servers.stores import sqlite_store
 
 LEA_TOO = "22001239"
@@ -38,7 +38,7 @@ OPERATOR = Actor("camille", frozenset({Role.OPERATOR}))
 class Site:
     """A store, a log, and a registry that reads the log when it is told to."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: RegistryHarness) -> None:
         self.desk, self.producer = desk, RecordedLog()
         self.database = desk.database
         self.privacy_if_any = desk.privacy
@@ -77,7 +77,7 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    desk = Desk(sqlite_store(tmp_path))
+    desk = RegistryHarness(sqlite_store(tmp_path))
     desk.apply(enrolled())
     desk.apply(enrolled(LEA_TOO))
     desk.apply(IdentityDecided(student_number=LEA_TOO, other=LEA, decision=IdentityDecision.MERGE))

@@ -32,7 +32,7 @@ from sesame.operations.access.lifecycle import (
     services_of,
 )
 from sesame.settings import Settings
-from sesame.testing.servers.registry_kit import Desk, activation, cancelled, enrolled
+from sesame.testing.servers.registry_kit import RegistryHarness, activation, cancelled, enrolled
 from sesame.testing.servers.stores import sqlite_store
 
 CAMILLE, DOMINIQUE = (Actor(name, frozenset({Role.OPERATOR})) for name in ("camille", "dominique"))
@@ -45,7 +45,7 @@ NAMES = ("Abadie", "Berthelot", "Coquelin", "Dutronc", "Escoffier", "Fauchard")
 class Site:
     """Six students of a university; the clock stands on 14 September 2026."""
 
-    desk: Desk
+    desk: RegistryHarness
     settings: Settings
     follows: Mapping[str, str] = field(default_factory=lambda: {"mailbox": "directory"})
 
@@ -68,7 +68,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         registry={"grace_days": 30},
         lifecycle={"data_days": 100, "account_days": 200},
     )
-    desk = Desk(sqlite_store(tmp_path), settings.registry, rules=settings.lifecycle)
+    desk = RegistryHarness(sqlite_store(tmp_path), settings.registry, rules=settings.lifecycle)
     for n, (number, name) in enumerate(zip(NUMBERS, NAMES, strict=True)):
         born = date(2000 + n, 1 + n, 3)
         desk.apply(enrolled(number, birth_name=name, given_name=name[::-1].title(), birth_date=born))
@@ -221,7 +221,7 @@ def test_a_class_that_will_be_held_is_foreseen_though_it_is_few_of_all(
         registry={"grace_days": 30},
         lifecycle={"guard_share": 0.9},
     )
-    desk = Desk(sqlite_store(tmp_path), settings.registry, rules=settings.lifecycle)
+    desk = RegistryHarness(sqlite_store(tmp_path), settings.registry, rules=settings.lifecycle)
     site = Site(desk, settings)
     for n, (number, name) in enumerate(zip(NUMBERS, NAMES, strict=True)):
         step = "M2INFO" if n < 3 else "L1INFO"

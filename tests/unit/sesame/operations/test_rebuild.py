@@ -29,7 +29,7 @@ from sesame.operations.keeping.backup.acts import person_keys
 from sesame.operations.keeping.rebuild import RebuildRequest, Rebuilt
 from sesame.operations.questions.adoption import acts as adoption
 from sesame.operations.questions.restored import inspection
-from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, enrolled
+from sesame.testing.servers.registry_kit import LEA, PAUL, RegistryHarness, enrolled
 
 NINA = "22009999"
 CAMILLE = Actor("camille", frozenset({Role.ADMINISTRATOR}))
@@ -39,7 +39,7 @@ BULK = catalogue.ACTIVATIONS + ".bulk"
 class World:
     """A log of facts, entries of a directory, and an empty store."""
 
-    def __init__(self, desk: Desk, folder: Path) -> None:
+    def __init__(self, desk: RegistryHarness, folder: Path) -> None:
         self.desk = desk
         self.now = 1_790_000_000.0
         self.folder = folder
@@ -90,7 +90,7 @@ class World:
 @pytest.fixture
 def world(store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Adoption and the check are told apart: each has tests of its own, and real servers have all of it."""
-    desk = Desk(store_url)
+    desk = RegistryHarness(store_url)
     made = World(desk, tmp_path)
 
     def check(site: Any, *_more: Any) -> Any:

@@ -33,7 +33,7 @@ from sesame.operations.questions.restored.questions import (
     listed,
 )
 from sesame.testing.connector.bench import shut
-from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, cancelled, enrolled
+from sesame.testing.servers.registry_kit import LEA, PAUL, RegistryHarness, activation, cancelled, enrolled
 from tests.connectors.sample import sample
 
 LEA_TOO = "22001299"
@@ -56,9 +56,9 @@ class Log:
 
 
 @pytest.fixture
-def desk(store_url: str) -> Iterator[Desk]:
+def desk(store_url: str) -> Iterator[RegistryHarness]:
     """Léa, who has two numbers, and Paul are enrolled and active; Nina is nobody yet."""
-    desk = Desk(store_url, rules=LifecycleSettings(guard_share=1.0))
+    desk = RegistryHarness(store_url, rules=LifecycleSettings(guard_share=1.0))
     for number in (LEA, PAUL):
         desk.apply(enrolled(student_number=number, **_other(number)))
         desk.apply(activation(number))
@@ -75,7 +75,7 @@ def _other(number: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def site(desk: Desk, tmp_path: Path) -> Any:
+def site(desk: RegistryHarness, tmp_path: Path) -> Any:
     return SimpleNamespace(
         settings=SimpleNamespace(targets=("directory", "moodle"), data_dir=tmp_path),
         privacy_if_any=None,
@@ -124,7 +124,7 @@ def checked(site: Any) -> tuple[str, ...]:
 
 
 def test_one_whom_a_target_shows_shut_is_held_and_asked_about_and_the_others_are_not_touched(
-    site: Any, desk: Desk, show: Any
+    site: Any, desk: RegistryHarness, show: Any
 ) -> None:
     before = desk.account(PAUL)
     show(moodle=[LEA])
@@ -140,7 +140,7 @@ def test_one_whom_a_target_shows_shut_is_held_and_asked_about_and_the_others_are
 
 
 def test_one_whom_a_connector_of_another_package_shows_shut_is_asked_about(
-    site: Any, desk: Desk, show: Any, tmp_path: Path
+    site: Any, desk: RegistryHarness, show: Any, tmp_path: Path
 ) -> None:
     show()
     site.settings.targets = ("directory", "library")
@@ -158,7 +158,7 @@ def test_one_whom_a_connector_of_another_package_shows_shut_is_asked_about(
 
 
 def test_one_whom_a_mail_server_had_and_finds_no_more_is_asked_about(
-    site: Any, desk: Desk, show: Any
+    site: Any, desk: RegistryHarness, show: Any
 ) -> None:
     show()
     site.settings.targets = ("directory", "mail")
@@ -179,7 +179,7 @@ def test_one_whom_a_mail_server_had_and_finds_no_more_is_asked_about(
 
 @pytest.mark.parametrize("under", [LEA, LEA_TOO])
 def test_one_with_a_hold_under_either_number_is_no_question(
-    site: Any, desk: Desk, show: Any, under: str
+    site: Any, desk: RegistryHarness, show: Any, under: str
 ) -> None:
     desk.apply(HoldPlaced(student_number=under, hold=Hold.SUSPENDED, reason_ref="reference-1"))
     before = desk.account(LEA)
@@ -190,7 +190,7 @@ def test_one_with_a_hold_under_either_number_is_no_question(
 
 @pytest.mark.parametrize("answered", [LEA, LEA_TOO])
 def test_a_person_of_two_numbers_is_asked_about_once_and_answered_by_either(
-    site: Any, desk: Desk, show: Any, answered: str
+    site: Any, desk: RegistryHarness, show: Any, answered: str
 ) -> None:
     show(directory={LEA: 40})
     assert checked(site) == (LEA,)
@@ -211,7 +211,7 @@ def test_an_entry_is_shut_by_its_lock_or_by_its_mail(site: Any, show: Any, by: s
 
 
 def test_one_whose_account_has_expired_is_no_question_unless_the_directory_knows_more(
-    site: Any, desk: Desk, show: Any
+    site: Any, desk: RegistryHarness, show: Any
 ) -> None:
     for number in (LEA, PAUL):
         desk.apply(cancelled(number))
@@ -223,7 +223,9 @@ def test_one_whose_account_has_expired_is_no_question_unless_the_directory_knows
     assert desk.account(PAUL).version > version + 1
 
 
-def test_the_next_version_is_above_what_the_directory_shows(site: Any, desk: Desk, show: Any) -> None:
+def test_the_next_version_is_above_what_the_directory_shows(
+    site: Any, desk: RegistryHarness, show: Any
+) -> None:
     """Else the directory would refuse it as an older one, and nobody could open it again."""
     show(directory={LEA: 40})
     assert checked(site) == (LEA,)
@@ -231,7 +233,7 @@ def test_the_next_version_is_above_what_the_directory_shows(site: Any, desk: Des
 
 
 def test_one_who_was_made_after_the_backup_is_held_as_soon_as_the_number_is_known(
-    site: Any, desk: Desk, show: Any
+    site: Any, desk: RegistryHarness, show: Any
 ) -> None:
     show(directory={NINA: 3}, moodle=[NINA, "22000000"])  # the last one: a stranger, who was never ours
     assert checked(site) == (NINA,)
@@ -259,7 +261,7 @@ def test_until_every_target_was_read_nobody_may_write(site: Any, show: Any) -> N
     assert found.checked_at is not None
 
 
-def test_an_answer_opens_or_keeps_and_is_given_once(site: Any, desk: Desk, show: Any) -> None:
+def test_an_answer_opens_or_keeps_and_is_given_once(site: Any, desk: RegistryHarness, show: Any) -> None:
     show(moodle=[LEA, PAUL])
     checked(site)
     answer(

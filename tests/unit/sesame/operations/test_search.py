@@ -20,25 +20,25 @@ from sesame.operations.people.diagnosis.students import StudentsRequest, listed
 from sesame.operations.people.diagnosis.timeline import moments
 from sesame.operations.people.search import FOUND_MAX, Search, search
 from sesame.testing.servers.population_kit import TARGETS, everywhere, site_of, student
-from sesame.testing.servers.registry_kit import Desk, activation, enrolled
+from sesame.testing.servers.registry_kit import RegistryHarness, activation, enrolled
 from sesame.testing.servers.stores import sqlite_store
 
 SUPPORT = Actor("odile", frozenset({Role.SUPPORT}))
 
 
 @pytest.fixture
-def desk(store_url: str) -> Iterator[Desk]:
-    made = Desk(store_url)
+def desk(store_url: str) -> Iterator[RegistryHarness]:
+    made = RegistryHarness(store_url)
     yield made
     made.database.close()
 
 
-def found(desk: Desk, text: str) -> list[str]:
+def found(desk: RegistryHarness, text: str) -> list[str]:
     site: Any = SimpleNamespace(database=desk.database)
     return [one.student_number for one in search(site, SUPPORT, Search(text=text)).students]
 
 
-def test_what_is_exact_comes_alone_then_what_begins_so_then_names(desk: Desk) -> None:
+def test_what_is_exact_comes_alone_then_what_begins_so_then_names(desk: RegistryHarness) -> None:
     for place, number in enumerate(("22001234", "22001235", "220012")):
         desk.apply(enrolled(number, place + 1, birth_name=f"Martin{'abc'[place]}", given_name="Zoé"))
     desk.apply(activation("22001234"))
@@ -60,7 +60,7 @@ def test_what_is_exact_comes_alone_then_what_begins_so_then_names(desk: Desk) ->
         *("Zoé Martin", "ZOÉ MARTIN", "zoé martin", "Zoe\u0301 Martin", "martin zoé"),
     ],
 )
-def test_somebody_is_found_however_the_letters_are_written(desk: Desk, text: str) -> None:
+def test_somebody_is_found_however_the_letters_are_written(desk: RegistryHarness, text: str) -> None:
     desk.apply(enrolled("A22001234", birth_name="Martin", given_name="Zoé"))
     desk.apply(enrolled("A22001235", 2, birth_name="Petit", given_name="Léo"))
     desk.apply(activation("A22001234"))
@@ -68,7 +68,7 @@ def test_somebody_is_found_however_the_letters_are_written(desk: Desk, text: str
     assert shown == (["A22001234", "A22001235"] if text == "a22001" else ["A22001234"])
 
 
-def test_more_than_a_page_of_names_says_that_there_are_others(desk: Desk) -> None:
+def test_more_than_a_page_of_names_says_that_there_are_others(desk: RegistryHarness) -> None:
     for place in range(FOUND_MAX + 1):
         number = str(22001000 + place)
         desk.apply(enrolled(number, place + 1, birth_name=f"Martin{chr(97 + place)}", given_name="Zoé"))

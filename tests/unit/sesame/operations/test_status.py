@@ -23,7 +23,15 @@ from sesame.operations.people.status import NoEnrolmentLeft, show
 from sesame.operations.people.student import timeline
 from sesame.operations.questions.reconcile import passes
 from sesame.operations.questions.reconcile.passes import Pass
-from sesame.testing.servers.registry_kit import LEA, PAUL, START, Desk, activation, cancelled, enrolled
+from sesame.testing.servers.registry_kit import (
+    LEA,
+    PAUL,
+    START,
+    RegistryHarness,
+    activation,
+    cancelled,
+    enrolled,
+)
 from sesame.testing.servers.stores import sqlite_store
 
 DESK = Actor("odile", frozenset({Role.SUPPORT}))
@@ -33,24 +41,24 @@ CANCELLED = EndedStep(2026, "L1INFO", "261", cancelled=True)
 class Site:
     """A site with a store and one target."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: RegistryHarness) -> None:
         self.database = desk.database
         self.settings = cast("Any", SimpleNamespace(targets=("directory",)))
         self.follows: Mapping[str, str] = {}
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = Desk(sqlite_store(tmp_path))
+def desk(tmp_path: Path) -> Iterator[RegistryHarness]:
+    made = RegistryHarness(sqlite_store(tmp_path))
     yield made
     made.database.close()
 
 
-def told(desk: Desk, number: str = LEA) -> str:
+def told(desk: RegistryHarness, number: str = LEA) -> str:
     return "\n".join(_ending(show(Site(desk), DESK, number)))
 
 
-def test_a_timeline_is_somebody_s_and_the_look_is_noted(desk: Desk) -> None:
+def test_a_timeline_is_somebody_s_and_the_look_is_noted(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(activation())
     found = timeline(Site(desk), DESK, LEA)
@@ -62,7 +70,7 @@ def test_a_timeline_is_somebody_s_and_the_look_is_noted(desk: Desk) -> None:
     assert [(look.actor, look.detail["student_number"]) for look in looks] == [("odile", LEA)]
 
 
-def test_a_target_that_was_seen_to_lack_somebody_has_no_version_of_theirs(desk: Desk) -> None:
+def test_a_target_that_was_seen_to_lack_somebody_has_no_version_of_theirs(desk: RegistryHarness) -> None:
     for number, name in ((LEA, "Martin"), (PAUL, "Petit")):
         desk.apply(enrolled(number, birth_name=name))
         desk.apply(activation(number))
@@ -107,7 +115,9 @@ def show_version(connection: Connection, number: str) -> int:
     return int(connection.execute(select(accounts.c.version).filter_by(student_number=number)).scalar_one())
 
 
-def test_an_account_that_was_never_opened_waits_for_an_enrolment_and_for_nobody(desk: Desk) -> None:
+def test_an_account_that_was_never_opened_waits_for_an_enrolment_and_for_nobody(
+    desk: RegistryHarness,
+) -> None:
     desk.apply(enrolled())
     desk.apply(cancelled())
     found = show(Site(desk), DESK, LEA)
@@ -122,7 +132,7 @@ def test_an_account_that_was_never_opened_waits_for_an_enrolment_and_for_nobody(
     assert "was never opened" in told(desk)
 
 
-def test_an_open_account_says_how_long_access_stays(desk: Desk) -> None:
+def test_an_open_account_says_how_long_access_stays(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(activation())
     desk.apply(cancelled())
@@ -134,7 +144,7 @@ def test_an_open_account_says_how_long_access_stays(desk: Desk) -> None:
     assert f"access has been shut since {day}" in told(desk)
 
 
-def test_a_year_that_is_over_is_told_apart_from_a_cancellation(desk: Desk) -> None:
+def test_a_year_that_is_over_is_told_apart_from_a_cancellation(desk: RegistryHarness) -> None:
     desk.apply(enrolled(year=2025, step="L3INFO"))
     desk.apply(enrolled(sequence=2))
     desk.apply(activation())
@@ -146,20 +156,20 @@ def test_a_year_that_is_over_is_told_apart_from_a_cancellation(desk: Desk) -> No
 
 @pytest.mark.parametrize("recorded", [True, False], ids=["recorded as cancelled", "never recorded"])
 def test_who_was_cancelled_before_there_was_an_account_is_not_called_unknown(
-    desk: Desk, *, recorded: bool
+    desk: RegistryHarness, *, recorded: bool
 ) -> None:
     desk.apply(enrolled(administrative=Administrative.CANCELLED) if recorded else cancelled())
     with pytest.raises(NoEnrolmentLeft, match="cancelled are 2026 L1INFO-261"):
         show(Site(desk), DESK, LEA)
 
 
-def test_nobody_is_still_nobody(desk: Desk) -> None:
+def test_nobody_is_still_nobody(desk: RegistryHarness) -> None:
     desk.apply(cancelled())
     with pytest.raises(NoSuchStudent):
         show(Site(desk), DESK, PAUL)
 
 
-def test_whoever_is_enrolled_reads_nothing_of_it(desk: Desk) -> None:
+def test_whoever_is_enrolled_reads_nothing_of_it(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(cancelled(step="M1DROIT"))
     assert told(desk) == ""
