@@ -20,8 +20,9 @@ with lazily():
     from sesame.acts import acts
     from sesame.app import wiring
     from sesame.operations.access import activation
+    from sesame.operations.people.diagnosis import words
     from sesame.operations.questions.adoption import acts as adoption_acts
-    from sesame.operations.questions.adoption import questions, run
+    from sesame.operations.questions.adoption import run
 
 _ID_SHOWN = 12
 
@@ -191,5 +192,5 @@ _PLURALS = {
 
 
 def _words(kind: str) -> str:
-    asked = questions.KINDS.get(kind)
-    return "linked by hand" if asked is None else f"{asked.what}. {asked.remedy}"
+    what, remedy = (words.word(table, kind, "en") for table in ("object_questions", "object_remedies"))
+    return f"{what}. {remedy}" if what else "linked by hand"

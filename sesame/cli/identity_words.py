@@ -6,30 +6,13 @@ from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Final
 
-from schemas.language import gettext, gettext_noop
+from schemas.language import gettext
 from sesame.cli.lazy import lazily
 from sesame.cli.output import local_day, local_time
 
 with lazily():
     from sesame.operations.people import known_persons
     from sesame.operations.people.diagnosis import words
-
-_LABELS: Final = {
-    "student_number": gettext_noop("student number"),
-    "birth_name": gettext_noop("birth name"),
-    "usage_name": gettext_noop("usage name"),
-    "given_name": gettext_noop("given name"),
-    "preferred_given_name": gettext_noop("preferred given name"),
-    "birth_date": gettext_noop("birth date"),
-    "ine": gettext_noop("ine"),
-    "enrolments": gettext_noop("enrolments"),
-    "holds": gettext_noop("holds"),
-    "stage": gettext_noop("stage"),
-    "login": gettext_noop("login"),
-    "mail": gettext_noop("mail"),
-    "activated_at": gettext_noop("activated at"),
-    "merged_into": gettext_noop("merged into"),
-}
 
 _TELLING: Final = frozenset(
     {"birth_name", "usage_name", "given_name", "preferred_given_name", "birth_date", "ine"}
@@ -47,6 +30,11 @@ def evidence(kinds: Iterable[str]) -> str:
 def state(verdict: str) -> str:
     """The state of a doubt."""
     return words.word("verdicts", verdict)
+
+
+def left(cause: str) -> str:
+    """Why a doubt that a rule fits is left to one by one."""
+    return words.word("left_doubts", cause)
 
 
 def stage(token: str | None) -> str:
@@ -69,10 +57,10 @@ def compared(before: known_persons.Side, after: known_persons.Side | None) -> li
     mine = before.model_dump()
     theirs = {} if after is None else after.model_dump()
     rows = []
-    for name, label in _LABELS.items():
+    for name in words.glossary()["side"]:
         one, other = _word(name, mine[name]), _word(name, theirs[name]) if theirs else ""
         differs = bool(theirs) and name in _TELLING and one != other
-        rows.append((gettext(label), one, other, gettext("differs") if differs else ""))
+        rows.append((words.word("side", name), one, other, gettext("differs") if differs else ""))
     return rows
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from schemas.language import gettext, gettext_noop
+from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.lazy import lazily
@@ -17,6 +17,7 @@ from sesame.cli.output import CommandResult, local_time, show_table
 
 with lazily():
     from sesame.app import wiring
+    from sesame.operations.people.diagnosis import words
     from sesame.operations.questions.reconcile import acts as reconcile_acts
     from sesame.operations.questions.reconcile import comparison, passes
 
@@ -24,13 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _SHOWN_MAX = 20
-_WENT_BACK = {
-    "older": gettext_noop(
-        "{target} shows an older state than it did, as out of a backup: ask its administrator before you"
-        " repair"
-    ),
-    "lost": gettext_noop("{target} lost unusually much at once: ask its administrator before you repair"),
-}
 
 
 @click.command()
@@ -85,28 +79,20 @@ def _show_last(ended: list[passes.Pass]) -> None:
         click.echo(gettext("No target was compared yet."), err=True)
 
 
-def _kinds() -> dict[str, str]:
-    """Names of the kinds of difference, by token."""
-    return {
-        "missing": gettext("missing"),
-        "different": gettext("different"),
-        "moved": gettext("moved"),
-        "password_replaced": gettext("password replaced"),
-        "extra": gettext("extra"),
-        "orphaned": gettext("orphaned"),
-        "renamed": gettext("renamed"),
-    }
-
-
 def _columns() -> tuple[str, ...]:
-    kinds = _kinds().values()
+    kinds = (words.word("differences", kind) for kind in passes.KINDS[:-1])
     return (gettext("target"), gettext("accounts"), gettext("objects"), *kinds, gettext("unsettled"))
 
 
 def _cells(
     name: str, one: comparison.TargetReport | passes.Pass, found: Mapping[str, int]
 ) -> tuple[str, ...]:
-    counts = (one.accounts, one.objects, *(found[kind] for kind in _kinds()), one.unsettled)
+    counts = (
+        one.accounts,
+        one.objects,
+        *(found[kind] for kind in passes.KINDS[:-1]),
+        one.unsettled,
+    )
     return (name, *map(str, counts))
 
 
@@ -123,9 +109,9 @@ def _show_target(
     if one.trouble:
         click.echo(gettext("{target} was not compared: {why}", target=name, why=one.trouble))
     if found.get("went_back"):
-        click.echo(gettext(_WENT_BACK[one.evidence[name][0]], target=name))
-    for kind, word in _kinds().items():
-        names = found.get(kind, [])
+        click.echo(words.word("went_back", one.evidence[name][0]).format(target=name))
+    for kind in passes.KINDS[:-1]:
+        word, names = words.word("differences", kind), found.get(kind, [])
         for each in names[:_SHOWN_MAX]:
             why = ", ".join(one.evidence.get(each, ()))
             click.echo(f"{name}, {word}: {each}" + (f" ({why})" if why else ""))

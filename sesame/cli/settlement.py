@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Final
 
 import click
 
-from schemas.language import gettext, gettext_noop, ngettext
+from schemas.language import gettext, ngettext
 from sesame.cli import identity_words as words
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
@@ -25,15 +24,6 @@ with lazily():
     from sesame.operations.identities import acts as identities_acts
     from sesame.operations.identities import settlement
     from sesame.operations.people import known_persons
-
-_LEFT: Final = {
-    "several_doubts": gettext_noop("in doubt with somebody else too"),
-    "merged_already": gettext_noop("goes on under another number already"),
-    "access_shut": gettext_noop("access is shut, a merge would shut both"),
-    "two_accounts": gettext_noop("both have an account, and nothing says which goes on (--keep)"),
-    "no_account": gettext_noop("neither has an account"),
-    "changed": gettext_noop("changed since it was shown"),
-}
 
 
 @click.command(name="settle")
@@ -177,7 +167,7 @@ def _counts(shown: settlement.SettlementPreview) -> Iterator[str]:
     if shown.left:
         causes = Counter(left.cause.value for left in shown.left)
         told = "; ".join(
-            gettext("{why}: {n}", why=gettext(_LEFT[cause]), n=n) for cause, n in sorted(causes.items())
+            gettext("{why}: {n}", why=words.left(cause), n=n) for cause, n in sorted(causes.items())
         )
         yield gettext("{n} left to one by one ({why})", n=len(shown.left), why=told)
     yield gettext("{n} that the rule does not fit", n=shown.others)
@@ -202,7 +192,7 @@ def _text(each: settlement.SettledDoubt) -> str:
 
 
 def _left(left: settlement.LeftDoubt) -> str:
-    why = gettext(_LEFT[left.cause.value])
+    why = words.left(left.cause)
     return gettext("left out: {one} and {other}: {why}", one=left.student_number, other=left.other, why=why)
 
 

@@ -24,7 +24,6 @@ from sesame.operations.questions.adoption.acts import (
     QuestionReport,
     QuestionsRequest,
 )
-from sesame.operations.questions.adoption.questions import KINDS
 from sesame.operations.questions.restored import questions as restored
 from sesame.operations.questions.restored.questions import AskedAbout, RestoredAnswerRequest, RestoredRequest
 
@@ -100,14 +99,13 @@ def _say_who(site: Any, actor: Actor, number: str, form: Mapping[str, str]) -> s
 
 
 def _object(asked: AdoptionQuestion, seen: QuestionReport | None = None) -> Question:
-    kind = KINDS.get(asked.kind)
-    what = asked.kind if kind is None else gettext(kind.what)
+    what = word("object_questions", asked.kind)
     takes = () if seen is None else zip(_WHOSE, (seen.linkable, seen.separable), strict=True)
     return Question(
         asked.id,
         () if asked.student_number is None else (asked.student_number,),
-        what if kind is None else f"{what[:1].upper()}{what[1:]}.",
-        "" if kind is None else gettext(kind.remedy),
+        f"{what[:1].upper()}{what[1:]}.",
+        word("object_remedies", asked.kind),
         answers=tuple(answer for answer, taken in takes if taken),
         state="" if asked.state == "open" else asked.state,
         target=asked.target,

@@ -24,11 +24,12 @@ from schemas.scalars import Text
 from sesame.acts.acts import OPERATORS, Actor, ActPath, ActRequest, Report, act, shown
 from sesame.acts.ports import Adopting, Configured, HasConnectors, Sealing, Stored, check_target
 from sesame.operations.access.activation import ActivateAllRequest, ask_for
+from sesame.operations.people.diagnosis.words import word
 from sesame.operations.people.known_persons import Side, known
 from sesame.operations.people.target_look import TargetLook, look_at
 from sesame.operations.questions.adoption import adoptions, run
 from sesame.operations.questions.adoption.adoptions import AdoptionAnswer, QuestionRow
-from sesame.operations.questions.adoption.questions import BY_HAND, KINDS
+from sesame.operations.questions.adoption.questions import ANSWERS, BY_HAND
 from sesame.operations.questions.adoption.readers import readers
 from sesame.operations.questions.adoption.run import AdoptionReport
 from sesame.operations.questions.adoption.sheet import PAGE
@@ -219,13 +220,12 @@ def show(site: Judging, _actor: Actor, question_id: str) -> QuestionReport:
         number = found.student_number
         person = None if number is None else known(connection, site.database, number)
         account = None if number is None else accounts.find(connection, number)
-    kind = KINDS.get(found.kind)
-    answers = kind.answers if kind is not None and number is not None else ()
+    answers = () if number is None else ANSWERS.get(found.kind, ())
     configured = found.target in site.settings.targets
     return QuestionReport(
         question=AdoptionQuestion.model_validate(found),
-        what="" if kind is None else gettext(kind.what),
-        remedy="" if kind is None else gettext(kind.remedy),
+        what=word("object_questions", found.kind),
+        remedy=word("object_remedies", found.kind),
         linkable=AdoptionAnswer.LINKED in answers,
         separable=AdoptionAnswer.SEPARATE in answers,
         student=person,
@@ -247,9 +247,8 @@ def decide(site: Stored, actor: Actor, request: AnswerRequest) -> QuestionsAnswe
             found = adoptions.questions(connection, [AdoptionAnswer.OPEN], kind=request.kind)
             found = [each for each in found if request.until is None or each.raised_at <= request.until]
         for each in found:
-            kind = KINDS.get(each.kind)
-            if kind is None or request.answer not in kind.answers or each.student_number is None:
-                remedy = "" if kind is None else kind.remedy
+            if request.answer not in ANSWERS.get(each.kind, ()) or each.student_number is None:
+                remedy = word("object_remedies", each.kind)
                 raise NotDecidable(f"{each.kind} cannot be answered by {request.answer}", remedy=remedy)
         for each in found:
             _answer(connection, site.database, actor, each, request.answer, request.reason, about=each.kind)

@@ -1,156 +1,54 @@
-"""Questions about existing objects for an operator: each kind in words, answers."""
+"""Questions about existing objects for an operator: their kinds and answers.
+
+Each kind's words are in `words.toml`: `object_questions`, what was found; `object_remedies`, what to do.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Final, Self
+from typing import Final
 
-from schemas.language import gettext_noop
 from sesame.operations.questions.adoption.adoptions import AdoptionAnswer, QuestionRow
 from sesame.operations.questions.adoption.sheet import FoundObject, Sheet, Standing
 
-_LINKED, _SEPARATE = AdoptionAnswer.LINKED, AdoptionAnswer.SEPARATE
-_LOOK: Final = gettext_noop("Look at both, then decide: link, or separate."), _LINKED, _SEPARATE
-
 
 class QuestionKind(StrEnum):
-    """Why an operator has to decide.
+    """Why an operator has to decide."""
 
-    Attributes:
-        what: what was found.
-        remedy: what an operator does about it.
-        answers: LINKED, where the object may be this student's, as it is; SEPARATE, where it may be another
-            person's.
-    """
-
-    what: str
-    remedy: str
-    answers: tuple[AdoptionAnswer, ...]
-
-    def __new__(cls, token: str, what: str, remedy: str, *answers: AdoptionAnswer) -> Self:
-        """Make a kind of its token, its words and the answers that it takes."""
-        kind = str.__new__(cls, token)
-        kind._value_, kind.what, kind.remedy, kind.answers = token, what, remedy, answers
-        return kind
-
-    NAMES_AND_BIRTH_DATE = (
-        "names_and_birth_date",
-        gettext_noop("an entry without a student number has the names and the birth date of a student"),
-        *_LOOK,
-    )
-    NUMBER_TWICE = (
-        "number_twice",
-        gettext_noop("several objects of one target carry one student number"),
-        gettext_noop("Remove the number from those that are not the student's, then adopt again."),
-    )
-    SEVERAL_NUMBERS = (
-        "several_numbers",
-        gettext_noop("an entry carries several student numbers"),
-        gettext_noop(
-            "Leave the one that is right, then adopt again; two numbers of one "
-            "person: sesame identities merge."
-        ),
-    )
-    NUMBER_OF_OTHER = (
-        "number_of_other",
-        gettext_noop(
-            "an object carries a student number, and its names are nothing like those of the registrar"
-        ),
-        gettext_noop(
-            "The same person under other names: link. Somebody else: correct the "
-            "number there, then adopt again."
-        ),
-        _LINKED,
-    )
-    LOGIN_SHARED = (
-        "login_shared",
-        gettext_noop("one login is different persons' in two targets, or in two entries"),
-        gettext_noop("Rename one of them, then adopt again; the same person after all: sesame adopt link."),
-    )
-    LOGIN_DIFFERS = (
-        "login_differs",
-        gettext_noop("a student's login in a target is not the one of the directory"),
-        gettext_noop(
-            "Link: the directory's replaces it when this target is written. Or rename it there yourself."
-        ),
-        _LINKED,
-    )
-    USERNAME_CASE = (
-        "username_case",
-        gettext_noop("a Moodle username has capitals, which Moodle itself would refuse"),
-        gettext_noop("Link: it is written in lower case when Moodle is written."),
-        _LINKED,
-    )
-    MAIL_SHARED = (
-        "mail_shared",
-        gettext_noop("one mail address is different persons'"),
-        gettext_noop("Correct it where it is wrong, then adopt again."),
-    )
-    MAIL_DIFFERS = (
-        "mail_differs",
-        gettext_noop("a student's mail address differs from the directory's"),
-        gettext_noop(
-            "Link: the directory's replaces it when this target is written. Or correct the one that is wrong."
-        ),
-        _LINKED,
-    )
-    IDNUMBER_EMPTY = (
-        "idnumber_empty",
-        gettext_noop(
-            "a user with a student's login, or address, and that student's names, carries no student number"
-        ),
-        *_LOOK,
-    )
-    IDNUMBER_OTHER = (
-        "idnumber_other",
-        gettext_noop(
-            "a user with a student's login, and that student's names, carries what is no student number"
-        ),
-        *_LOOK,
-    )
-    NAMES_DIFFER = (
-        "names_differ",
-        gettext_noop(
-            "a user with a student's login, or address, carries no student number, and has other names"
-        ),
-        *_LOOK,
-    )
-    LEDGER_OTHER = (
-        "ledger_other",
-        gettext_noop("a name is in use here, and was given to a student who has not activated the account"),
-        gettext_noop(
-            "Link: it stays with this object, and the student who has not seen it "
-            "is given another; an object "
-            "without a student number is that student's then. Separate: it is another person's, likewise."
-        ),
-        _LINKED,
-        _SEPARATE,
-    )
-    LEDGER_ACTIVE = (
-        "ledger_active",
-        gettext_noop("a name is in use here, and is that of another student's active account"),
-        gettext_noop(
-            "Rename one of the two, or write the right student number into the object; then adopt again."
-        ),
-    )
-    ACCOUNT_DIFFERS = (
-        "account_differs",
-        gettext_noop("a student's account is active under another login than the entry's"),
-        gettext_noop("Rename the entry, or remove the student number from it; then adopt again."),
-    )
-    NUMBER_OF_NOBODY = (
-        "number_of_nobody",
-        gettext_noop("an object carries a student number that no account has, or an erased one's"),
-        gettext_noop(
-            "Ask the registrar whose it is. If it is to stay as it is: separate, and it is not told again. "
-            "Otherwise remove it at the target."
-        ),
-        _SEPARATE,
-    )
+    NAMES_AND_BIRTH_DATE = "names_and_birth_date"
+    NUMBER_TWICE = "number_twice"
+    SEVERAL_NUMBERS = "several_numbers"
+    NUMBER_OF_OTHER = "number_of_other"
+    LOGIN_SHARED = "login_shared"
+    LOGIN_DIFFERS = "login_differs"
+    USERNAME_CASE = "username_case"
+    MAIL_SHARED = "mail_shared"
+    MAIL_DIFFERS = "mail_differs"
+    IDNUMBER_EMPTY = "idnumber_empty"
+    IDNUMBER_OTHER = "idnumber_other"
+    NAMES_DIFFER = "names_differ"
+    LEDGER_OTHER = "ledger_other"
+    LEDGER_ACTIVE = "ledger_active"
+    ACCOUNT_DIFFERS = "account_differs"
+    NUMBER_OF_NOBODY = "number_of_nobody"
 
 
-KINDS: Final = {kind.value: kind for kind in QuestionKind}
+_LINKED, _SEPARATE = AdoptionAnswer.LINKED, AdoptionAnswer.SEPARATE
+ANSWERS: Final[dict[str, tuple[AdoptionAnswer, ...]]] = {
+    QuestionKind.NAMES_AND_BIRTH_DATE: (_LINKED, _SEPARATE),
+    QuestionKind.NUMBER_OF_OTHER: (_LINKED,),
+    QuestionKind.LOGIN_DIFFERS: (_LINKED,),
+    QuestionKind.USERNAME_CASE: (_LINKED,),
+    QuestionKind.MAIL_DIFFERS: (_LINKED,),
+    QuestionKind.IDNUMBER_EMPTY: (_LINKED, _SEPARATE),
+    QuestionKind.IDNUMBER_OTHER: (_LINKED, _SEPARATE),
+    QuestionKind.NAMES_DIFFER: (_LINKED, _SEPARATE),
+    QuestionKind.LEDGER_OTHER: (_LINKED, _SEPARATE),
+    QuestionKind.NUMBER_OF_NOBODY: (_SEPARATE,),
+}
+"""The answers that each kind takes, where it takes any: LINKED, the object is this student's, as it is;
+SEPARATE, it is another person's."""
 
 BY_HAND: Final = "operator"
 """Kind of a link that an operator made without a question."""

@@ -13,9 +13,9 @@ from producers.registrar.sheets import WorkbookSheet as Spreadsheet
 from producers.registrar.sheets import harmless
 from schemas.language import gettext_noop
 from sesame.acts.acts import Report
+from sesame.operations.people.diagnosis.words import word
 from sesame.operations.questions.adoption.adoptions import QuestionRow
 from sesame.operations.questions.adoption.matching import Matcher
-from sesame.operations.questions.adoption.questions import KINDS
 from sesame.operations.questions.adoption.sheet import FoundObject, Sheet, Standing
 from sesame.operations.questions.adoption.writer import Writer, Written
 
@@ -98,7 +98,7 @@ def _lines(sheet: Sheet, targets: Sequence[str]) -> Iterator[tuple[int | str, ..
     """The report: conflicts first, then matches and strangers, by target."""
     for row, kind, student, detail in sheet.conflicts():
         question = QuestionRow(row.target, row.ref, student or None, kind).id[:_ID_SHOWN]
-        yield _cells(row, kind, question, student, detail, KINDS[kind].remedy)
+        yield _cells(row, kind, question, student, detail, word("object_remedies", kind, "en"))
     for target in targets:
         for rows in sheet.pages(target):
             for row in rows:

@@ -27,6 +27,7 @@ from sesame.acts import acts
 from sesame.acts.acts import EVERYBODY, OPERATORS, Actor, ActPath, ActRequest, Report, act, may, utc
 from sesame.acts.admission import StoreRestored, admit
 from sesame.acts.ports import Reconciling, Stored, check_target
+from sesame.operations.people.diagnosis.students import listed as list_students
 from sesame.operations.questions.reconcile import passes, questions
 from sesame.operations.questions.reconcile.comparison import PARTS, TargetComparison, TargetReport
 from sesame.operations.questions.reconcile.passes import WENT_BACK, Pass
@@ -162,7 +163,7 @@ def latest(site: Stored, actor: Actor) -> list[Pass]:
     """The last comparison of each target; details need the right to list students."""
     with site.database.read() as connection:
         found = passes.latest(connection)
-    if may(actor, "students.list"):
+    if may(actor, vars(list_students)["act"]):
         return found
     return [each.model_copy(update={"left": {}, "evidence": {}, "several": []}) for each in found]
 

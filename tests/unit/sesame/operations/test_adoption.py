@@ -20,6 +20,7 @@ from pipeline.target import Done, Preview, Task, Waiting
 from schemas.account import Account, Hold, Stage
 from sesame.app.handlers import ADOPTION_UNDECIDED, GuardedHandler
 from sesame.app.targets import adopted_refs
+from sesame.operations.people.diagnosis.words import glossary
 from sesame.operations.questions.adoption import adoptions
 from sesame.operations.questions.adoption.acts import (
     LinkRequest,
@@ -403,7 +404,8 @@ def test_nobody_is_welcomed_to_a_mailbox_that_they_had(desk: RegistryHarness, ta
 
 
 def test_every_kind_has_words_and_a_remedy() -> None:
-    assert all(kind.what and kind.remedy for kind in QuestionKind)
+    for table in ("object_questions", "object_remedies"):
+        assert all(all(glossary()[table][kind].values()) for kind in QuestionKind)
 
 
 def test_a_retired_name_is_nobodys_but_comes_back_to_its_student(desk: RegistryHarness) -> None:
