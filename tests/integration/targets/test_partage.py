@@ -358,6 +358,12 @@ def test_where_the_settings_say_so_an_erased_account_waits_under_another_name(
     assert desk.connector.read([account()], Deadline.after(10))["22600001"] == []
 
 
+def test_who_is_gone_already_is_erased(desk: ConnectorHarness) -> None:
+    desk.outcome(account())
+    [lea] = desk.objects()
+    assert [desk.erase(lea) for _ in range(2)] == [{}, {}]
+
+
 @pytest.mark.parametrize("broken", ["RemoveAccountAlias", "RenameAccount"])
 def test_an_erasure_that_was_interrupted_goes_on(partage: Partage, tls: ThrowawayCA, broken: str) -> None:
     desk = harness(partage, tls, erasure="predelete")
