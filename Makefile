@@ -134,11 +134,13 @@ format: python ## Rewrite the code as the formatter wants it
 pages: python ## Write the generated schemas and reference pages
 	@"$(BIN)/python" -m schemas.generate
 	@"$(BIN)/python" -m sesame.pages
+	@"$(BIN)/python" -m scripts.path describe
 
-pictures: python # take the documents' pictures anew, of an incident too; needs Chromium
+pictures: python # take the documents' pictures, of an incident too, and the path of one student; needs Chromium
 	@scripts/setup-debian browser
 	@"$(BIN)/python" scripts/pictures.py
 	@"$(BIN)/python" -m scripts.incident
+	@"$(BIN)/python" -m scripts.path run
 
 lock: ## Resolve requirements.lock anew
 	@scripts/lock

@@ -180,6 +180,16 @@ def test_every_file_of_ours_that_a_document_names_exists() -> None:
     assert [(where, text) for where, text in sorted(named) if not list(ROOT.glob(text.rstrip("/")))] == []
 
 
+def test_the_path_of_one_student_is_as_the_files_are() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+ \| `([\w/]+\.py)` \| `([\w.]+)` \| (.+) \|$", text, re.MULTILINE)
+    assert len(rows) > 70
+    for file, function, sentence in rows:
+        source = (ROOT / file).read_text(encoding="utf-8")
+        assert re.search(rf"^ *def {function.split('.')[-1]}\(", source, re.MULTILINE), (file, function)
+        assert " ".join(source.split()).startswith(f'"""{sentence}'), file
+
+
 # --- pages that list everything -----------------------------------------------------------------------
 
 
