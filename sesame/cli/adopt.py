@@ -58,7 +58,7 @@ def adopt(ctx: click.Context, *, dry_run: bool, report_path: Path | None) -> Non
         clock=wiring.utc_now,
         progress=lambda step: console.print(f"{step} …") if console.is_terminal else None,
     )
-    write(CommandResult(found, partial(_show, found)))
+    write(CommandResult(found, lambda: click.echo("\n".join(_text(found)))))
     if report_path is not None:
         click.echo(f"object by object: {report_path}", err=True)
     asked = sum(found.questions.values())
@@ -146,10 +146,6 @@ def activate_command(context: Context, *, dry_run: bool, yes: bool) -> CommandRe
     verb = "would be asked for" if dry_run else "are asked for"
     text = f"{report.requested} accounts {verb}, {report.already} were before"
     return CommandResult(report, partial(click.echo, text))
-
-
-def _show(found: run.AdoptionReport) -> None:
-    click.echo("\n".join(_text(found)))
 
 
 def _show_questions(found: list[adoption_acts.AdoptionQuestion]) -> None:

@@ -69,7 +69,7 @@ def _show_doubts(found: list[identities_acts.DoubtSummary]) -> None:
 def show_command(context: Context, *, student: str) -> CommandResult:
     """Show both sides of every doubt about STUDENT, with personal data. The look is audited."""
     found = identities_acts.show(context.looking, operator(), student)
-    return CommandResult(found, partial(_show_cases, found))
+    return CommandResult(found, lambda: list(map(_print_case, found)))
 
 
 @identities.command(name="separate")
@@ -152,11 +152,6 @@ def _decide(
         asked = {"student_number": would.student_number, "other": would.other, "keep": would.other}
         request = request.model_copy(update=asked | {"holder": would.other is None})
     click.echo(gettext("decided: {text}", text=decide(site, actor, request).text))
-
-
-def _show_cases(found: list[identities_acts.IdentityCase]) -> None:
-    for case in found:
-        _print_case(case)
 
 
 def _print_case(case: identities_acts.IdentityCase) -> None:

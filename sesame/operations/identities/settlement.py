@@ -176,7 +176,7 @@ def settle(
 ) -> SettleReport:
     """Say what a rule says of the doubts that a preview showed.
 
-    Each is decided and audited by itself.
+    Each decision has its own audit entry.
 
     Args:
         site, actor, request: as for the preview.

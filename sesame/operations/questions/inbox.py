@@ -34,11 +34,11 @@ class Question(NamedTuple):
     Attributes:
         key: names it among those of its kind.
         numbers: the students whom it is about.
-        heading, remedy: what is asked, and what to do about it.
+        heading, remedy: the question, and what to do about it.
         notes: what raised it.
         answers: tokens of those that it takes.
         state: of an object's answered one; empty: it is open.
-        target, object: what it is about; empty: nobody's object.
+        target, object: what it is about; empty: no object.
         sides: both who may be one person.
         student, look: whose the object may be, and what the target shows now.
     """

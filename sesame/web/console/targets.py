@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Path, Response
 
@@ -26,18 +25,13 @@ router = APIRouter()
 Target = Annotated[str, Path(pattern=r"^[a-z0-9_]{1,64}$")]
 
 
-@dataclass(frozen=True)
-class Drifted:
+class Drifted(NamedTuple):
     """One object or student that the last comparison found to differ, and what of it."""
 
     kind: str
     name: str
     evidence: tuple[str, ...]
-
-    @property
-    def place(self) -> str:
-        """Its place in the list."""
-        return f"{KINDS.index(self.kind)}{self.name}"
+    place: str
 
 
 @router.get("/cibles")
@@ -73,9 +67,8 @@ def _drifted(found: Pass, after: str) -> Iterator[Drifted]:
     """Remembered differences by kind and name, after a place of the list."""
     for kind in (each for each in KINDS if each != WENT_BACK):
         for name in sorted(found.left.get(kind, ())):
-            one = Drifted(kind, name, found.evidence.get(name, ()))
-            if one.place > after:
-                yield one
+            if (place := f"{KINDS.index(kind)}{name}") > after:
+                yield Drifted(kind, name, found.evidence.get(name, ()), place)
 
 
 @router.post("/cibles/lever")

@@ -28,7 +28,7 @@ from pipeline.db.database import Database
 from pipeline.target_states import TargetState, states_of
 from sesame.operations.questions.adoption import adoptions, ledger_comparison
 from sesame.operations.questions.adoption.adoptions import DECIDED
-from sesame.operations.questions.adoption.owners import Owners, owners_of, same_names
+from sesame.operations.questions.adoption.owners import owners_of, same_names
 from sesame.operations.questions.adoption.questions import BY_HAND, Answers, QuestionKind, ask
 from sesame.operations.questions.adoption.sheet import FoundObject, Sheet, Standing
 
@@ -48,7 +48,8 @@ class _Page:
     active: Mapping[str, str]
     twice: frozenset[str]
     prints: Mapping[tuple[str, str], str]
-    owners: Owners
+    owners: Mapping[int, str]
+    short_logins: Mapping[str, str | None]
     written: frozenset[str]
 
 
@@ -99,11 +100,11 @@ class Matcher:
         prints = [item for row in rows if not row.number for item in _prints(row).items()]
         taken = with_fingerprints(connection, prints) if prints else {}
         target = rows[0].target
-        owners, states = Owners(), dict[str, TargetState]()
+        owners, short_logins, states = dict[int, str](), dict[str, str | None](), dict[str, TargetState]()
         if target not in _OWN_RULES:
-            owners = owners_of(self._sheet, self._database, connection, rows)
+            owners, short_logins = owners_of(self._sheet, self._database, connection, rows)
             states = states_of(connection, target, [row.number for row in rows if row.number])
-        numbers = [*{row.number for row in rows if row.number} | {*taken.values(), *owners.students.values()}]
+        numbers = [*{row.number for row in rows if row.number} | {*taken.values(), *owners.values()}]
         return _Page(
             answers=Answers(adoptions.about(connection, target, [row.ref for row in rows])),
             known=self._people.known_among(connection, numbers),
@@ -111,6 +112,7 @@ class Matcher:
             twice=twice,
             prints=taken,
             owners=owners,
+            short_logins=short_logins,
             written=frozenset(number for number, state in states.items() if state.applied_version),
         )
 
@@ -205,7 +207,7 @@ class Matcher:
 
     def _ask_about_owner(self, row: FoundObject, page: _Page) -> None:
         """Raise a question about a user with a student's login or address, but no number."""
-        owner = page.owners.students.get(row.id)
+        owner = page.owners.get(row.id)
         if owner is None or owner == row.number:
             return
         if row.number and self._sheet.carrying(DIRECTORY, row.number):
@@ -223,7 +225,7 @@ class Matcher:
         answers, login = page.answers, row.login.lower()
         mine = self._sheet.of_student(DIRECTORY, row.student)
         names = {name for entry in mine for name in self._sheet.names_of(entry)}
-        other = ("login", login) not in names and page.owners.short_logins.get(login) != row.student
+        other = ("login", login) not in names and page.short_logins.get(login) != row.student
         if mine and login and other:
             ask(self._sheet, row, row.student, QuestionKind.LOGIN_DIFFERS, answers, mine[0].login)
         elif row.target == MOODLE and row.login != login:

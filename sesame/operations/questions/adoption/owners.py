@@ -6,8 +6,7 @@ account that was never activated are left to `ledger_comparison`: they may be gi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
@@ -21,23 +20,15 @@ from pipeline.db.database import Database
 from sesame.operations.questions.adoption.sheet import FoundObject, Sheet, Standing
 
 
-@dataclass(frozen=True)
-class Owners:
-    """Likely owners of some users by their names.
-
-    Attributes:
-        students: by row, the student who has its login or address.
-        short_logins: those of these logins that are short ones, with the student who has each.
-    """
-
-    students: Mapping[int, str] = field(default_factory=dict)
-    short_logins: Mapping[str, str | None] = field(default_factory=dict)
-
-
 def owners_of(
     sheet: Sheet, database: Database, connection: Connection, rows: Sequence[FoundObject]
-) -> Owners:
-    """Find the holders of these users' names."""
+) -> tuple[dict[int, str], dict[str, str | None]]:
+    """Find the holders of these users' names.
+
+    Returns:
+        By row, the student who has its login or address; and those of these logins that are short ones,
+            with the student who has each.
+    """
     names = {row.id: _telling_names(sheet, row) for row in rows}
     wanted = {name for several in names.values() for name in several}
     wanted |= {(SHORT_LOGIN, value) for kind, value in wanted if kind == LOGIN}
@@ -52,9 +43,7 @@ def owners_of(
         named = (each.student_number for each in people if same_names(row, each))
         if owner := _owner_of_entry(sheet, names[row.id]) or next(named, ""):
             owners[row.id] = owner
-    return Owners(
-        owners, {value: one.student_number for (kind, value), one in held.items() if kind == SHORT_LOGIN}
-    )
+    return owners, {value: one.student_number for (kind, value), one in held.items() if kind == SHORT_LOGIN}
 
 
 def same_names(row: FoundObject, person: KnownPerson) -> bool:
