@@ -24,7 +24,7 @@ from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.people import People
 from pipeline import accounts
 from pipeline.db.database import Database
-from pipeline.eventlog.port import NewRecord, TopicPartition
+from pipeline.eventlog.port import NewRecord
 from pipeline.vault import new_key
 from producers.activation.activation_requests import activate
 from producers.activation.hashes import Hasher, HashingSettings
@@ -48,6 +48,7 @@ from sesame.testing.servers.ldap_tools import as_provisioner
 from sesame.testing.servers.moodle_kit import Operator
 from sesame.testing.servers.narrowing import present
 from sesame.testing.servers.portal_reader import Browser as Reader
+from sesame.testing.servers.target_kit import Silent
 
 PASSWORD = "Un-mot-de-passe-2026"
 HASHING = HashingSettings(memory_kib=8192)
@@ -236,7 +237,7 @@ class Clinic:
     def mint(self, until: Callable[[], bool]) -> None:
         """Let the registry alone do its work, here, while nothing else runs."""
         stop = threading.Event()
-        loop = self.app.fact_loop(self.app.registry, _Silent())
+        loop = self.app.fact_loop(self.app.registry, Silent())
         thread = threading.Thread(target=loop.run, args=(stop,))
         thread.start()
         try:
@@ -306,19 +307,6 @@ def clinic(records: Path) -> Iterator[Clinic]:
             yield made
         finally:
             made.close()
-
-
-class _Silent:
-    """A fact loop's observer that keeps nothing."""
-
-    def state(self, consumer: str, state: str, reason: str) -> None:
-        """Nothing."""
-
-    def lag(self, consumer: str, lag: dict[TopicPartition, int]) -> None:
-        """Nothing."""
-
-    def trouble(self, consumer: str, what: str) -> None:
-        """Nothing."""
 
 
 def _of(found: Diagnosis, rule: str, service: str | None) -> Iterator[Finding]:

@@ -16,14 +16,7 @@ from sandbox.demo.world import World
 from sandbox.process import wait_until
 from schemas import catalogue
 from sesame.testing.servers.ldap_tools import as_provisioner
-from tests.acceptance.acting import (
-    disagreements,
-    everything,
-    metric,
-    settle,
-    state_of,
-    world_with_accounts,
-)
+from tests.acceptance.acting import disagreements, everything, metric, settle, state_of, world_with_accounts
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -27,9 +27,7 @@ from schemas.envelope import Message, event_id, to_record
 from schemas.events import AccountChanged, Cause
 from sesame.testing.servers.processes import ManySite
 
-pytestmark = [
-    pytest.mark.parametrize("store_url", ["postgresql"], indirect=True),
-]
+pytestmark = [pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)]
 
 STUDENTS, STRANGER = 12, "22699999"
 REFUSED, DEPENDENCY_DOWN = 1, 4

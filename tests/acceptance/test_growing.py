@@ -18,9 +18,7 @@ from sesame.testing.servers.brokers import PATIENT
 from sesame.testing.servers.processes import MOODLE, PROPAGATION, REGISTRY, ManySite, kafka_settings
 from tests.acceptance.reading import outcomes, versions_went_back
 
-pytestmark = [
-    pytest.mark.parametrize("store_url", ["postgresql"], indirect=True),
-]
+pytestmark = [pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)]
 
 PARTITIONS = 4
 STUDENTS = 100

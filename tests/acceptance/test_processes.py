@@ -11,9 +11,7 @@ from sandbox.demo.pipeline import SesameProcess
 from sandbox.process import wait_until
 from sesame.testing.servers.processes import MOODLE, PROPAGATION, REGISTRY, ManySite
 
-pytestmark = [
-    pytest.mark.parametrize("store_url", ["postgresql"], indirect=True),
-]
+pytestmark = [pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)]
 
 STUDENTS = 30
 

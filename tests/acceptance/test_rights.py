@@ -119,10 +119,7 @@ def test_under_the_rights_of_the_file_students_get_through_and_another_program_h
     ] == []
 
     granting.grant(
-        [
-            Right(READER, "READ", "TOPIC", catalogue.PROPAGATION),
-            Right(READER, "READ", "GROUP", READER),
-        ]
+        [Right(READER, "READ", "TOPIC", catalogue.PROPAGATION), Right(READER, "READ", "GROUP", READER)]
     )
     done = select(propagation.c.student_number).where(propagation.c.state == "completed")
     applied = select(target_states.c.target, target_states.c.student_number).where(

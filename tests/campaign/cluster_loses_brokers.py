@@ -19,10 +19,7 @@ from sesame.testing.servers import require_service
 from sesame.testing.servers.processes import MOODLE, PROPAGATION, REGISTRY, ManySite, kafka_settings
 from tests.acceptance.reading import completions, outcomes, versions_went_back
 
-pytestmark = [
-    pytest.mark.timeout(900),
-    pytest.mark.parametrize("store_url", ["postgresql"], indirect=True),
-]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)]
 
 BROKERS, PARTITIONS, STUDENTS = 3, 6, 150
 DEPENDENCY_DOWN = 4

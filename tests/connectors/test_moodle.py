@@ -44,11 +44,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 def bench(site: MoodleStandIn, database: Database) -> ConnectorBench:
     return ConnectorBench(
         MoodleConnector,
-        lambda address: {
-            "base_url": f"http://{address}",
-            "token": site.token,
-            "timeout_s": 1.5,
-        },
+        lambda address: {"base_url": f"http://{address}", "token": site.token, "timeout_s": 1.5},
         site.url.removeprefix("http://"),
         stranger=lambda account: Operator(site).create_user(account.login),
         refuse=refused,

@@ -94,9 +94,7 @@ FAULTS = {
         ("closing_only_shuts_and_does_nothing_else",),
     ),
     "access is shown open": Planted(
-        'fields, not patron["blocked"], names)',
-        "fields, True, names)",
-        ("access_is_shut_first_and_alone",),
+        'fields, not patron["blocked"], names)', "fields, True, names)", ("access_is_shut_first_and_alone",)
     ),
     "everybody is held at once": Planted(
         "        while page := self.page(after):\n            yield from map(shown, page)\n"
@@ -116,9 +114,7 @@ FAULTS = {
         ("erased_means_not_found",),
     ),
     "a reason without words": Planted(
-        'return Refused("library_refused",',
-        'return Refused("library_refusal",',
-        ("every_reason_has_words",),
+        'return Refused("library_refused",', 'return Refused("library_refusal",', ("every_reason_has_words",)
     ),
     "French only": Planted(
         'en=("The library refuses this student\'s data.", "Correct them, then replay."),',
@@ -126,9 +122,7 @@ FAULTS = {
         ("every_reason_has_words",),
     ),
     "a field that is not described": Planted(
-        'owns = ("login", "mail", "name")',
-        'owns = ("login", "name")',
-        ("it_describes_what_it_owns",),
+        'owns = ("login", "mail", "name")', 'owns = ("login", "name")', ("it_describes_what_it_owns",)
     ),
     "certificates are not verified": Planted(
         "        self.http = HttpClient(context, self.settings.url)",

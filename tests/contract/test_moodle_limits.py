@@ -11,15 +11,7 @@ import pytest
 from sandbox.moodle import FaultKind, MoodleStandIn
 from sandbox.process import wait_until
 from tests.contract.expecting import assert_as_recorded, noted_count
-from tests.contract.people import (
-    PLENTY,
-    add_cohort,
-    count_members,
-    count_users,
-    fill,
-    members,
-    users,
-)
+from tests.contract.people import PLENTY, add_cohort, count_members, count_users, fill, members, users
 from tests.contract.reproducing import reproduces
 from tests.contract.sending import Client, Sending
 
@@ -66,11 +58,7 @@ _CREATIONS = [
         sending=Sending(place="last"),
     ),
     Creation(
-        "qf",
-        "[limit] max_input_vars=5000 (Moodle's required minimum): 832 users x 6",
-        832,
-        6,
-        _FIVE_THOUSAND,
+        "qf", "[limit] max_input_vars=5000 (Moodle's required minimum): 832 users x 6", 832, 6, _FIVE_THOUSAND
     ),
     Creation("qg", "[limit] max_input_vars=5000: 833 users x 6 = 5001 vars", 833, 6, _FIVE_THOUSAND),
     Creation(
@@ -87,11 +75,7 @@ _CREATIONS = [
     ),
     Creation("qk", "[limit] memory_limit=32M (PHP fatal error): 3000 users", 3000, 6, _NO_LIMIT),
     Creation(
-        "ql",
-        "[limit] max_execution_time=1: 1500 users (Moodle raises the limit itself)",
-        1500,
-        6,
-        _NO_LIMIT,
+        "ql", "[limit] max_execution_time=1: 1500 users (Moodle raises the limit itself)", 1500, 6, _NO_LIMIT
     ),
     Creation(
         "qm",
@@ -223,10 +207,7 @@ def test_after_a_gateway_timeout_the_work_is_still_done(moodle: MoodleStandIn, c
 
 @reproduces("[limit] client hangs up after 1 s: 1000 users", "[limit] db 8 s after the client hung up")
 def test_after_a_client_hangs_up_the_work_is_still_done(moodle: MoodleStandIn, client: Client) -> None:
-    name, later = (
-        "[limit] client hangs up after 1 s: 1000 users",
-        "[limit] db 8 s after the client hung up",
-    )
+    name, later = ("[limit] client hangs up after 1 s: 1000 users", "[limit] db 8 s after the client hung up")
     moodle.set(max_input_vars=PLENTY)
     moodle.control(rendezvous=2)
     impatient = Client(moodle.endpoint, moodle.token, timeout_s=0.5)

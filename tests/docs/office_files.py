@@ -274,11 +274,7 @@ def _packed() -> Iterator[OfficeFile]:
         _numbered(*rows),
     )
     yield OfficeFile(
-        "Un CSV comprimé",
-        "De même.",
-        "export.csv.gz",
-        gzip.compress(content, mtime=0),
-        _numbered(*rows),
+        "Un CSV comprimé", "De même.", "export.csv.gz", gzip.compress(content, mtime=0), _numbered(*rows)
     )
     yield OfficeFile(
         "Un zip dans un zip",

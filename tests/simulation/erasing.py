@@ -27,13 +27,7 @@ from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import LogUnavailable
 from producers.registrar.feed_memory import feed_rows
 from schemas.account import Stage
-from schemas.events import (
-    ActivationRequested,
-    Event,
-    IdentityDecided,
-    IdentityDecision,
-    ReplayRequested,
-)
+from schemas.events import ActivationRequested, Event, IdentityDecided, IdentityDecision, ReplayRequested
 from sesame.acts.acts import Actor, Role
 from sesame.app.tables import metadata
 from sesame.operations.identities import acts as identities

@@ -30,10 +30,7 @@ def entry_of(account: Account, password: str | None) -> dict[str, set[str]]:
     """
     values = _who(account) | _what(account) | _state(account)
     if oracle.access(account) and account.credential_ref is not None:
-        values |= {
-            "sesameCredentialRef": {account.credential_ref},
-            "userPassword": {f"{{ARGON2}}{password}"},
-        }
+        values |= {"sesameCredentialRef": {account.credential_ref}, "userPassword": {f"{{ARGON2}}{password}"}}
     return {name: some for name, some in values.items() if some}
 
 

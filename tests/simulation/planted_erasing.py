@@ -46,9 +46,7 @@ PLANTED.change(
 PLANTED["keep the feed memory"] = lambda: patch.dict(feed_rows.info, of_nobody("enrolments"))
 PLANTED.change("erase what is not read", erasure._Seen, "has_read", new=lambda *_args: True)  # noqa: SLF001
 PLANTED.change(
-    "erase the first number only",
-    *(PrivacyKey, "unseal"),
-    new=lambda self, sealed: _unseal(self, sealed)[:1],
+    "erase the first number only", *(PrivacyKey, "unseal"), new=lambda self, sealed: _unseal(self, sealed)[:1]
 )
 
 WORDS: Final = {

@@ -7,14 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.db.database import StoreUnavailable
-from pipeline.eventlog.port import (
-    Consumer,
-    LogUnavailable,
-    NewRecord,
-    Producer,
-    Record,
-    TopicPartition,
-)
+from pipeline.eventlog.port import Consumer, LogUnavailable, NewRecord, Producer, Record, TopicPartition
 from tests.simulation.schedule import Schedule
 from tests.simulation.weather import Weather
 

@@ -85,11 +85,7 @@ DIRECTORY: Final = DirectorySettings(
     uai=UAI, mail_quota="", call_s_max=WORK_S_MAX, connect_timeout_s=1, timeout_s=1
 )
 TIMETABLE: Final = TimetableSettings(
-    calendar_url=ADDRESS,
-    batch_size=4,
-    call_s_max=WORK_S_MAX,
-    timeout_s=1.0,
-    connect_timeout_s=1.0,
+    calendar_url=ADDRESS, batch_size=4, call_s_max=WORK_S_MAX, timeout_s=1.0, connect_timeout_s=1.0
 )
 SETTINGS: Final = RegistrySettings(
     mail_domain="etu.univ-exemple.fr",

@@ -20,12 +20,7 @@ from pipeline import timers
 from pipeline.threshold import Threshold
 from schemas.account import Account, Hold
 from schemas.envelope import from_record
-from schemas.events import (
-    ActivationRequested,
-    Event,
-    HoldLifted,
-    HoldPlaced,
-)
+from schemas.events import ActivationRequested, Event, HoldLifted, HoldPlaced
 from sesame.acts.acts import Actor, Role
 from sesame.operations.questions.reconcile.acts import ReconcileRequest, reconcile
 from sesame.testing.servers.narrowing import present

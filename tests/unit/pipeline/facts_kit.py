@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
@@ -20,7 +20,8 @@ from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.envelope import Message, event_id, to_record
 from schemas.events import ActivationRequested
-from sesame.testing.servers.database_kit import START
+from sesame.testing.servers.database_kit import START, kept
+from sesame.testing.servers.target_kit import Silent
 from sesame.testing.servers.waiting import until
 
 TOPICS = catalogue.both_lanes(catalogue.ACTIVATIONS)
@@ -49,21 +50,6 @@ class Handler:
         connection.execute(row.on_conflict_do_nothing())
         if number in self.fails:
             raise self.fails[number]
-
-
-class Silent:
-    def __init__(self) -> None:
-        self.troubles: list[str] = []
-        self.states: list[str] = []
-
-    def state(self, consumer: str, state: str, reason: str) -> None:
-        self.states.append(state)
-
-    def lag(self, consumer: str, lag: dict[TopicPartition, int]) -> None:
-        pass
-
-    def trouble(self, consumer: str, what: str) -> None:
-        self.troubles.append(what)
 
 
 class Faulty:
@@ -142,8 +128,7 @@ class FactLoopHarness:
             self._thread = None
 
     def kept(self) -> list[str]:
-        with self.database.read() as connection:
-            return list(connection.scalars(select(timers.c.student_number).order_by(timers.c.id)))
+        return kept(self.database)
 
     def letters(self) -> list[dead_letters.DeadLetter]:
         with self.database.read() as connection:

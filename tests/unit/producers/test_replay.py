@@ -139,10 +139,7 @@ def test_each_student_is_asked_for_on_the_lane_of_the_act(
     assert all(isinstance(event, ReplayRequested) for event in events)
     assert [
         (e.student_number, e.consumer, e.replay_id) for e in events if isinstance(e, ReplayRequested)
-    ] == [
-        (LEA, "moodle", report.replay_id),
-        (PAUL, "moodle", report.replay_id),
-    ]
+    ] == [(LEA, "moodle", report.replay_id), (PAUL, "moodle", report.replay_id)]
     assert report.students == 2
 
 

@@ -81,12 +81,7 @@ def test_a_name_that_is_taken_may_be_our_own_earlier_try() -> None:
 @pytest.mark.parametrize(
     ("code", "remark", "kind", "says"),
     [
-        (
-            49,
-            f"{_LOGON} data 532, v4563",
-            CredentialsRefused,
-            "its password has expired",
-        ),
+        (49, f"{_LOGON} data 532, v4563", CredentialsRefused, "its password has expired"),
         (49, "NT_STATUS_LOGON_FAILURE", CredentialsRefused, "refuses Sésame's account"),
         (8, "", Misconfigured, "TLS"),
         (52, "", TargetDown, "now"),

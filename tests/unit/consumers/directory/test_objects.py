@@ -12,15 +12,7 @@ from consumers.kit.connector import Held
 from pipeline.target import Dead, Task
 from schemas.account import Account
 from sesame.testing.servers.directory_kit import PROFILE
-from sesame.testing.servers.ldap_kit import (
-    NUMBER,
-    PEOPLE,
-    Tree,
-    directory_on,
-    group_of,
-    student,
-    tree_of,
-)
+from sesame.testing.servers.ldap_kit import NUMBER, PEOPLE, Tree, directory_on, group_of, student, tree_of
 
 NONE = GroupNames()
 LOGIN = "hugo.roux"

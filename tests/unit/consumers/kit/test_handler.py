@@ -49,11 +49,7 @@ class Shelf(Connector[ClientSettings]):
         self.works = True
         self.refused: dict[str, Held | Refused] = {}
         context = ConnectorContext(
-            "shelf",
-            ClientSettings(**values),
-            no_secret,
-            adopted=self.ask,
-            monotonic=lambda: self.now,
+            "shelf", ClientSettings(**values), no_secret, adopted=self.ask, monotonic=lambda: self.now
         )
         super().__init__(context)
 

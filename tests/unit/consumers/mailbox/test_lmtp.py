@@ -213,10 +213,7 @@ def test_a_reply_means_one_thing_and_its_text_is_not_kept(code: int, text: bytes
 
 @pytest.mark.parametrize("command", ["MAIL", "RCPT"])
 def test_what_is_refused_before_the_message_ends_it(server: Server, command: str) -> None:
-    for reply, verdict in (
-        ((451, b"4.3.0 later"), deferred("451 4.3.0")),
-        ((550, b"5.1.1 who"), LOST),
-    ):
+    for reply, verdict in (((451, b"4.3.0 later"), deferred("451 4.3.0")), ((550, b"5.1.1 who"), LOST)):
         server.replies[command] = reply
         assert deliver() == verdict
     assert "DATA" not in {said for said, *_ in server.said}

@@ -91,12 +91,7 @@ def test_what_is_absent_is_looked_for_and_created_once_with_its_name() -> None:
     site = Site("club")
     cohorts = catalogue(site)
     assert cohorts.ensure({INFO: NAME}, DEADLINE) == {}
-    assert site.asked == [
-        ("all", None),
-        ("search", INFO),
-        ("create", [(INFO, NAME)]),
-        ("search", INFO),
-    ]
+    assert site.asked == [("all", None), ("search", INFO), ("create", [(INFO, NAME)]), ("search", INFO)]
     assert [cohort.name for cohort in cohorts.with_idnumber(INFO)] == [NAME]
     assert cohorts.idnumber_of(1) == "club"
 

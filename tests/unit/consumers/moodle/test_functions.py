@@ -118,12 +118,7 @@ EXCHANGES: list[tuple[Call, tuple[str, str, Any], Any, Any]] = [
         {"warnings": [{"itemid": "3", "warningcode": "invaliduserid"}, {"warningcode": "of nobody"}]},
         {3: "invaliduserid"},
     ),
-    (
-        lambda f: f.update_users([], DEADLINE),
-        ("write", "core_user_update_users", {"users": []}),
-        None,
-        {},
-    ),
+    (lambda f: f.update_users([], DEADLINE), ("write", "core_user_update_users", {"users": []}), None, {}),
     (
         lambda f: f.update_users([], DEADLINE),
         ("write", "core_user_update_users", {"users": []}),

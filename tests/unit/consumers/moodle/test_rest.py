@@ -332,10 +332,7 @@ def broken_off() -> Iterator[bytes]:
         (httpx.Response(200, html="<p>"), Broken),
         (httpx.Response(200, content=b"[]"), Broken),
         (httpx.ConnectError("refused"), TargetDown),
-        (
-            httpx.Response(200, content=broken_off(), headers={"content-type": "application/json"}),
-            TargetDown,
-        ),
+        (httpx.Response(200, content=broken_off(), headers={"content-type": "application/json"}), TargetDown),
     ],
 )
 def test_a_large_answer_that_is_none_is_told_apart(

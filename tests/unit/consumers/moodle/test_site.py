@@ -21,15 +21,7 @@ from pipeline.target import Dead, Done, Preview, Waiting
 from schemas.account import Account, Hold, Person
 from sesame.settings import LiveSecret
 from sesame.testing.servers.moodle_kit import SlowClock
-from tests.unit.consumers.moodle.moodle_kit import (
-    LOGIN,
-    MAIL,
-    NUMBER,
-    Site,
-    cohort,
-    is_managed,
-    student,
-)
+from tests.unit.consumers.moodle.moodle_kit import LOGIN, MAIL, NUMBER, Site, cohort, is_managed, student
 
 INFO, FORMER = "L1INFO-2026", "L2INFO-2025"
 BY_FIELD, MEMBERS, COHORTS, INFO_CALL = (

@@ -13,15 +13,7 @@ from consumers.registry.identity import Names
 from consumers.registry.lifecycle.stages import Lifecycle
 from consumers.registry.people import Identity, KnownPerson
 from consumers.registry.settings import MembershipTemplate, RegistrySettings
-from schemas.account import (
-    Account,
-    Administrative,
-    Enrolment,
-    Hold,
-    Pedagogical,
-    Requirement,
-    Stage,
-)
+from schemas.account import Account, Administrative, Enrolment, Hold, Pedagogical, Requirement, Stage
 
 SETTINGS = RegistrySettings(mail_domain="etu.univ-exemple.fr", grace_days=30, year_end="10-31")
 NAMES = Names("lea.martin", "lea.martin@etu.univ-exemple.fr", "lea.martin@univ-exemple.fr")

@@ -20,15 +20,7 @@ LEA = Identity(
 
 @pytest.mark.parametrize(
     "names",
-    [
-        ["MARTIN"],
-        ["roux", "Hugo"],
-        ["Lea"],
-        ["Camille"],
-        ["Martin-Durand"],
-        ["Martim"],
-        ["Durand", "Martin"],
-    ],
+    [["MARTIN"], ["roux", "Hugo"], ["Lea"], ["Camille"], ["Martin-Durand"], ["Martim"], ["Durand", "Martin"]],
 )
 def test_any_of_somebody_s_names_however_it_is_spelt_may_be_theirs(names: list[str]) -> None:
     assert recognisable(LEA, names)

@@ -48,13 +48,7 @@ def cohorts(desk: RegistryHarness, number: str = LEA, *, met: bool = True) -> se
 def test_each_unit_and_each_group_is_a_cohort(desk: RegistryHarness) -> None:
     desk.apply(enrolled())
     desk.apply(taught("UE1/TD2", "UE1/TP4", "UE2"))
-    assert cohorts(desk) == {
-        "L1INFO-2026",
-        "ue-UE1-2026",
-        "ue-UE2-2026",
-        "UE1-TD2-2026",
-        "UE1-TP4-2026",
-    }
+    assert cohorts(desk) == {"L1INFO-2026", "ue-UE1-2026", "ue-UE2-2026", "UE1-TD2-2026", "UE1-TP4-2026"}
     names = {each.key: each.name for each in desk.account().cohorts}
     assert (names["ue-UE1-2026"], names["UE1-TD2-2026"]) == ("Cours UE1", "Cours UE1, TD2")
 

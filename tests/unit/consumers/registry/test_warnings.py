@@ -75,10 +75,7 @@ def make(store_url: str, told: Told) -> Iterator[MakeHarness]:
     with ExitStack() as stack:
 
         def make_desk(
-            notices: Told | None = told,
-            *,
-            grace_days: int = 45,
-            rules: LifecycleSettings = RULES,
+            notices: Told | None = told, *, grace_days: int = 45, rules: LifecycleSettings = RULES
         ) -> RegistryHarness:
             settings = RegistrySettings(mail_domain="etu.univ-exemple.fr", grace_days=grace_days)
             desk = RegistryHarness(store_url, settings, Clock(), rules, ("mailbox", "moodle"), notices)

@@ -103,11 +103,7 @@ def test_a_person_is_told_before_the_crowd_and_each_student_s_events_in_order(
     desk: WebhookHarness, program: Program
 ) -> None:
     sender = desk.sender(program)
-    said = [
-        desk.say(completed(NOAH, lane=Lane.BULK)),
-        desk.say(late(LEA)),
-        desk.say(completed(LEA)),
-    ]
+    said = [desk.say(completed(NOAH, lane=Lane.BULK)), desk.say(late(LEA)), desk.say(completed(LEA))]
     send(sender)
     assert [one.id for one in program.heard] == [said[1], said[0], said[2]]
 
@@ -121,14 +117,7 @@ def test_answers_to_requests_pass_other_events_and_stay_in_order_themselves(
     desk.say(late(NOAH))
     with desk.database.write() as connection:
         for txn in ("first", "second"):
-            rows.add_answer(
-                connection,
-                desk.database,
-                [name],
-                LEA,
-                {"txn": txn, "answer": {}},
-                desk.now,
-            )
+            rows.add_answer(connection, desk.database, [name], LEA, {"txn": txn, "answer": {}}, desk.now)
         found = rows.due(connection, name, desk.now, limit=9)
         assert [each.student_number for each in found] == [NOAH, LEA, LEA]
         assert json.loads(found[1].data)["txn"] == "first"
@@ -252,11 +241,7 @@ def test_what_is_refused_for_days_while_others_are_taken_is_a_dead_letter_and_ca
     days_pass(desk, sender)
     assert program.students.count(LEA) == len(AGAIN_AFTER_S) + 1
     [found] = letters(desk)
-    assert (found.consumer, found.cause, found.student_number) == (
-        "webhooks_portal",
-        "receiver_refused",
-        LEA,
-    )
+    assert (found.consumer, found.cause, found.student_number) == ("webhooks_portal", "receiver_refused", LEA)
     assert "422" in found.message
     assert desk.waiting() == 0
     desk.say(completed(LEA, version=2))

@@ -11,16 +11,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import (
-    Column,
-    MetaData,
-    String,
-    Table,
-    create_mock_engine,
-    inspect,
-    make_url,
-    text,
-)
+from sqlalchemy import Column, MetaData, String, Table, create_mock_engine, inspect, make_url, text
 
 from consumers.registry import teachings
 from pipeline import lost_records, quarantine, replays

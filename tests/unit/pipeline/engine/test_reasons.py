@@ -158,8 +158,7 @@ def test_delays_double_up_to_a_bound_and_are_shortened_by_chance() -> None:
 
 
 @pytest.mark.parametrize(
-    ("attempts", "age_s", "exhausted"),
-    [(3, 99.0, False), (4, 0.0, True), (1, 100.0, True), (5, 500.0, True)],
+    ("attempts", "age_s", "exhausted"), [(3, 99.0, False), (4, 0.0, True), (1, 100.0, True), (5, 500.0, True)]
 )
 def test_work_has_had_its_chances_by_attempts_or_by_age(
     attempts: int, age_s: float, *, exhausted: bool

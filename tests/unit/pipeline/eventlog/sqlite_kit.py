@@ -7,9 +7,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pipeline.eventlog.port import (
-    TopicPartition,
-)
+from pipeline.eventlog.port import TopicPartition
 from pipeline.eventlog.sqlite import SqliteEventLog
 
 RENTREE = datetime(2026, 9, 1, 8, 0, tzinfo=UTC)

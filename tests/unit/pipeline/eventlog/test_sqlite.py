@@ -12,18 +12,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import SesameError
-from pipeline.eventlog.port import (
-    LogUnavailable,
-    NewRecord,
-    Producer,
-)
-from pipeline.eventlog.sqlite_file import (
-    MIGRATIONS,
-    DamagedLog,
-    ForeignFile,
-    LogFile,
-    NewerFile,
-)
+from pipeline.eventlog.port import LogUnavailable, NewRecord, Producer
+from pipeline.eventlog.sqlite_file import MIGRATIONS, DamagedLog, ForeignFile, LogFile, NewerFile
 from sesame.testing.eventlog.kit import Child, run_at_once
 from tests.conformance.adapters import OPENER
 from tests.unit.pipeline.eventlog.sqlite_kit import TOPIC, TP, opened

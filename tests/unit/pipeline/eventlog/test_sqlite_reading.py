@@ -12,18 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.eventlog import sqlite_consumer
-from pipeline.eventlog.port import (
-    NewRecord,
-    NotAssigned,
-    OffsetOutOfRange,
-    TopicPartition,
-)
+from pipeline.eventlog.port import NewRecord, NotAssigned, OffsetOutOfRange, TopicPartition
 from pipeline.eventlog.sqlite import SqliteEventLog, partition_of
 from pipeline.eventlog.sqlite_consumer import POLL_BYTES_MAX, share
-from pipeline.eventlog.sqlite_file import (
-    offset_of,
-    record_id,
-)
+from pipeline.eventlog.sqlite_file import offset_of, record_id
 from pipeline.eventlog.sqlite_group import GroupMembership
 from tests.unit.pipeline.eventlog.sqlite_kit import TOPIC, TP, Clock, opened
 

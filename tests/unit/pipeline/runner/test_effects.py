@@ -19,16 +19,7 @@ from schemas import catalogue
 from schemas.account import Hold, Lane, Stage
 from schemas.events import TargetFailed
 from sesame.testing.servers.database_kit import Clock
-from sesame.testing.servers.effects_kit import (
-    DONE,
-    REFUSED,
-    UNKNOWN,
-    bell,
-    end,
-    leader_has,
-    replay,
-    woken,
-)
+from sesame.testing.servers.effects_kit import DONE, REFUSED, UNKNOWN, bell, end, leader_has, replay, woken
 from sesame.testing.servers.narrowing import present
 from sesame.testing.servers.pipeline_kit import Plant
 

@@ -327,12 +327,7 @@ def test_a_partition_that_is_lost_at_the_commit_is_told_of_and_the_commit_may_be
 
 
 def test_state_and_lag_are_told_every_few_seconds_and_why_it_stopped_at_the_end(desk: WorkerHarness) -> None:
-    desk.run(
-        nothing,
-        lambda: desk.later(REPORT_EVERY_S - 0.1),
-        lambda: desk.later(0.1),
-        nothing,
-    )
+    desk.run(nothing, lambda: desk.later(REPORT_EVERY_S - 0.1), lambda: desk.later(0.1), nothing)
     assert desk.observer.lags == [("directory", {PERSONAL: 42})] * 2
     assert desk.observer.states == [
         ("directory", "running", ""),

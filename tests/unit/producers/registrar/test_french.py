@@ -82,10 +82,7 @@ def test_every_fault_is_told_in_french_and_has_the_same_place_and_token(
         ({"COD_ETP": "L1;INFO#"}, "contient « ; », qui n'est pas admis"),
         ({"ETA_IAE": "X"}, "valeurs connues : C, E, A, R"),
         ({"DATE_NAI_IND": "31/02/2005"}, "ce jour n'existe pas dans le calendrier"),
-        (
-            {"LIB_PR1_IND": "ZoÃ©"},
-            "UTF-8 lu comme un autre encodage ; vouliez-vous écrire Zoé ?",
-        ),
+        ({"LIB_PR1_IND": "ZoÃ©"}, "UTF-8 lu comme un autre encodage ; vouliez-vous écrire Zoé ?"),
         (
             {"LIB_PR1_IND": "H?l?ne"},
             "des lettres ont été perdues (position 2, 4) ; vouliez-vous écrire Hélène ?",

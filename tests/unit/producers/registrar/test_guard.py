@@ -210,12 +210,7 @@ def test_what_seldom_changes_is_told_when_it_changes_for_many(
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {"LIB_NOM_USU_IND": "Martin"},
-        {"LIB_ETP": "Licence 1 d'informatique"},
-        {"TEM_IAE_PRM": "N"},
-    ],
+    "changes", [{"LIB_NOM_USU_IND": "Martin"}, {"LIB_ETP": "Licence 1 d'informatique"}, {"TEM_IAE_PRM": "N"}]
 )
 def test_what_changes_every_day_is_not_held(registrar: Registrar, changes: dict[str, str]) -> None:
     registrar.import_rows(*students(5))

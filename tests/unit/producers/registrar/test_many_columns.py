@@ -41,9 +41,7 @@ def unlike(count: int) -> list[str]:
     return [chr(0x4E00 + place) for place in range(count)]
 
 
-def test_a_header_of_many_names_is_refused_in_time_linear_in_them(
-    tmp_path: Path,
-) -> None:
+def test_a_header_of_many_names_is_refused_in_time_linear_in_them(tmp_path: Path) -> None:
     few, many = (calls_to_refuse(tmp_path / "wide.csv", unlike(count)) for count in (150, 600))
     assert many < 4.5 * few
 

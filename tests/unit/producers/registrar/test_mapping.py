@@ -141,11 +141,7 @@ def test_a_mapping_may_have_one_column_for_the_name_and_say_so(registrar: Regist
         ('birth_name = "Nom"', 'birthname = "Nom"', "fields.birthname: unknown; did you mean birth_name?"),
         ('birth_name = "Nom"', "birth_name = 3", "fields.birth_name: a column's name"),
         ('birth_name = "Nom"', 'birth_name = ""', "fields.birth_name.column: a text that is not empty"),
-        (
-            'birth_name = "Nom"',
-            "birth_name = {}",
-            "fields.birth_name: exactly one of column, join",
-        ),
+        ('birth_name = "Nom"', "birth_name = {}", "fields.birth_name: exactly one of column, join"),
         (
             'birth_name = "Nom"',
             'birth_name = { column = "Nom", constant = "x" }',
@@ -155,18 +151,10 @@ def test_a_mapping_may_have_one_column_for_the_name_and_say_so(registrar: Regist
         ('"{Diplôme}{Niveau}"', '"LINFO"', "fields.step.join: names columns in braces"),
         ('"{Diplôme}{Niveau}"', '"{Diplôme}{"', "fields.step.join: names columns in braces"),
         ('default = "1"', "default = []", "fields.step_version.default: a text"),
-        (
-            'non = "cancelled"',
-            'non = "annulé"',
-            "fields.state.values.'non': means 'annulé'; it must be",
-        ),
+        ('non = "cancelled"', 'non = "annulé"', "fields.state.values.'non': means 'annulé'; it must be"),
         ('non = "cancelled"', "non = []", "fields.state.values.'non'"),
         ('values = { oui = "in_force", non = "cancelled" }', "values = {}", "fields.state.values: a table"),
-        (
-            'constant = "pending"',
-            'constant = "maybe"',
-            "fields.pedagogical.constant: one of",
-        ),
+        ('constant = "pending"', 'constant = "maybe"', "fields.pedagogical.constant: one of"),
         (
             'constant = "pending"',
             'constant = "pending", default = "pending"',

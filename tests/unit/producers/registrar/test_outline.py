@@ -120,10 +120,7 @@ def test_what_the_memory_keeps_is_read_back() -> None:
     ],
 )
 def test_what_is_taken_or_changes_is_told_and_what_comes_is_not(
-    before: Outline | None,
-    after: Outline,
-    gone: bool,
-    changes: list[OutlineChange],
+    before: Outline | None, after: Outline, gone: bool, changes: list[OutlineChange]
 ) -> None:
     assert changes_between(before, after, gone=gone) == changes
 

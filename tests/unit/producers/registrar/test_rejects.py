@@ -21,8 +21,7 @@ def rejection(value: str, line: int = 2) -> Rejection:
 
 def written(path: Path, *values: str) -> list[dict[str, str]]:
     REJECTS.write(
-        path,
-        map(reject_cells, [rejection(value, line) for line, value in enumerate(values, start=2)]),
+        path, map(reject_cells, [rejection(value, line) for line, value in enumerate(values, start=2)])
     )
     with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file, delimiter=";"))

@@ -94,11 +94,7 @@ def test_a_complete_file_takes_away_what_it_does_not_have_and_says_so(registrar:
     assert lists(registrar) == {(Z, 2026): {"UE1/TD2", "UE1/TP1"}, (M, 2026): set()}
     assert [
         (row["student"], row["unit"], row["group"], row["change"]) for row in registrar.affected_rows()
-    ] == [
-        (Z, "UE1", "TD1", "group"),
-        (Z, "UE2", "TD1", "teaching"),
-        (M, "UE1", "TD2", "gone"),
-    ]
+    ] == [(Z, "UE1", "TD1", "group"), (Z, "UE2", "TD1", "teaching"), (M, "UE1", "TD2", "gone")]
     assert [row["groups left"] for row in registrar.affected_rows()] == ["TD2, TP1", "", ""]
     assert {row["meaning"] for row in registrar.affected_rows()} == {
         MEANINGS[change] for change in (OutlineChange.GROUP, OutlineChange.TEACHING, OutlineChange.GONE)

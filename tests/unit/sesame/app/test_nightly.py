@@ -50,10 +50,7 @@ class Night:
             follows={},
         )
         return Nightly(
-            cast("Any", app),
-            ["shelf"],
-            on_trouble=lambda *what: self.told.append(what),
-            now=lambda: self.now,
+            cast("Any", app), ["shelf"], on_trouble=lambda *what: self.told.append(what), now=lambda: self.now
         )
 
     def compared(self) -> int:
@@ -169,8 +166,7 @@ def test_the_night_in_which_summer_time_ends_is_one(night: Night) -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "last"),
-    [("02T03:30", "02T03:30"), ("02T03:29", "01T03:30"), ("02T23:59", "02T03:30")],
+    ("now", "last"), [("02T03:30", "02T03:30"), ("02T03:29", "01T03:30"), ("02T23:59", "02T03:30")]
 )
 def test_the_last_time_is_today_s_or_yesterday_s(now: str, last: str) -> None:
     at, wanted = (datetime.fromisoformat(f"2026-11-{each}").replace(tzinfo=PARIS) for each in (now, last))

@@ -101,10 +101,7 @@ def test_every_act_of_the_first_days_is_in_the_audit(site: Path) -> None:
     assert [(action, detail) for _, action, detail in noted(site)] == [
         ("import", {"file": "export.csv"}),
         ("activate", {"students": 2, "student_numbers": [NUMBER, "22600002"], "republish": False}),
-        (
-            "activate",
-            {"students": 1, "student_numbers": ["22600003"], "file": "list.txt", "republish": True},
-        ),
+        ("activate", {"students": 1, "student_numbers": ["22600003"], "file": "list.txt", "republish": True}),
         ("provision", {"student_number": NUMBER, "targets": ["directory", "mailbox", "moodle"]}),
     ]
 

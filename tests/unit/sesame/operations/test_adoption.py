@@ -298,10 +298,7 @@ def test_a_login_of_an_active_account_is_taken_from_nobody(desk: RegistryHarness
     targets.entry("lea.martin", family="Roussel", given="Hélène")
     targets.entry("autre", LEA)
     targets.adopt_and_tell_the_registry()
-    assert asked(desk) == {
-        ("directory", "ledger_active", LEA),
-        ("directory", "account_differs", LEA),
-    }
+    assert asked(desk) == {("directory", "ledger_active", LEA), ("directory", "account_differs", LEA)}
     with pytest.raises(NotDecidable):
         decide(desk)
     assert desk.account().login == "lea.martin"

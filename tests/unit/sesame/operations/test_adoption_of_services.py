@@ -21,13 +21,7 @@ from sesame.operations.questions.adoption.readers import objects, readers
 from sesame.operations.questions.adoption.run import AdoptionReport, adopt
 from sesame.testing.servers.database_kit import ONLY_SQLITE
 from sesame.testing.servers.registry_kit import LEA, PAUL, RegistryHarness, activation, enrolled
-from tests.unit.sesame.operations.adoption_kit import (
-    Targets,
-    asked,
-    decide,
-    held,
-    linked,
-)
+from tests.unit.sesame.operations.adoption_kit import Targets, asked, decide, held, linked
 
 CAMPUS = "campus"
 

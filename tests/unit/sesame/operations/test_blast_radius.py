@@ -205,12 +205,7 @@ def test_a_later_replay_of_a_student_does_not_put_an_earlier_one_under_way_again
     planned = []
     for _ in range(2):
         asked = plan(
-            ["A"],
-            consumer="directory",
-            reason="x",
-            actor="c",
-            lane=Lane.PERSONAL,
-            database=plant.database,
+            ["A"], consumer="directory", reason="x", actor="c", lane=Lane.PERSONAL, database=plant.database
         )
         planned.append(asked)
         continued(plant, asked)

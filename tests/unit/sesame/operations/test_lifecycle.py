@@ -217,9 +217,7 @@ def test_a_class_that_will_be_held_is_foreseen_though_it_is_few_of_all(
 ) -> None:
     monkeypatch.setattr(closings, "CLASS_MIN", 3)
     settings = Settings(
-        targets=("directory", "moodle"),
-        registry={"grace_days": 30},
-        lifecycle={"guard_share": 0.9},
+        targets=("directory", "moodle"), registry={"grace_days": 30}, lifecycle={"guard_share": 0.9}
     )
     desk = RegistryHarness(sqlite_store(tmp_path), settings.registry, rules=settings.lifecycle)
     site = Site(desk, settings)

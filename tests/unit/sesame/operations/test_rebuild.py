@@ -218,10 +218,6 @@ def test_a_dry_run_writes_nothing(world: World) -> None:
     world.say(enrolled(LEA), catalogue.ENROLMENTS)
     world.show(LEA, "lea.martin", 7)
     found = world.rebuild(write=False)
-    assert (found.written, found.entries, found.facts) == (
-        False,
-        1,
-        {"fr.sesame.enrolment.recorded.v1": 1},
-    )
+    assert (found.written, found.entries, found.facts) == (False, 1, {"fr.sesame.enrolment.recorded.v1": 1})
     assert world.desk.maybe_account(LEA) is None
     assert world.shut_why() == ""

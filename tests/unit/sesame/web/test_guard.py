@@ -40,12 +40,7 @@ def asked(
             said["status"], said["headers"] = message["status"], dict(message["headers"])
 
     guard = Guard(
-        pages,
-        hosts=["here"],
-        origin="https://here",
-        secure=True,
-        unguarded_posts=["/cas"],
-        body_s_max=0.05,
+        pages, hosts=["here"], origin="https://here", secure=True, unguarded_posts=["/cas"], body_s_max=0.05
     )
     form = (b"content-type", b"application/x-www-form-urlencoded")
     scope = {"type": "http", "method": "POST", "path": path, "headers": [(b"host", b"here"), form, *headers]}

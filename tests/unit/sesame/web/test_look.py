@@ -123,10 +123,7 @@ def test_a_logo_that_is_a_picture_is_shown(tmp_path: Path, content: bytes, suffi
 def test_links_lead_to_https_and_to_services_that_there_are() -> None:
     links = {"moodle": "https://moodle.univ.example", "mailbox": "http://localhost:8000/"}
     assert PortalSettings(links=links).links == links
-    for wrong in (
-        {"moodle": "http://moodle.univ.example"},
-        {"moodle": "javascript:alert(1)"},
-    ):
+    for wrong in ({"moodle": "http://moodle.univ.example"}, {"moodle": "javascript:alert(1)"}):
         with pytest.raises(ValidationError):
             PortalSettings(links=wrong)
     with pytest.raises(ValidationError, match="did you mean moodle"):

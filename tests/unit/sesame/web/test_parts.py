@@ -216,11 +216,7 @@ def test_the_messages_of_one_browser_for_one_address_are_one_request(
         assert [one.id for one in find([kept.id], limit=1)] == [kept.id]
         assert find([], limit=3) == []
         assert find(["unknown"], limit=3) == []
-        assert {one.id for one in find([others[0].id, kept.id], limit=9)} == {
-            others[0].id,
-            kept.id,
-            lost.id,
-        }
+        assert {one.id for one in find([others[0].id, kept.id], limit=9)} == {others[0].id, kept.id, lost.id}
 
 
 def test_a_message_is_claimed_by_one_sender_and_by_another_when_that_one_is_gone(
