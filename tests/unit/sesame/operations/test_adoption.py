@@ -32,6 +32,7 @@ from sesame.operations.questions.adoption.acts import (
 )
 from sesame.operations.questions.adoption.adoptions import AdoptionAnswer
 from sesame.operations.questions.adoption.questions import QuestionKind
+from sesame.operations.questions.inbox import INBOX
 from sesame.testing.servers.database_kit import ONLY_SQLITE
 from sesame.testing.servers.registry_kit import LEA, PAUL, RegistryHarness, activation, enrolled
 from tests.unit.sesame.operations.adoption_kit import (
@@ -403,6 +404,9 @@ def test_nobody_is_welcomed_to_a_mailbox_that_they_had(desk: RegistryHarness, ta
 def test_every_kind_has_words_and_a_remedy() -> None:
     for table in ("object_questions", "object_remedies"):
         assert all(all(glossary()[table][kind].values()) for kind in QuestionKind)
+    for name, one in INBOX.items():
+        assert {name, f"{name}_aucune"} <= glossary()["questions"].keys()
+        assert set(one.answers) <= glossary()["answers"].keys()
 
 
 def test_a_retired_name_is_nobodys_but_comes_back_to_its_student(desk: RegistryHarness) -> None:
