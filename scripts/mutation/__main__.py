@@ -1,4 +1,4 @@
-"""Change the code in small ways, and see whether the tests notice: `make mutation`.
+"""Change the code in small ways; count what the tests notice (`make mutation`).
 
 A run may be ended and begun again: a verdict holds while the function stays as it is, a survivor's while the
 group's tests do too. PATTERN names mutants, e.g. `consumers.registry.identity*`: they face every test,
@@ -32,7 +32,7 @@ Record = Mapping[str, Any]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Judge what has no verdict in all groups, or in those named; and the mutants of patterns."""
+    """Judge what has no verdict in the groups, and all mutants of the patterns."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("wanted", nargs="*", metavar="GROUP or PATTERN")
     parser.add_argument("--jobs", type=int, default=1, help="mutants judged at once (default: 1)")
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def made(files: str, patterns: Sequence[str], share: float) -> list[dict[str, Any]]:
-    """Put the mutants of files into the copy; return those of a pattern, and of them a share."""
+    """Mutate files of the copy; return the patterns' mutants, or a share by name."""
     starts = [re.split(r"[*?[]", pattern)[0] for pattern in patterns]
     mutants = []
     for path in matching(TREE, files):
@@ -71,7 +71,7 @@ def made(files: str, patterns: Sequence[str], share: float) -> list[dict[str, An
 
 
 def judge(mutants: Sequence[Record], tests: str, jobs: int, seconds: float | None) -> None:
-    """Let the tests judge the mutants that have no verdict, or all if there is no bound of seconds."""
+    """Judge the mutants without a verdict; without a bound of seconds, all."""
     files, kits = matching(TREE / "tests", tests), matching(TREE, "tests/**/[!t]* sesame/testing/**/*")
     seen = hashlib.sha256(b"".join(each.read_bytes() for each in [*files, *kits])).hexdigest()[:16]
     verdicts = known() if seconds else {}
@@ -94,13 +94,13 @@ def known() -> dict[str, Record]:
 
 
 def holds(verdict: Record, mutant: Record, tests: str) -> bool:
-    """Whether a verdict, if any, is on the function as it is; a survivor's, by the tests as they are."""
+    """Whether a verdict is on this function; a survivor's, by the same tests."""
     unchanged: bool = verdict.get("digest") == mutant["digest"]
     return unchanged and (verdict["verdict"] != "survived" or verdict["tests"] == tests)
 
 
 def row_of(group: str, mutants: Sequence[Record], verdicts: Mapping[str, Record], today: dt.date) -> str:
-    """A group's line in the table."""
+    """The line of a group in the table."""
     found = [(verdicts.get(each["name"]), each) for each in mutants]
     judged = [verdict for verdict, each in found if verdict and verdict["digest"] == each["digest"]]
     survived = [verdict for verdict in judged if verdict["verdict"] == "survived"]
@@ -110,7 +110,7 @@ def row_of(group: str, mutants: Sequence[Record], verdicts: Mapping[str, Record]
 
 
 def with_row(table: str, row: str) -> str:
-    """The table with a line in place of that group's last one; the other groups keep theirs."""
+    """The table with the new line of one group; the others keep theirs."""
     head, rule, *before = table.splitlines()
     rows = {line.split()[1]: line for line in [*before, row]}
     return "\n".join([head, rule, *(rows[group] for group in GROUPS if group in rows)])

@@ -1,6 +1,6 @@
-"""Judge mutants, in the tree that has them: `__main__` gives the job on the standard input.
+"""Judge mutants: pytest collects once, each test and mutant runs in a fork.
 
-pytest collects the tests once; each of them, then each mutant, runs in a fork of that process.
+`__main__` starts it in the tree that has the mutants, with the job on the standard input.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
 from itertools import islice
@@ -31,8 +31,8 @@ from sandbox.moodle import __main__ as moodle
 from sandbox.moodle import standin
 from sesame.testing.servers.stores import sqlite_store
 
-CPU_FACTOR, CPU_S = 5, 4  # a mutant that loops for ever: so many times what its tests take, and so much more
-WALL_FACTOR, WALL_S = 50, 30  # one that waits for ever, in one test: more than the busiest machine needs
+CPU_FACTOR, CPU_S = 5, 4  # of a mutant that loops: so many times what its tests take, and so much more
+WALL_FACTOR, WALL_S = 50, 30  # of one that waits, in one test: more than the busiest machine needs
 UNTIMED_S, LEAST_S = 60, 0.004  # a test that was not timed yet; one that takes next to nothing
 SPACE_BYTES = 4 << 30
 ENDED = {-signal.SIGALRM, -signal.SIGXCPU, -signal.SIGKILL}
@@ -40,13 +40,11 @@ OPTIONS = """-q --capture=no -p no:cacheprovider -p no:xdist --timeout=0 --asser
     --hypothesis-profile=mutation -o tmp_path_retention_policy=none -k not(postgresql)
     -W ignore::coverage.exceptions.CoverageWarning"""
 
-Work = tuple[
-    Any, float, Callable[[], str]
-]  # its subject, its seconds of processor time at most, what is done
+Work = tuple[Any, float, Callable[[], str]]  # subject, processor seconds at most, what to do
 
 
 def forked(works: Iterable[Work], jobs: int) -> Iterator[tuple[Any, str | None, int]]:
-    """Do works in children, each drawn once there is room: subject, answer unless it was ended, exit code."""
+    """Run works in forks, so many at once: subject, answer or none, exit code."""
     works, running = iter(works), dict[int, tuple[Any, tempfile.TemporaryDirectory[str]]]()
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  # it makes its own folders
     while True:
@@ -81,14 +79,14 @@ def _isolate(scratch: str, cpu_s: int) -> None:
 
 
 class Judge:
-    """A pytest plugin in place of the loop over the tests."""
+    """A pytest plugin that replaces the loop over the tests."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         self.job, self.failed = job, ""
         self.items: dict[str, pytest.Item] = {}
         self.seconds: dict[str, float] = {}
         self.reach: dict[tuple[str, int], set[str]] = defaultdict(set)
-        self.kills: dict[str, Counter[str]] = defaultdict(Counter)
+        self.killers: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Remember the first failure."""
@@ -97,7 +95,7 @@ class Judge:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Learn what each test takes and reaches, alone; then append a verdict on each mutant."""
+        """Trace each test alone; then append a verdict on each mutant."""
         with tempfile.TemporaryDirectory() as folder:
             sqlite_store(Path(folder))  # once here, not in every child
         self.items = {item.nodeid: item for item in session.items}
@@ -112,8 +110,7 @@ class Judge:
         least_s = min(self.seconds.values())  # the fork's own, about
         self.seconds = {test: max(seconds - least_s, LEAST_S) for test, seconds in self.seconds.items()}
         for (mutant, part), killer, code in forked(map(self.trial, self.job["mutants"]), self.job["jobs"]):
-            for place in mutant["places"]:
-                self.kills[place].update([killer] if killer else [])
+            self.killers += [killer] if killer else []
             verdict = "endless" if code in ENDED else "survived" if killer == "" else "killed"
             says = {"verdict": verdict, "by": killer, "part": part, "tests": self.job["tests"]}
             with Path(self.job["verdicts"]).open("a", encoding="utf-8") as verdicts:
@@ -142,14 +139,13 @@ class Judge:
         return (mutant, len(chosen) < len(tests)), cpu_s, partial(self._face, chosen, mutant["name"])
 
     def likeliest(self, mutant: dict[str, Any]) -> list[str]:
-        """Tests that reach the statement, else the function: killers of neighbours, then the quick ones."""
+        """Its statement's tests, or its function's: latest killers first, then quick ones."""
         statement, function = (
             {test for line in range(first, last + 1) for test in self.reach[mutant["file"], line]}
             for first, last in (mutant["statement"], mutant["function"])
         )
-        near = [self.kills[place] for place in mutant["places"]]
-        rank = {test: ([-kills[test] for kills in near], self.seconds[test], test) for test in self.seconds}
-        return sorted(statement or function, key=rank.__getitem__)
+        latest = {test: -number for number, test in enumerate(self.killers)}
+        return sorted(statement or function, key=lambda test: (latest.get(test, 1), self.seconds[test], test))
 
     def _face(self, tests: Sequence[str], mutant: str = "") -> str:
         """Run the tests on a mutant, or on the code as it is; return the first that fails."""
@@ -164,7 +160,7 @@ class Judge:
 
 
 def moodle_in_thread(_name: str, command: Sequence[str], **_settings: object) -> SimpleNamespace:
-    """What the stand-in needs of a process: one per mutant would take longer than all else."""
+    """Stand in for the process of Moodle's stand-in, which takes too long to start."""
     ends: list[Callable[[], None]] = []
 
     def start() -> None:

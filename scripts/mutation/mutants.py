@@ -1,4 +1,4 @@
-"""What is changed, and which tests judge it: groups of files, and the mutants that mutmut makes of one."""
+"""Groups of files to mutate, with the tests that judge them; mutants of a file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ GROUPS = {
     name.strip(): (files, tests)
     for name, files, tests in (row.split("|") for row in _TABLE.replace("\n  ", " ").strip().splitlines())
 }
-"""Patterns of the files that are changed, and of the tests about them that need no process of their own."""
+"""Patterns of the files to mutate, and of their tests that need no separate process."""
 
 
 def matching(folder: Path, patterns: str) -> list[Path]:
@@ -55,10 +55,10 @@ def matching(folder: Path, patterns: str) -> list[Path]:
 
 
 def mutate(path: Path, name: str) -> list[dict[str, Any]]:
-    """Put all mutants of a file into it: for each changed expression, a copy of its function.
+    """Put all mutants of a file into it: a copy of the function for each change.
 
-    It has its `name` (as mutmut wants it), the `digest` of both functions, the `change`, the lines in the new
-    `file` of the `statement` and the original `function`, and its `places`, from narrow to wide.
+    Each has its `name` for mutmut, the `digest` of both functions, the `change`, and the lines in the new
+    `file` of the `statement` and the original `function`.
     """
     made = mutate_file_contents(name, path.read_text(encoding="utf-8"))
     path.write_text(made.code, encoding="utf-8")
@@ -73,7 +73,6 @@ def mutate(path: Path, name: str) -> list[dict[str, Any]]:
         )
         differ = [each for each in SequenceMatcher(None, before, after).get_opcodes() if each[0] != "equal"]
         (_, first, _, start, _), (_, _, end, _, stop) = differ[0], differ[-1]
-        statement = _statement(kept, kept.lineno + first, kept.lineno + max(first, end - 1))
         mutants.append(
             {
                 "name": f"{name.removesuffix('.py').replace('/', '.')}.{mutant}",
@@ -82,16 +81,15 @@ def mutate(path: Path, name: str) -> list[dict[str, Any]]:
                     " ".join(map(str.strip, text)) for text in (before[first:end], after[start:stop])
                 ),
                 "file": str(path),
-                "statement": statement,
+                "statement": _statement(kept, kept.lineno + first, kept.lineno + max(first, end - 1)),
                 "function": [kept.lineno, kept.end_lineno],
-                "places": [f"{name}:{statement}", f"{name}:{kept.name}", name],
             }
         )
     return mutants
 
 
 def _statement(function: ast.stmt, first: int, last: int) -> list[int]:
-    """The innermost statement around the lines; of one that holds others, its head alone."""
+    """The innermost statement around the lines; of a compound one its head alone."""
     around = [function.lineno, function.end_lineno or 0]
     for node in ast.walk(function):
         if isinstance(node, ast.stmt):

@@ -1,4 +1,4 @@
-"""The mutation run's own rules: which tests a mutant faces, in which order, and what the table says of it."""
+"""The rules of the mutation run: tests of a mutant, their order, the table."""
 
 from __future__ import annotations
 
@@ -103,13 +103,7 @@ def test_each_mutant_is_judged_by_the_tests_that_reach_it(mutants: Mutants, tmp_
     assert judges["Event().wait(timeout=0.001) → Event().wait(timeout=1.001)"] == ("survived", "")
 
 
-MUTANT = {
-    "name": "m",
-    "file": "file",
-    "statement": [1, 1],
-    "function": [1, 9],
-    "places": ["line", "function"],
-}
+MUTANT = {"name": "m", "file": "file", "statement": [1, 1], "function": [1, 9]}
 
 
 def judge_of(**seconds: float) -> Judge:
@@ -120,10 +114,10 @@ def judge_of(**seconds: float) -> Judge:
     return judge
 
 
-def test_a_neighbour_s_killers_come_before_the_quick_ones() -> None:
-    judge = judge_of(slow=1.0, quick=0.1, killed_there=5.0, killed_near=5.0)
-    judge.kills["line"]["killed_there"] = judge.kills["function"]["killed_near"] = 1
-    assert judge.likeliest(MUTANT) == ["killed_there", "killed_near", "quick", "slow"]
+def test_the_latest_killers_come_before_the_quick_ones() -> None:
+    judge = judge_of(slow=1.0, quick=0.1, killed=5.0, killed_later=5.0)
+    judge.killers = ["killed_later", "killed", "killed_later"]
+    assert judge.likeliest(MUTANT) == ["killed_later", "killed", "quick", "slow"]
     judge.reach["file", 1] = {"slow"}  # of the function, those that reach the statement
     assert judge.likeliest(MUTANT) == ["slow"]
 
