@@ -2,37 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sandbox.moodle import MoodleStandIn
 from tests.contract.replay import look_into
-from tests.contract.sending import Client
-
-_FIELDS = ("username", "firstname", "lastname", "email", "auth", "idnumber", "department")
+from tests.contract.sending import Client, users
 
 PLENTY = 1_000_000
 """A max_input_vars that cuts nothing."""
-
-
-def users(prefix: str, count: int, fields: int = 6, first: int = 0) -> list[dict[str, str]]:
-    """Return user rows of so many fields each (5 to 7)."""
-    rows: list[dict[str, str]] = []
-    for number in range(first, first + count):
-        name = f"{prefix}{number}"
-        values = (name, "A", "B", f"{name}@univ.example", "cas", name.upper(), "UFR")
-        rows.append(dict(zip(_FIELDS[:fields], values, strict=False)))
-    return rows
-
-
-def members(cohort: str, prefix: str, count: int, first: int = 0) -> list[dict[str, Any]]:
-    """Return member rows of four variables each."""
-    return [
-        {
-            "cohorttype": {"type": "idnumber", "value": cohort},
-            "usertype": {"type": "username", "value": f"{prefix}{number}"},
-        }
-        for number in range(first, first + count)
-    ]
 
 
 def fill(moodle: MoodleStandIn, client: Client, prefix: str, count: int) -> list[int]:

@@ -107,3 +107,27 @@ class Client:
     @staticmethod
     def _answer(reply: httpx.Response) -> Answer:
         return Answer(reply.status_code, reply.headers.get("content-type", ""), reply.headers, reply.content)
+
+
+_FIELDS = ("username", "firstname", "lastname", "email", "auth", "idnumber", "department")
+
+
+def users(prefix: str, count: int, fields: int = 6, first: int = 0) -> list[dict[str, str]]:
+    """Return user rows of so many fields each (5 to 7)."""
+    rows: list[dict[str, str]] = []
+    for number in range(first, first + count):
+        name = f"{prefix}{number}"
+        values = (name, "A", "B", f"{name}@univ.example", "cas", name.upper(), "UFR")
+        rows.append(dict(zip(_FIELDS[:fields], values, strict=False)))
+    return rows
+
+
+def members(cohort: str, prefix: str, count: int, first: int = 0) -> list[dict[str, Any]]:
+    """Return member rows of four variables each."""
+    return [
+        {
+            "cohorttype": {"type": "idnumber", "value": cohort},
+            "usertype": {"type": "username", "value": f"{prefix}{number}"},
+        }
+        for number in range(first, first + count)
+    ]

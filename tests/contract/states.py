@@ -9,7 +9,7 @@ from typing import Any
 from sandbox.moodle import MoodleStandIn
 from tests.contract.comparing import Ids
 from tests.contract.recording import Entry, Naming
-from tests.contract.sending import Sending
+from tests.contract.sending import Sending, members, users
 
 VIEW_CAPABILITIES = {
     "moodle/user:viewdetails",
@@ -34,52 +34,51 @@ _SENDINGS = {
 
 _DECIMAL_VERSION = {"version": "2024100706.00"}  # Moodle's own command line had rewritten it by then
 
+_SETS: dict[str, dict[str, Any]] = {
+    "[state] web services disabled": {"web_services": False},
+    "[state] REST protocol disabled": {"rest_protocol": False},
+    "[state] service disabled": {"service_enabled": False},
+    "[state] capability moodle/user:create missing": {"missing_capabilities": ["moodle/user:create"]},
+    "[state] web maintenance mode (maintenance.php --enableold: config maintenance_enabled)": {
+        "web_maintenance": True
+    },
+    "[state] CLI maintenance mode (maintenance.php --enable: climaintenance.html)": {"cli_maintenance": True},
+    "[state] CLI maintenance mode, create": {"cli_maintenance": True},
+    "[state] upgrade running": {"upgrade_running": True},
+    "[state] (control) normal again": _DECIMAL_VERSION,
+    "[state] code newer than database (upgrade pending)": {"version": "2024100705.00"},
+    "[state] database down": {"database_down": True},
+    "[state] database down, XML": {"database_down": True},
+    "[state] database back": _DECIMAL_VERSION,
+    "[state] row locks held (innodb_lock_wait_timeout 3 s): add member": {"rows_locked": True},
+    "[caps] by_field idnumber, role without any view/update capability": {
+        "missing_capabilities": sorted(VIEW_CAPABILITIES)
+    },
+    "[caps] by_field idnumber, role with user:update but no view capability": {
+        "missing_capabilities": sorted(VIEW_CAPABILITIES - {"moodle/user:update"})
+    },
+    "[caps] by_field, viewdetails + viewuseridentity only": {
+        "missing_capabilities": sorted(
+            VIEW_CAPABILITIES - {"moodle/user:viewdetails", "moodle/site:viewuseridentity"}
+        )
+    },
+    "[caps] add members without cohort:assign": {
+        "missing_capabilities": ["moodle/cohort:assign", "moodle/cohort:manage"]
+    },
+    "[caps] without webservice/rest:use": {"missing_capabilities": ["webservice/rest:use"]},
+    "[limit] php-fpm down": {"fpm_down": True},
+    "[limit2] dataroot not writable": {"dataroot_writable": False},
+    "[limit2] too many connections (max_connections reached)": {"database_down": True},
+}
+"""What is set at the control interface before the entry."""
+
 _WISHES: dict[str, dict[str, Any]] = {
-    "[state] web services disabled": {"set": {"web_services": False}},
-    "[state] REST protocol disabled": {"set": {"rest_protocol": False}},
-    "[state] service disabled": {"set": {"service_enabled": False}},
     "[state] token expired": {"token": {"valid_until": 1.0}},
     "[state] token IP restriction": {"token": {"ip_restriction": "192.0.2.0/24"}},
     "[state] service user suspended": {"service_user_suspended": True},
-    "[state] capability moodle/user:create missing": {
-        "set": {"missing_capabilities": ["moodle/user:create"]}
-    },
-    "[state] web maintenance mode (maintenance.php --enableold: config maintenance_enabled)": {
-        "set": {"web_maintenance": True}
-    },
-    "[state] CLI maintenance mode (maintenance.php --enable: climaintenance.html)": {
-        "set": {"cli_maintenance": True}
-    },
-    "[state] CLI maintenance mode, create": {"set": {"cli_maintenance": True}},
-    "[state] upgrade running": {"set": {"upgrade_running": True}},
-    "[state] (control) normal again": {"set": _DECIMAL_VERSION},
-    "[state] code newer than database (upgrade pending)": {"set": {"version": "2024100705.00"}},
-    "[state] database down": {"set": {"database_down": True}},
-    "[state] database down, XML": {"set": {"database_down": True}},
-    "[state] database back": {"set": _DECIMAL_VERSION},
     "[state] mdl_user locked by another session for 4 s": {"faults": [{"kind": "delay", "delay_s": 0.2}]},
-    "[state] row locks held (innodb_lock_wait_timeout 3 s): add member": {"set": {"rows_locked": True}},
-    "[caps] by_field idnumber, role without any view/update capability": {
-        "set": {"missing_capabilities": sorted(VIEW_CAPABILITIES)}
-    },
-    "[caps] by_field idnumber, role with user:update but no view capability": {
-        "set": {"missing_capabilities": sorted(VIEW_CAPABILITIES - {"moodle/user:update"})}
-    },
-    "[caps] by_field, viewdetails + viewuseridentity only": {
-        "set": {
-            "missing_capabilities": sorted(
-                VIEW_CAPABILITIES - {"moodle/user:viewdetails", "moodle/site:viewuseridentity"}
-            )
-        }
-    },
-    "[caps] add members without cohort:assign": {
-        "set": {"missing_capabilities": ["moodle/cohort:assign", "moodle/cohort:manage"]}
-    },
-    "[caps] without webservice/rest:use": {"set": {"missing_capabilities": ["webservice/rest:use"]}},
-    "[limit] php-fpm down": {"set": {"fpm_down": True}},
-    "[limit2] dataroot not writable": {"set": {"dataroot_writable": False}},
-    "[limit2] too many connections (max_connections reached)": {"set": {"database_down": True}},
 }
+"""What else is asked for there."""
 
 
 def sending_of(entry: Entry) -> Sending:
@@ -95,7 +94,7 @@ def wish_of(entry: Entry) -> dict[str, Any]:
     if kept is not None:
         missing = VIEW_CAPABILITIES - set(kept[1].split(","))
         return {"set": {"missing_capabilities": sorted(missing)}}
-    return _WISHES.get(entry.name, {})
+    return {"set": _SETS[entry.name]} if entry.name in _SETS else _WISHES.get(entry.name, {})
 
 
 def prepare(moodle: MoodleStandIn, entry: Entry) -> bool:
@@ -146,35 +145,13 @@ def kind_of(wsfunction: str | None) -> str:
     return "cohort" if (wsfunction or "").startswith("core_cohort") else "user"
 
 
-def _members(cohort: str, users: list[str]) -> list[dict[str, dict[str, str]]]:
-    return [
-        {
-            "cohorttype": {"type": "idnumber", "value": cohort},
-            "usertype": {"type": "username", "value": username},
-        }
-        for username in users
-    ]
-
-
-_HUNDRED = [f"c{number}" for number in range(1000, 1100)]
+_HUNDRED = members("k1", "c", 100, 1000)
 
 _LONG_PARAMS: dict[str, dict[str, Any]] = {
     "values: c0..c99": {"field": "username", "values": [f"c{number}" for number in range(100)]},
-    "100 users c1000..c1099": {
-        "users": [
-            {
-                "username": name,
-                "firstname": "A",
-                "lastname": "B",
-                "email": f"{name}@univ.example",
-                "idnumber": name.upper(),
-                "auth": "cas",
-            }
-            for name in _HUNDRED
-        ]
-    },
-    "100 members of k1": {"members": _members("k1", _HUNDRED)},
-    "same 100": {"members": _members("k1", _HUNDRED)},
+    "100 users c1000..c1099": {"users": users("c", 100, first=1000)},
+    "100 members of k1": {"members": _HUNDRED},
+    "same 100": {"members": _HUNDRED},
     "k1 id": {"cohortids": [1]},
 }
 """Requests that the recording describes instead of repeating."""

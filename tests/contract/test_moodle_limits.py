@@ -11,9 +11,9 @@ import pytest
 from sandbox.moodle import FaultKind, MoodleStandIn
 from sandbox.process import wait_until
 from tests.contract.expecting import assert_as_recorded, noted_count
-from tests.contract.people import PLENTY, add_cohort, count_members, count_users, fill, members, users
+from tests.contract.people import PLENTY, add_cohort, count_members, count_users, fill
 from tests.contract.reproducing import reproduces
-from tests.contract.sending import Client, Sending
+from tests.contract.sending import Client, Sending, members, users
 
 
 @dataclass(frozen=True)

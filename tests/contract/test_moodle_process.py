@@ -15,8 +15,8 @@ import pytest
 
 from sandbox.moodle import FaultKind, MoodleStandIn
 from sandbox.process import PATIENCE_S, wait_until
-from tests.contract.people import add_cohort, count_users, members, users
-from tests.contract.sending import Client
+from tests.contract.people import add_cohort, count_users
+from tests.contract.sending import Client, members, users
 
 
 def test_what_was_committed_survives_a_kill(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 from sandbox.moodle import FaultKind, MoodleStandIn
 from tests.contract.comparing import Ids, differences
 from tests.contract.expecting import ENTRIES
-from tests.contract.people import add_cohort, count_members, count_users, fill, members, users
+from tests.contract.people import add_cohort, count_members, count_users, fill
 from tests.contract.reproducing import reproduces
-from tests.contract.sending import Client
+from tests.contract.sending import Client, members, users
 
 
 def at_once(moodle: MoodleStandIn, wsfunction: str, bodies: list[dict[str, Any]]) -> list[Any]:
