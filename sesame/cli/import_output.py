@@ -11,12 +11,13 @@ from producers.registrar.affected import state_words
 from producers.registrar.encodings import ENCODINGS
 from producers.registrar.explanation import ImportExplanation, LineReading
 from producers.registrar.faults import REMEDIES, Fault, Rejection
-from producers.registrar.guard import OutlineChange, YearFigures
+from producers.registrar.guard import YearFigures
 from producers.registrar.packing import WIDE
 from producers.registrar.physical import Layout
 from producers.registrar.profile import FeedProfile
 from producers.registrar.report import ImportKind, ImportReport
 from schemas.language import gettext, gettext_noop, ngettext
+from sesame.operations.people.diagnosis.words import word
 
 _SEPARATORS = {
     ";": gettext_noop("separated by semicolons"),
@@ -25,19 +26,6 @@ _SEPARATORS = {
 }
 _ENCODINGS = {**ENCODINGS, "utf-8-sig": gettext_noop("UTF-8 with a byte order mark")}
 _DATES = {"dd/mm/yyyy": gettext_noop("dd/mm/yyyy"), "yyyy-mm-dd": gettext_noop("yyyy-mm-dd")}
-CHANGES = {
-    OutlineChange.CANCELLED: gettext_noop("enrolment cancelled"),
-    OutlineChange.GONE: gettext_noop("absent from the file"),
-    OutlineChange.NOT_IN_FORCE: gettext_noop("no longer in force"),
-    OutlineChange.PEDAGOGICAL: gettext_noop("pedagogical enrolment no longer validated"),
-    OutlineChange.IDENTITY: gettext_noop("another identity"),
-    OutlineChange.INE: gettext_noop("another INE"),
-    OutlineChange.PERSONAL_MAIL: gettext_noop("another personal address"),
-    OutlineChange.COMPONENT: gettext_noop("another component"),
-    OutlineChange.TEACHING: gettext_noop("teaching unit lost"),
-    OutlineChange.GROUP: gettext_noop("group lost"),
-}
-"""What each change is called in a year's figures."""
 
 
 def explained(file: Path, profile: FeedProfile, explanation: ImportExplanation) -> Iterator[str]:
@@ -174,7 +162,7 @@ def _unchanged(report: ImportReport) -> str:
 def _year(figures: YearFigures) -> str:
     """The unusual changes of one academic year."""
     changes = ", ".join(
-        gettext("{what}: {n}", what=gettext(CHANGES[change]), n=people)
+        gettext("{what}: {n}", what=word("import_changes", change), n=people)
         for change, people in sorted(figures.changes.items())
     )
     said = {"year": figures.year, "known": figures.known, "changes": changes}

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from schemas.language import gettext, gettext_noop, ngettext
+from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
@@ -16,31 +16,11 @@ from sesame.cli.options import json_option
 from sesame.cli.output import CommandResult, local_time, show_table
 
 with lazily():
-    from producers.registrar import guard, report
-    from sesame.cli import import_output
+    from producers.registrar import report
     from sesame.operations.imports import past
+    from sesame.operations.people.diagnosis import words
 
 _LIMIT, _LIMIT_MAX = 20, 1000
-_STATES = {
-    "done": gettext_noop("done"),
-    "held": gettext_noop("held"),
-    "failed": gettext_noop("failed"),
-    "interrupted": gettext_noop("interrupted"),
-    "superseded": gettext_noop("a newer one went on alone"),
-    "unfinished": gettext_noop("under way, or killed"),
-}
-_KINDS = {"enrolments": gettext_noop("enrolments"), "teachings": gettext_noop("groups")}
-_COUNTS = {
-    "lines": gettext_noop("lines"),
-    "students": gettext_noop("students"),
-    "recorded": gettext_noop("enrolments, or lists of groups"),
-    "cancelled": gettext_noop("cancellations"),
-    "gone": gettext_noop("cancellations of what the file does not have"),
-    "unchanged": gettext_noop("unchanged"),
-    "duplicates": gettext_noop("lines repeated"),
-    "rejected": gettext_noop("lines refused"),
-    "published": gettext_noop("published before it broke off"),
-}
 
 
 @click.group(name="imports")
@@ -114,8 +94,8 @@ def _row(one: past.PastImport) -> tuple[str, ...]:
         local_time(one.started_at),
         one.actor or "",
         one.file,
-        gettext(_KINDS[one.kind]) if one.kind is not None else "",
-        gettext(_STATES[one.state]),
+        words.word("import_kinds", one.kind) if one.kind is not None else "",
+        words.word("import_states", one.state),
         str(counts.get("lines", "")),
         "" if one.state in ("held", "unfinished") else str(_published(counts)),
         str(counts.get("rejected", "")),
@@ -133,7 +113,7 @@ def _told(one: past.PastImportShown) -> Iterator[str]:
         id=one.id,
         file=one.file,
         feed=one.feed,
-        state=gettext(_STATES[one.state]),
+        state=words.word("import_states", one.state),
     )
     begun = gettext("begun {at}", at=local_time(one.started_at))
     by = gettext("by {actor}", actor=one.actor) if one.actor else ""
@@ -156,9 +136,9 @@ def _figures(one: past.PastImportShown) -> Iterator[str]:
         yield gettext("complete for {year}", year=one.full_year)
     if one.state == "held":
         yield gettext("nothing was published; the figures say what would have been")
-    for name, words in _COUNTS.items():
+    for name in words.glossary()["import_counts"]:
         if one.counts.get(name) or (name in one.counts and name in ("lines", "published")):
-            yield "  " + gettext("{what}: {n}", what=gettext(words), n=one.counts[name])
+            yield "  " + gettext("{what}: {n}", what=words.word("import_counts", name), n=one.counts[name])
     for year in one.years:
         yield from _year(year)
     if one.faults:
@@ -192,9 +172,7 @@ def _year(year: dict[str, Any]) -> Iterator[str]:
     if year["over_threshold"]:
         yield gettext("  over the threshold")
     for change, people in sorted(year["changes"].items()):
-        yield "  " + gettext(
-            "{what}: {n}", what=gettext(import_output.CHANGES[guard.OutlineChange(change)]), n=people
-        )
+        yield "  " + gettext("{what}: {n}", what=words.word("import_changes", change), n=people)
 
 
 def _difference(difference: report.YearDifference) -> Iterator[str]:
