@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
 from itertools import islice
@@ -68,7 +68,7 @@ def forked(works: Iterable[Work], jobs: int) -> Iterator[tuple[Any, str | None, 
 
 
 def _isolate(scratch: str, cpu_s: int) -> None:
-    """Silence a child, give it files of its own, and limit its time and space."""
+    """Isolate a child: no output, own files, limited time and space."""
     for descriptor in (0, 1, 2):
         os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
     os.environ["PYTEST_DEBUG_TEMPROOT"] = os.environ["TMPDIR"] = scratch
@@ -86,7 +86,7 @@ class Judge:
         self.items: dict[str, pytest.Item] = {}
         self.seconds: dict[str, float] = {}
         self.reach: dict[tuple[str, int], set[str]] = defaultdict(set)
-        self.killers: list[str] = []
+        self.kills: dict[str, Counter[str]] = defaultdict(Counter)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Remember the first failure."""
@@ -110,7 +110,8 @@ class Judge:
         least_s = min(self.seconds.values())  # the fork's own, about
         self.seconds = {test: max(seconds - least_s, LEAST_S) for test, seconds in self.seconds.items()}
         for (mutant, part), killer, code in forked(map(self.trial, self.job["mutants"]), self.job["jobs"]):
-            self.killers += [killer] if killer else []
+            for place in mutant["places"]:
+                self.kills[place].update([killer] if killer else [])
             verdict = "endless" if code in ENDED else "survived" if killer == "" else "killed"
             says = {"verdict": verdict, "by": killer, "part": part, "tests": self.job["tests"]}
             with Path(self.job["verdicts"]).open("a", encoding="utf-8") as verdicts:
@@ -139,13 +140,14 @@ class Judge:
         return (mutant, len(chosen) < len(tests)), cpu_s, partial(self._face, chosen, mutant["name"])
 
     def likeliest(self, mutant: dict[str, Any]) -> list[str]:
-        """Its statement's tests, or its function's: latest killers first, then quick ones."""
+        """Its statement's tests, or its function's: neighbours' killers, then the quick."""
         statement, function = (
             {test for line in range(first, last + 1) for test in self.reach[mutant["file"], line]}
             for first, last in (mutant["statement"], mutant["function"])
         )
-        latest = {test: -number for number, test in enumerate(self.killers)}
-        return sorted(statement or function, key=lambda test: (latest.get(test, 1), self.seconds[test], test))
+        near = [self.kills[place] for place in mutant["places"]]
+        rank = {test: ([-kills[test] for kills in near], self.seconds[test], test) for test in self.seconds}
+        return sorted(statement or function, key=rank.__getitem__)
 
     def _face(self, tests: Sequence[str], mutant: str = "") -> str:
         """Run the tests on a mutant, or on the code as it is; return the first that fails."""

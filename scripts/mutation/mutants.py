@@ -57,8 +57,8 @@ def matching(folder: Path, patterns: str) -> list[Path]:
 def mutate(path: Path, name: str) -> list[dict[str, Any]]:
     """Put all mutants of a file into it: a copy of the function for each change.
 
-    Each has its `name` for mutmut, the `digest` of both functions, the `change`, and the lines in the new
-    `file` of the `statement` and the original `function`.
+    Each has its `name` for mutmut, the `digest` of both functions, the `change`, the lines in the new `file`
+    of the `statement` and the original `function`, and its `places`, from narrow to wide.
     """
     made = mutate_file_contents(name, path.read_text(encoding="utf-8"))
     path.write_text(made.code, encoding="utf-8")
@@ -73,6 +73,7 @@ def mutate(path: Path, name: str) -> list[dict[str, Any]]:
         )
         differ = [each for each in SequenceMatcher(None, before, after).get_opcodes() if each[0] != "equal"]
         (_, first, _, start, _), (_, _, end, _, stop) = differ[0], differ[-1]
+        statement = _statement(kept, kept.lineno + first, kept.lineno + max(first, end - 1))
         mutants.append(
             {
                 "name": f"{name.removesuffix('.py').replace('/', '.')}.{mutant}",
@@ -81,8 +82,9 @@ def mutate(path: Path, name: str) -> list[dict[str, Any]]:
                     " ".join(map(str.strip, text)) for text in (before[first:end], after[start:stop])
                 ),
                 "file": str(path),
-                "statement": _statement(kept, kept.lineno + first, kept.lineno + max(first, end - 1)),
+                "statement": statement,
                 "function": [kept.lineno, kept.end_lineno],
+                "places": [f"{name}:{statement}", f"{name}:{kept.name}", name],
             }
         )
     return mutants

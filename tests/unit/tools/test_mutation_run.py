@@ -103,7 +103,8 @@ def test_each_mutant_is_judged_by_the_tests_that_reach_it(mutants: Mutants, tmp_
     assert judges["Event().wait(timeout=0.001) → Event().wait(timeout=1.001)"] == ("survived", "")
 
 
-MUTANT = {"name": "m", "file": "file", "statement": [1, 1], "function": [1, 9]}
+MUTANT: dict[str, Any] = {"file": "file", "statement": [1, 1], "function": [1, 9]}
+MUTANT |= {"name": "m", "places": ["line", "function"]}
 
 
 def judge_of(**seconds: float) -> Judge:
@@ -114,10 +115,10 @@ def judge_of(**seconds: float) -> Judge:
     return judge
 
 
-def test_the_latest_killers_come_before_the_quick_ones() -> None:
-    judge = judge_of(slow=1.0, quick=0.1, killed=5.0, killed_later=5.0)
-    judge.killers = ["killed_later", "killed", "killed_later"]
-    assert judge.likeliest(MUTANT) == ["killed_later", "killed", "quick", "slow"]
+def test_a_neighbour_s_killers_come_before_the_quick_ones() -> None:
+    judge = judge_of(slow=1.0, quick=0.1, killed_there=5.0, killed_near=5.0)
+    judge.kills["line"]["killed_there"] = judge.kills["function"]["killed_near"] = 1
+    assert judge.likeliest(MUTANT) == ["killed_there", "killed_near", "quick", "slow"]
     judge.reach["file", 1] = {"slow"}  # of the function, those that reach the statement
     assert judge.likeliest(MUTANT) == ["slow"]
 
