@@ -14,7 +14,7 @@ from sesame.cli.errors import ExitCode
 from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, yes_option
-from sesame.cli.output import CommandResult, confirm, progress_bar
+from sesame.cli.output import CommandResult, confirm, progress_bar, remark
 
 with lazily():
     from consumers.registry import pending_facts
@@ -164,23 +164,23 @@ def _warn(report: activation.Activated, *, kept_days: float) -> None:
             "{n} have no password, and cannot log in yet",
             report.without_password,
         )
-        click.echo(text, err=True)
+        remark(text)
     if report.on_their_way:
         text = gettext(
             "imported, and not read by the registry yet; goes on by itself: {students}",
             students=_some(report.on_their_way),
         )
-        click.echo(text, err=True)
+        remark(text)
     if report.not_known_yet:
         text = gettext(
             "Nobody has this student number: {students}. No file that was imported names it. Check it; if it "
             "is right, import the registrar's file that has it.",
             students=_some(report.not_known_yet),
         )
-        click.echo(text, err=True)
+        remark(text)
         if not report.dry_run:
             text = gettext("The request is kept for {days} days until a file does.", days=round(kept_days))
-            click.echo(text, err=True)
+            remark(text)
 
 
 def _some(students: list[str]) -> str:

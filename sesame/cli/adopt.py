@@ -14,7 +14,7 @@ from sesame.cli.errors import ExitCode
 from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, reason_option, write, yes_option
-from sesame.cli.output import CommandResult, confirm, show_table, side_console
+from sesame.cli.output import CommandResult, confirm, remark, show_table, side_console
 
 with lazily():
     from sesame.acts import acts
@@ -60,10 +60,10 @@ def adopt(ctx: click.Context, *, dry_run: bool, report_path: Path | None) -> Non
     )
     write(CommandResult(found, lambda: click.echo("\n".join(_text(found)))))
     if report_path is not None:
-        click.echo(f"object by object: {report_path}", err=True)
+        remark(f"object by object: {report_path}")
     asked = sum(found.questions.values())
     if asked:
-        click.echo(f"{asked} questions wait for an operator: sesame adopt questions", err=True)
+        remark(f"{asked} questions wait for an operator: sesame adopt questions")
         raise click.exceptions.Exit(int(ExitCode.PARTLY))
 
 
@@ -75,7 +75,7 @@ def adopt(ctx: click.Context, *, dry_run: bool, report_path: Path | None) -> Non
 def questions_command(context: Context, *, kind: str | None, everything: bool) -> CommandResult:
     """List what waits for an operator, with the objects it is about: personal data."""
     asked = adoption_acts.QuestionsRequest(kind=kind, everything=everything)
-    found = adoption_acts.questions(context.looking, operator(), asked)
+    found = context.run(adoption_acts.questions, asked)
     return CommandResult(found, partial(_show_questions, found))
 
 
@@ -119,7 +119,7 @@ def link_command(context: Context, *, student: str, object_: str, target: str, r
     """
     request = adoption_acts.LinkRequest(student_number=student, object=object_, target=target, reason=reason)
     try:
-        linked = adoption_acts.link(context.looking, operator(), request)
+        linked = context.run(adoption_acts.link, request)
     except acts.UnknownTarget as error:
         raise click.BadParameter(str(error)) from error
     click.echo(f"{linked.object} is {student}'s; `sesame adopt` acts on it")
@@ -136,13 +136,11 @@ def activate_command(context: Context, *, dry_run: bool, yes: bool) -> CommandRe
     Their passwords stay. What follows in a target is up to its mode: in `observe` it is only told, in `write`
     it is written.
     """
-    site = context.looking
-    written = adoption_acts.written_targets(site)
+    written = adoption_acts.written_targets(context.looking)
     if written and not (yes or dry_run):
         confirm(gettext("These targets will be written: {targets}. Go on?", targets=", ".join(written)))
-    report = adoption_acts.activate(
-        site, operator(), activation.ActivateAllRequest(dry_run=dry_run), clock=wiring.utc_now
-    )
+    request = activation.ActivateAllRequest(dry_run=dry_run)
+    report = context.run(adoption_acts.activate, request, clock=wiring.utc_now)
     verb = "would be asked for" if dry_run else "are asked for"
     text = f"{report.requested} accounts {verb}, {report.already} were before"
     return CommandResult(report, partial(click.echo, text))
@@ -150,7 +148,7 @@ def activate_command(context: Context, *, dry_run: bool, yes: bool) -> CommandRe
 
 def _show_questions(found: list[adoption_acts.AdoptionQuestion]) -> None:
     if not found:
-        click.echo("No questions.", err=True)
+        remark("No questions.")
         return
     show_table(
         ("id", "kind", "target", "student", "state", "object"),
@@ -160,7 +158,7 @@ def _show_questions(found: list[adoption_acts.AdoptionQuestion]) -> None:
         ],
     )
     for each in sorted({question.kind for question in found}):
-        click.echo(f"{each}: {_words(each)}", err=True)
+        remark(f"{each}: {_words(each)}")
 
 
 def _text(found: run.AdoptionReport) -> Iterator[str]:

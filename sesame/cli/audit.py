@@ -12,9 +12,8 @@ from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.lazy import lazily
-from sesame.cli.operator import operator
 from sesame.cli.options import json_option, moment, write
-from sesame.cli.output import CommandResult, local_time, show_table
+from sesame.cli.output import CommandResult, local_time, remark, show_table
 
 with lazily():
     from sesame.operations.keeping import audit as keeping_audit
@@ -63,15 +62,14 @@ def audit(context: Context, /, *, since: str | None, until: str | None, limit: i
     """
     if click.get_current_context().invoked_subcommand is not None:
         return
-    site = context.looking
     page = keeping_audit.AuditPageRequest(
         since=moment("--since", since) or 0.0, until=moment("--until", until), limit=limit + 1, **given
     )
-    found = keeping_audit.entries(site, operator(), page)
+    found = context.run(keeping_audit.entries, page)
     shown, more = found[:limit], len(found) > limit
     write(CommandResult(shown, partial(_show, shown)))
     if more:
-        click.echo(gettext("older ones: --before {id}", id=shown[-1].id), err=True)
+        remark(gettext("older ones: --before {id}", id=shown[-1].id))
 
 
 def _show(entries: Sequence[keeping_audit.AuditEntry]) -> None:
@@ -111,7 +109,7 @@ def export(context: Context, /, *, since: str | None, until: str | None, form: A
     wanted = keeping_audit.AuditRequest(
         since=moment("--since", since) or 0.0, until=moment("--until", until), **given
     )
-    for line in keeping_audit.export(context.looking, operator(), wanted, form):
+    for line in context.run(keeping_audit.export, wanted, form):
         click.echo(line, nl=False)
 
 
@@ -128,7 +126,7 @@ def verify(context: Context, *, head: str | None) -> CommandResult:
 
     Ends with 6 where the chain is broken.
     """
-    found = keeping_audit.verify(context.looking, operator(), keeping_audit.Head(hash=head))
+    found = context.run(keeping_audit.verify, keeping_audit.Head(hash=head))
     code = ExitCode.DONE if found.whole else ExitCode.DAMAGED
     return CommandResult(found.model_dump(mode="json"), partial(_say_verified, found), code)
 
@@ -141,13 +139,10 @@ def _say_verified(found: keeping_audit.AuditVerified) -> None:
         click.echo(ngettext("and {n} more break", "and {n} more breaks", n))
     if found.removed_to is not None and found.removed_at is not None:
         last, at = found.removed_to, local_time(found.removed_at)
-        click.echo(
-            gettext("entries up to {id} ({at}) were moved to the archive", id=last, at=at),
-            err=True,
-        )
+        remark(gettext("entries up to {id} ({at}) were moved to the archive", id=last, at=at))
     if found.forgotten:
         n = found.forgotten
-        click.echo(ngettext("{n} name was taken out", "{n} names were taken out", n), err=True)
+        remark(ngettext("{n} name was taken out", "{n} names were taken out", n))
     if found.entries:
         n = found.entries
         walked = ngettext("{n} entry", "{n} entries", n)

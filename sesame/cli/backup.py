@@ -13,7 +13,7 @@ from sesame.cli.installation import installed_version
 from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, yes_option
-from sesame.cli.output import CommandResult, confirm, local_time
+from sesame.cli.output import CommandResult, confirm, local_time, remark
 
 with lazily():
     from pipeline.db import embedded
@@ -38,9 +38,8 @@ def backup(context: Context, *, folder: Path | None, keep: int | None) -> Comman
     if click.get_current_context().invoked_subcommand is not None:
         return None
     request = backup_acts.BackupRequest(folder=folder or context.settings.data_dir / "backups", keep=keep)
-    made = backup_acts.back_up(
-        context.looking,
-        operator(),
+    made = context.run(
+        backup_acts.back_up,
         request,
         metadata=tables.metadata,
         clock=wiring.utc_now,
@@ -98,18 +97,17 @@ def _show_made(made: backup_acts.BackupReport, *, keys_apart: bool) -> None:
     _show(made)
     click.echo(gettext("keys of the persons in it: {file}", file=made.keys))
     if not keys_apart:
-        click.echo(
+        remark(
             gettext(
                 "Keep a copy of the keys on another machine, apart from the backups: without them nobody"
                 " can be restored (store.keys_to)."
-            ),
-            err=True,
+            )
         )
     if not made.store:
-        click.echo(gettext("The store is a server's: back it up now, with pg_dump."), err=True)
+        remark(gettext("The store is a server's: back it up now, with pg_dump."))
     if made.removed:
         n = len(made.removed)
-        click.echo(ngettext("{n} older backup was removed", "{n} older backups were removed", n), err=True)
+        remark(ngettext("{n} older backup was removed", "{n} older backups were removed", n))
 
 
 def _show_proved(found: backup_acts.BackupReport) -> None:
@@ -122,7 +120,7 @@ def _show_restored(done: backup_acts.RestoreReport) -> None:
     if done.kept is not None:
         click.echo(gettext("What was there before: {folder}", folder=done.kept))
     if not done.restored.store:
-        click.echo(gettext("The store is a server's: put it back too, with pg_restore."), err=True)
+        remark(gettext("The store is a server's: put it back too, with pg_restore."))
     click.echo(gettext("Then: {command}", command="sesame restored check"))
 
 

@@ -19,6 +19,7 @@ from sesame.cli import click_words
 from sesame.cli.encoding import write_anything
 from sesame.cli.errors import ExitCode, report
 from sesame.cli.languages import in_words, speak, speak_as_asked, with_lang
+from sesame.cli.output import remark
 
 COMMANDS: Final[dict[str, str]] = {
     "access": "sesame.cli.support:access",
@@ -126,7 +127,7 @@ class RootGroup(LazyGroup):
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
             raise  # click shows these as they should be
         except (KeyboardInterrupt, click.Abort):
-            click.echo(gettext("interrupted"), err=True)
+            remark(gettext("interrupted"))
             _leave(ctx, ExitCode.INTERRUPTED)
         except Exception as error:  # noqa: BLE001 (an operator reads a sentence, never a traceback)
             _leave(ctx, report(error))

@@ -12,7 +12,7 @@ from sesame.cli.errors import ExitCode
 from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import CommandResult, show_table
+from sesame.cli.output import CommandResult, remark, show_table
 
 with lazily():
     from sesame.operations.targets.connectors import acts as connectors_acts
@@ -30,7 +30,7 @@ def list_command(context: Context) -> CommandResult:
     """Show every connector that is installed, what it can do, and what was proven of it here."""
     path = context.settings.store_file
     there = path is None or path.exists()
-    found = connectors_acts.list_connectors(context.application, operator(), proven=there)
+    found = context.run_creating(connectors_acts.list_connectors, proven=there)
     return CommandResult([each.model_dump(mode="json") for each in found], partial(_show, found))
 
 
@@ -57,9 +57,7 @@ def new(context: Context, name: str, folder: Path | None) -> None:
     for path in written.files:
         click.echo(path)
     where = written.files[0].parent
-    click.echo(
-        f"Its suite: python -m pytest {where}. Install it beside Sésame: pip install -e {where}.", err=True
-    )
+    remark(f"Its suite: python -m pytest {where}. Install it beside Sésame: pip install -e {where}.")
 
 
 @connector.command()
@@ -70,9 +68,8 @@ def new(context: Context, name: str, folder: Path | None) -> None:
 def check(context: Context, name: str, *, clean: bool) -> CommandResult:
     """Run the suite on a configured target, with accounts of its own. Exit code 1 when a check is not
     passed, or something of the suite's is left."""
-    report = connectors_acts.check(
-        context.application,
-        operator(),
+    report = context.run_creating(
+        connectors_acts.check,
         connectors_acts.ConnectorCheckRequest(name=name, config=context.config, clean=clean),
     )
     code = ExitCode.FAILED if report.failed or report.left else ExitCode.DONE
@@ -102,7 +99,7 @@ def _show_checked(name: str, report: connectors_acts.ConnectorCheckReport) -> No
     for left in report.left:
         click.echo(f"left: {left}")
     if report.left:
-        click.echo(f"Erase it: sesame connector check {name} --clean", err=True)
+        remark(f"Erase it: sesame connector check {name} --clean")
 
 
 def _sentence(check: str) -> str:

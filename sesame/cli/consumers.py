@@ -9,9 +9,8 @@ import click
 from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.lazy import lazily
-from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option
-from sesame.cli.output import CommandResult, local_time, show_table
+from sesame.cli.output import CommandResult, local_time, remark, show_table
 
 with lazily():
     from sesame.operations.people.diagnosis import processes as diagnosis_processes
@@ -29,7 +28,7 @@ def processes() -> None:
 @pass_context
 def list_processes(context: Context) -> CommandResult:
     """List each consumer's processes by their last sign of life. One that ended properly is not listed."""
-    found = diagnosis_processes.listed(context.looking, operator())
+    found = context.run(diagnosis_processes.listed)
     return CommandResult(found, partial(_show_processes, found))
 
 
@@ -48,7 +47,7 @@ def _show_processes(found: dict[str, diagnosis_processes.ConsumerProcess]) -> No
 @pass_context
 def forget_command(context: Context, *, process: str) -> None:
     """Forget PROCESS (host:pid), which has died and is not to come back. Noted in the audit."""
-    done = diagnosis_processes.forget(context.looking, operator(), process)
+    done = context.run(diagnosis_processes.forget, process)
     names = ", ".join(done.consumers)
     click.echo(gettext("{process} is forgotten: {names}", process=process, names=names))
 
@@ -63,7 +62,7 @@ def quarantine() -> None:
 @pass_context
 def list_quarantine(context: Context) -> CommandResult:
     """List the consumers in quarantine, why and since when. Exit code 0 even if there are some."""
-    found = stopped_consumers.quarantined(context.looking, operator())
+    found = context.run(stopped_consumers.quarantined)
     return CommandResult(found, partial(_show_quarantine, found))
 
 
@@ -79,7 +78,7 @@ def _show_quarantine(found: list[stopped_consumers.QuarantinedConsumer]) -> None
         command = f"sesame quarantine lift {one.consumer} --reason …"
         click.echo("  " + gettext("once that is mended: {command}", command=command))
     if not found:
-        click.echo(gettext("No consumer is in quarantine."), err=True)
+        remark(gettext("No consumer is in quarantine."))
 
 
 @quarantine.command(name="lift")
@@ -91,9 +90,7 @@ def lift_command(context: Context, *, consumer: str, reason: str) -> None:
 
     What it gave up meanwhile stays in the dead letters: `sesame replay --consumer CONSUMER --cause …`.
     """
-    stopped_consumers.lift(
-        context.looking, operator(), stopped_consumers.QuarantineLift(consumer=consumer, reason=reason)
-    )
+    context.run(stopped_consumers.lift, stopped_consumers.QuarantineLift(consumer=consumer, reason=reason))
     command = f"sesame dead-letters list --consumer {consumer}"
     click.echo(gettext("{consumer} goes on; what it gave up: {command}", consumer=consumer, command=command))
 
@@ -108,7 +105,7 @@ def lost_records_group() -> None:
 @pass_context
 def list_lost_records(context: Context) -> CommandResult:
     """List the losses that nobody has accepted: the consumer stands still until then."""
-    losses = stopped_consumers.unaccepted(context.looking, operator())
+    losses = context.run(stopped_consumers.unaccepted)
     return CommandResult(losses, partial(_show_lost, losses))
 
 
@@ -129,7 +126,7 @@ def _show_lost(losses: list[stopped_consumers.LostRange]) -> None:
         command = "sesame lost-records accept CONSUMER --reason …"
         click.echo(gettext("Import the registrar's file again, then: {command}", command=command))
     else:
-        click.echo(gettext("Nothing was lost."), err=True)
+        remark(gettext("Nothing was lost."))
 
 
 @lost_records_group.command(name="accept")
@@ -141,8 +138,8 @@ def accept_command(context: Context, *, consumer: str, reason: str) -> None:
 
     Import the registrar's file again before or after: what was lost are facts, and the file has them.
     """
-    accepted = stopped_consumers.accept(
-        context.looking, operator(), stopped_consumers.QuarantineLift(consumer=consumer, reason=reason)
+    accepted = context.run(
+        stopped_consumers.accept, stopped_consumers.QuarantineLift(consumer=consumer, reason=reason)
     )
     click.echo(
         ngettext(

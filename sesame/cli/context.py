@@ -14,10 +14,12 @@ from pipeline.errors import SesameError
 from schemas.language import gettext
 from sesame.cli.languages import speak
 from sesame.cli.lazy import lazily
+from sesame.cli.operator import operator
 
 with lazily():
     from schemas import language as schemas_language
     from sesame import settings as sesame_settings
+    from sesame.acts import acts
     from sesame.app import lean_imports, wiring
     from sesame.app.observability import logs
 
@@ -83,6 +85,24 @@ class Context:
             used = sesame_settings.find_file(self.config) or gettext("the defaults, no file was found")
             raise NothingYet(gettext("there is no {path}; settings: {settings}", path=path, settings=used))
         return self.application
+
+    def run(
+        self,
+        act: Callable[Concatenate[wiring.Application, acts.Actor, _P], _R],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> _R:
+        """Carry out an act as this command's operator. Raises `NothingYet`: it needs a database."""
+        return act(self.looking, operator(), *args, **kwargs)
+
+    def run_creating(
+        self,
+        act: Callable[Concatenate[wiring.Application, acts.Actor, _P], _R],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> _R:
+        """Carry out an act as `run`, on a database that is created if there is none."""
+        return act(self.application, operator(), *args, **kwargs)
 
     def quiet_logs(self) -> None:
         """Keep log lines below a warning off standard error: commands write messages."""

@@ -10,9 +10,8 @@ import click
 from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.lazy import lazily
-from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, reason_option, yes_option
-from sesame.cli.output import CommandResult, confirm, local_time, show_table
+from sesame.cli.output import CommandResult, confirm, local_time, remark, show_table
 
 with lazily():
     from sesame.operations.people.diagnosis import reasons, words
@@ -51,20 +50,18 @@ def list_command(
     asked = work_dead_letters.DeadLettersRequest(
         consumer=consumer, student_number=student, cause=cause, after=after, limit=limit
     )
-    return CommandResult(
-        work_dead_letters.listed(context.looking, operator(), asked), partial(_show_page, context, asked)
-    )
+    return CommandResult(context.run(work_dead_letters.listed, asked), partial(_show_page, context, asked))
 
 
 def _show_page(context: Context, asked: work_dead_letters.DeadLettersRequest) -> None:
-    found = work_dead_letters.page(context.looking, operator(), asked)
+    found = context.run(work_dead_letters.page, asked)
     if not found.letters:
         none = (
             gettext("No unresolved dead letters follow that one.")
             if asked.after
             else gettext("No unresolved dead letters.")
         )
-        click.echo(none, err=True)
+        remark(none)
         return
     rows = [
         (
@@ -84,10 +81,10 @@ def _show_page(context: Context, asked: work_dead_letters.DeadLettersRequest) ->
         *(gettext("cause"), gettext("attempts"), message),
     )
     show_table(names, rows, folded=message)
-    click.echo(found.text, err=True)
+    remark(found.text)
     if found.more:
         last = found.letters[-1].id[: work_dead_letters.ID_SHOWN]
-        click.echo(gettext("There are more: add --after {last}", last=last), err=True)
+        remark(gettext("There are more: add --after {last}", last=last))
 
 
 @dead_letters.command()
@@ -96,7 +93,7 @@ def _show_page(context: Context, asked: work_dead_letters.DeadLettersRequest) ->
 @pass_context
 def show(context: Context, *, letter: str) -> CommandResult:
     """Show one dead letter by its id, or the beginning of it, and what to do about it."""
-    found = work_dead_letters.show(context.looking, operator(), letter)
+    found = context.run(work_dead_letters.show, letter)
     return CommandResult(found, partial(_show, found))
 
 
@@ -135,11 +132,10 @@ def dismiss_command(
     """
     if bool(letters) == (cause is not None):
         raise click.UsageError(gettext("give dead letters' ids, or --cause, and not both"))
-    site = context.looking
     request = work_dead_letters.DismissRequest(
         letters=letters, consumer=consumer, cause=cause, reason=reason, dry_run=True
     )
-    done = work_dead_letters.dismiss(site, operator(), request)
+    done = context.run(work_dead_letters.dismiss, request)
     if not done.found:
         raise click.UsageError(
             gettext("none of these is unresolved. `sesame dead-letters list` shows those that are")
@@ -154,7 +150,7 @@ def dismiss_command(
             )
             confirm(question)
         update = {"dry_run": False, "until": done.newest}
-        done = work_dead_letters.dismiss(site, operator(), request.model_copy(update=update))
+        done = context.run(work_dead_letters.dismiss, request.model_copy(update=update))
     text = (
         gettext("{count} would be dismissed: {text}", count=done.found, text=done.text)
         if dry_run

@@ -10,7 +10,6 @@ import click
 
 from sesame.cli.context import Context, pass_context
 from sesame.cli.lazy import lazily
-from sesame.cli.operator import operator
 
 with lazily():
     from sesame.operations.keeping import daily_export
@@ -39,7 +38,7 @@ def export(context: Context, *, day: datetime, form: str, output: Path | None) -
     took; how many were late; how many wait now, and why; dead letters by cause.
     """
     asked = daily_export.DayExportRequest(day=day.date(), form=cast("daily_export.ExportForm", form))
-    content = daily_export.export_day(context.looking, operator(), asked, lambda: datetime.now(UTC))
+    content = context.run(daily_export.export_day, asked, lambda: datetime.now(UTC))
     if output is None:
         click.echo(content, nl=False)
     else:

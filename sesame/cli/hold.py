@@ -12,9 +12,8 @@ from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.lazy import lazily
-from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, reason_option, write
-from sesame.cli.output import CommandResult, local_time
+from sesame.cli.output import CommandResult, local_time, remark
 
 with lazily():
     from schemas import account
@@ -59,9 +58,9 @@ def place_command(
     """
     if listed is not None:
         asked = _list(student, listed, **given)
-        _answer_list(holds.place_all(context.application, operator(), asked))
+        _answer_list(context.run_creating(holds.place_all, asked))
         return None
-    report = holds.place(context.application, operator(), _change(student, **given))
+    report = context.run_creating(holds.place, _change(student, **given))
     said = _said(report)
     if not report.changed:
         told = (
@@ -96,9 +95,9 @@ def lift_command(
     """Say that the reason to shut STUDENT's access, or everybody's on the list, is gone. Other holds stay."""
     if listed is not None:
         asked = _list(student, listed, **given)
-        _answer_list(holds.lift_all(context.application, operator(), asked))
+        _answer_list(context.run_creating(holds.lift_all, asked))
         return None
-    report = holds.lift(context.application, operator(), _change(student, **given))
+    report = context.run_creating(holds.lift, _change(student, **given))
     said = _said(report)
     if report.changed:
         told = gettext("{number}: hold {kind} is lifted", **said)
@@ -116,11 +115,10 @@ def _answer_list(report: holds.HoldsReport) -> None:
         lines = ", ".join(map(str, report.wrong[:_LINES_SHOWN]))
         more = ", …" if len(report.wrong) > _LINES_SHOWN else ""
         n = len(report.wrong)
-        click.echo(
+        remark(
             ngettext(
                 "{n} line names nobody: {lines}", "{n} lines name nobody: {lines}", n, lines=lines + more
-            ),
-            err=True,
+            )
         )
     if report.wrong or not report.students:
         raise click.exceptions.Exit(int(ExitCode.PARTLY if report.students else ExitCode.FAILED))

@@ -15,7 +15,15 @@ from sesame.cli.errors import ExitCode
 from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option, yes_option
-from sesame.cli.output import CommandResult, confirm, data_console, local_time, show_table, side_console
+from sesame.cli.output import (
+    CommandResult,
+    confirm,
+    data_console,
+    local_time,
+    remark,
+    show_table,
+    side_console,
+)
 from sesame.cli.settlement import settle_command
 
 with lazily():
@@ -38,15 +46,13 @@ def identities() -> None:
 @pass_context
 def list_command(context: Context, *, everything: bool) -> CommandResult:
     """List the doubts that wait for somebody, oldest first. Numbers only, no names."""
-    found = identities_acts.listed(
-        context.looking, operator(), identities_acts.DoubtsRequest(everything=everything)
-    )
+    found = context.run(identities_acts.listed, identities_acts.DoubtsRequest(everything=everything))
     return CommandResult(found, partial(_show_doubts, found))
 
 
 def _show_doubts(found: list[identities_acts.DoubtSummary]) -> None:
     if not found:
-        click.echo(gettext("No doubtful identities."), err=True)
+        remark(gettext("No doubtful identities."))
         return
     shown = [
         (
@@ -68,7 +74,7 @@ def _show_doubts(found: list[identities_acts.DoubtSummary]) -> None:
 @pass_context
 def show_command(context: Context, *, student: str) -> CommandResult:
     """Show both sides of every doubt about STUDENT, with personal data. The look is audited."""
-    found = identities_acts.show(context.looking, operator(), student)
+    found = context.run(identities_acts.show, student)
     return CommandResult(found, lambda: list(map(_print_case, found)))
 
 
@@ -204,7 +210,7 @@ def refresh_command(context: Context) -> CommandResult:
     `sesame run` does this at its start and every hour. Nothing is changed in the directory. Exit code 3 when
     an entry has a name that the ledger knows as somebody else's.
     """
-    found = name_reservation.refresh(context.application, operator())
+    found = context.run_creating(name_reservation.refresh)
     return CommandResult(
         found, partial(_show_reserved, found), ExitCode.PARTLY if found.conflicts else ExitCode.DONE
     )
@@ -220,4 +226,4 @@ def _show_reserved(found: name_reservation.Reserved) -> None:
         )
     )
     for dn in found.conflicts:
-        click.echo(gettext("  held by somebody else in the ledger: {dn}", dn=dn), err=True)
+        remark(gettext("  held by somebody else in the ledger: {dn}", dn=dn))

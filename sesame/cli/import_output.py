@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
-
 from producers.registrar.affected import state_words
 from producers.registrar.encodings import ENCODINGS
 from producers.registrar.explanation import ImportExplanation, LineReading
@@ -17,6 +15,7 @@ from producers.registrar.physical import Layout
 from producers.registrar.profile import FeedProfile
 from producers.registrar.report import ImportKind, ImportReport
 from schemas.language import gettext, gettext_noop, ngettext
+from sesame.cli.output import remark
 from sesame.operations.people.diagnosis.words import word
 
 _SEPARATORS = {
@@ -199,26 +198,24 @@ def warn(report: ImportReport, approve: str | None, again: str) -> None:
         again: the command that imports the file in the same way.
     """
     for line in (*_of_files(report), *_of_damage(report, again), *_of_hold(report, approve, again)):
-        click.echo(line, err=True)
+        remark(line)
     if report.spared:
-        click.echo(
+        remark(
             ngettext(
                 "{n} student has such a line: nothing was taken from them.",
                 "{n} students have such lines: nothing was taken from them.",
                 report.spared,
-            ),
-            err=True,
+            )
         )
     if report.not_enrolled:
-        click.echo(
+        remark(
             ngettext(
                 "{n} list is of a student who is not enrolled in that year, as far as is known: it counts "
                 "from the enrolment on.",
                 "{n} lists are of students who are not enrolled in that year, as far as is known: they "
                 "count from the enrolment on.",
                 report.not_enrolled,
-            ),
-            err=True,
+            )
         )
 
 

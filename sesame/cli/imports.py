@@ -205,8 +205,8 @@ def _imported(context: Context, request: import_acts.ImportRequest) -> import_ac
             bar.update(tasks[kind], completed=done, total=total)
 
         try:
-            return import_acts.import_files(
-                context.application, operator(), request, clock=wiring.utc_now, progress=progress
+            return context.run_creating(
+                import_acts.import_files, request, clock=wiring.utc_now, progress=progress
             )
         except import_subject.ImportInterrupted as interrupted:
             bar.stop()

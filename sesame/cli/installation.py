@@ -15,7 +15,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import CommandResult
+from sesame.cli.output import CommandResult, remark
 
 with lazily():
     from pipeline.db import migrate as db_migrate
@@ -40,12 +40,12 @@ def migrate(context: Context, *, wait: bool) -> None:
         if not (older := ", ".join(at_work)):
             break
         if older != told:
-            click.echo(gettext("Waiting for older programs: {who}", who=older), err=True)
+            remark(gettext("Waiting for older programs: {who}", who=older))
         told = older
         if not wait:
             raise db_migrate.OlderAtWork(gettext("the database is at revision {revision}", revision=revision))
         time.sleep(_LOOK_EVERY_S)
-    click.echo(gettext("The database is at revision {revision}.", revision=revision), err=True)
+    remark(gettext("The database is at revision {revision}.", revision=revision))
 
 
 @click.group()
@@ -58,10 +58,7 @@ def vault() -> None:
 def init(context: Context) -> None:
     """Make the vault's key file, mode 0600. An existing one is never replaced."""
     made = keeping_vault.make_key(context, operator())
-    click.echo(
-        gettext("Wrote {path}. Keep a copy of it apart from the backups of the database.", path=made.path),
-        err=True,
-    )
+    remark(gettext("Wrote {path}. Keep a copy of it apart from the backups of the database.", path=made.path))
 
 
 @click.command()

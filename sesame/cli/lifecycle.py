@@ -12,9 +12,8 @@ from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.lazy import lazily
-from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option
-from sesame.cli.output import CommandResult, local_day, local_time, show_table
+from sesame.cli.output import CommandResult, local_day, local_time, remark, show_table
 
 with lazily():
     from sesame.operations.access import lifecycle as access_lifecycle
@@ -42,8 +41,8 @@ def preview_command(context: Context, *, days: int, erase: bool, each: bool) -> 
 
     Days are the first on which it is so. Nothing is written.
     """
-    found = access_lifecycle.preview(
-        context.looking, operator(), access_lifecycle.LifecyclePreviewRequest(days=days, erase=erase)
+    found = context.run(
+        access_lifecycle.preview, access_lifecycle.LifecyclePreviewRequest(days=days, erase=erase)
     )
     text = partial(_show_lives, found) if each else partial(_show, found, erase=erase)
     return CommandResult(found.model_dump(mode="json"), text)
@@ -54,7 +53,7 @@ def preview_command(context: Context, *, days: int, erase: bool, each: bool) -> 
 @pass_context
 def held_command(context: Context) -> CommandResult:
     """Show what the guard holds, with the ID that releases it. Ends with 5 if it holds anything."""
-    plans = access_lifecycle.held(context.looking, operator())
+    plans = context.run(access_lifecycle.held)
     document = [plan.model_dump(mode="json") for plan in plans]
     return CommandResult(document, partial(_show_held, plans), ExitCode.HELD if plans else ExitCode.DONE)
 
@@ -65,7 +64,7 @@ def held_command(context: Context) -> CommandResult:
 @pass_context
 def release_command(context: Context, *, plan: str) -> CommandResult:
     """Let PLAN be carried out: the ID that `sesame lifecycle held` shows, for exactly those students."""
-    ended = access_lifecycle.release(context.application, operator(), plan)
+    ended = context.run_creating(access_lifecycle.release, plan)
     text = gettext("Approved; a second operator has to release it too.")
     if ended.released:
         text = ngettext("{n} student: released", "{n} students: released", len(ended.plan.students))
@@ -92,7 +91,7 @@ def prolong_command(
         raise click.UsageError(gettext("give either --until or --days"))
     last_day = None if until is None else until.date()
     asked = access_lifecycle.ProlongRequest(student_number=student, reason=reason, until=last_day, days=days)
-    ended = access_lifecycle.prolong(context.application, operator(), asked)
+    ended = context.run_creating(access_lifecycle.prolong, asked)
     told = {"number": ended.student_number, "before": local_day(ended.before)}
     text = gettext("{number}: access until {until} instead of {before}", until=local_day(ended.until), **told)
     return CommandResult(ended.model_dump(mode="json"), partial(click.echo, text))
@@ -109,11 +108,9 @@ def _show(found: access_lifecycle.LifecyclePreview, *, erase: bool) -> None:
     if rows:
         show_table(columns, rows, right=(columns[2],))
     else:
-        click.echo(gettext("Nothing until {day}.", day=local_day(found.until)), err=True)
+        remark(gettext("Nothing until {day}.", day=local_day(found.until)))
     if not found.erases and not erase:
-        click.echo(
-            gettext("Nothing is erased here (lifecycle.erase); --erase shows what would be."), err=True
-        )
+        remark(gettext("Nothing is erased here (lifecycle.erase); --erase shows what would be."))
     _show_plans(found.held)
     for hold in found.will_hold:
         _show_hold(hold)
@@ -168,7 +165,7 @@ def _what(step: access_lifecycle.ComingStep) -> str:
 def _show_held(plans: list[access_lifecycle.HeldPlan]) -> None:
     _show_plans(plans)
     if not plans:
-        click.echo(gettext("The guard holds nothing."), err=True)
+        remark(gettext("The guard holds nothing."))
 
 
 def _show_plans(plans: list[access_lifecycle.HeldPlan]) -> None:

@@ -111,6 +111,11 @@ def side_console() -> Console:
     return Console(file=sys.stderr, **_LITERAL)
 
 
+def remark(text: str) -> None:
+    """Write a line to standard error: what is not data."""
+    click.echo(text, err=True)
+
+
 def confirm(question: str) -> None:
     """Ask on standard error; end the command unless the answer is yes.
 

@@ -10,7 +10,6 @@ import click
 from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.lazy import lazily
-from sesame.cli.operator import operator
 from sesame.cli.options import json_option
 from sesame.cli.output import CommandResult, show_table
 
@@ -29,9 +28,8 @@ _SECONDS = ("p50", "p95", "p99", "max")
 @pass_context
 def overview(context: Context, *, with_people: bool) -> CommandResult:
     """Show how many activated accounts are complete, waiting, failed or under way, and how long it took."""
-    site = context.looking
-    found = (diagnosis_overview.show_people if with_people else diagnosis_overview.show)(site, operator())
-    return CommandResult(found, partial(_show, found, site.settings.targets))
+    found = context.run(diagnosis_overview.show_people if with_people else diagnosis_overview.show)
+    return CommandResult(found, partial(_show, found, context.settings.targets))
 
 
 def _show(found: diagnosis_overview.Overview, targets: Iterable[str]) -> None:

@@ -11,9 +11,8 @@ import click
 from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.lazy import lazily
-from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import CommandResult, local_time, show_table
+from sesame.cli.output import CommandResult, local_time, remark, show_table
 
 with lazily():
     from producers.registrar import report
@@ -40,9 +39,7 @@ def imports() -> None:
 @pass_context
 def list_command(context: Context, *, after: int | None, limit: int, persons: bool) -> CommandResult:
     """List past imports of files, the newest first."""
-    page = past.listed(
-        context.looking, operator(), past.ImportsRequest(limit=limit, after=after, persons=persons)
-    )
+    page = context.run(past.listed, past.ImportsRequest(limit=limit, after=after, persons=persons))
     return CommandResult(page, partial(_show_page, page, persons=persons))
 
 
@@ -53,9 +50,9 @@ def _show_page(page: past.ImportsReport, *, persons: bool) -> None:
             "In 24 hours programs sent a person {n} times: --persons",
             page.persons_sent,
         )
-        click.echo(sent, err=True)
+        remark(sent)
     if not page.imports:
-        click.echo(gettext("No import."), err=True)
+        remark(gettext("No import."))
         return
     names = (
         gettext("id"),
@@ -71,7 +68,7 @@ def _show_page(page: past.ImportsReport, *, persons: bool) -> None:
     )
     show_table(names, [_row(one) for one in page.imports], right={names[0], *names[6:]})
     if page.next is not None:
-        click.echo(gettext("There are more: add --after {id}", id=page.next), err=True)
+        remark(gettext("There are more: add --after {id}", id=page.next))
 
 
 @imports.command(name="show")
@@ -83,7 +80,7 @@ def show_command(context: Context, *, import_id: int) -> CommandResult:
 
     Noted in the audit.
     """
-    found = past.shown(context.looking, operator(), import_id)
+    found = context.run(past.shown, import_id)
     return CommandResult(found, lambda: click.echo("\n".join(_told(found))))
 
 

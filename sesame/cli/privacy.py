@@ -18,7 +18,7 @@ from sesame.cli.errors import ExitCode
 from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, wants_json
-from sesame.cli.output import CommandResult, local_time, show_table
+from sesame.cli.output import CommandResult, local_time, remark, show_table
 
 with lazily():
     from sesame.operations.privacy import acts as privacy_acts
@@ -39,10 +39,7 @@ def init_command(context: Context) -> None:
     apart from the backups.
     """
     made = privacy_acts.init(context, operator())
-    click.echo(
-        gettext("Wrote {path}. Keep a copy of it apart from the backups of the database.", path=made.path),
-        err=True,
-    )
+    remark(gettext("Wrote {path}. Keep a copy of it apart from the backups of the database.", path=made.path))
 
 
 @privacy.command(name="key")
@@ -87,7 +84,7 @@ def erase_command(
     until, said = time.monotonic() + wait_s, ""
     while now.ended_at is None and time.monotonic() < until:
         if not wants_json() and (words := privacy_acts.how_far(now)) != said:
-            click.echo(words, err=True)
+            remark(words)
             said = words
         time.sleep(_LOOK_EVERY_S)
         now = privacy_acts.standing(site, actor, now.id)
@@ -114,7 +111,7 @@ def again_command(context: Context, *, files: tuple[Path, ...]) -> CommandResult
     signed.
     """
     given = {str(path): path.read_bytes() for path in files}
-    found = again.again(context.looking, operator(), again.ReceiptsGiven(documents=given or None))
+    found = context.run(again.again, again.ReceiptsGiven(documents=given or None))
     document = [each.model_dump(mode="json") for each in found]
     undecided = any(each.outcome in again.UNDECIDED for each in found)
     return CommandResult(
@@ -140,7 +137,7 @@ def export_command(context: Context, *, student: str, to: Path | None) -> Comman
     Noted in the audit. Without secrets, and without anything of another person. Read what staff wrote before
     you hand it out.
     """
-    found = export.export(context.looking, operator(), student)
+    found = context.run(export.export, student)
     document = found.model_dump(mode="json")
     if to is None:
         return CommandResult(document, lambda: click.echo(_read(found), nl=False))
@@ -154,7 +151,7 @@ def export_command(context: Context, *, student: str, to: Path | None) -> Comman
 @pass_context
 def list_command(context: Context) -> CommandResult:
     """Show erasures, the newest first. They name nobody."""
-    found = privacy_acts.listed(context.looking, operator())
+    found = context.run(privacy_acts.listed)
     return CommandResult([each.model_dump(mode="json") for each in found], partial(_show_list, found))
 
 
@@ -178,7 +175,7 @@ def _show_list(found: Sequence[privacy_acts.ErasureStanding]) -> None:
 @pass_context
 def receipt_command(context: Context, *, erasure: str) -> None:
     """Print the receipt of an ERASURE, as it was signed: the ID that `sesame privacy list` shows."""
-    click.echo(privacy_acts.receipt(context.looking, operator(), erasure), nl=False)
+    click.echo(context.run(privacy_acts.receipt, erasure), nl=False)
 
 
 @privacy.command(name="verify")

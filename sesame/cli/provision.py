@@ -12,7 +12,6 @@ from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.lazy import lazily
-from sesame.cli.operator import operator
 from sesame.cli.options import json_option, wants_json
 from sesame.cli.output import CommandResult
 
@@ -39,7 +38,6 @@ def provision(context: Context, *, student: str, chosen: tuple[str, ...], explai
     what differs, reads back, announces and records. It runs beside `sesame run` or without it, and never
     against a lease, a quarantine or the order of the targets. Noted in the audit.
     """
-    site = context.looking
     began = time.monotonic()
 
     def say(target: str, what: str) -> None:
@@ -49,7 +47,7 @@ def provision(context: Context, *, student: str, chosen: tuple[str, ...], explai
 
     request = provisioning.ProvisionRequest(student_number=student, targets=chosen)
     try:
-        found = provisioning.provision(site, operator(), request, say)
+        found = context.run(provisioning.provision, request, say)
     except acts.UnknownTarget as error:
         raise click.BadParameter(str(error)) from error
     well = all(each.well for each in found.targets)

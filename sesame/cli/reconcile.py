@@ -11,9 +11,8 @@ from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.lazy import lazily
-from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import CommandResult, local_time, show_table
+from sesame.cli.output import CommandResult, local_time, remark, show_table
 
 with lazily():
     from sesame.app import wiring
@@ -53,15 +52,14 @@ def reconcile(context: Context, /, *, last: bool, **given: Any) -> CommandResult
     A repair that would write to unusually many is held (code 5). Ends with 3 where differences are left.
     """
     if last:
-        ended = reconcile_acts.latest(context.looking, operator())
+        ended = context.run(reconcile_acts.latest)
         return CommandResult(ended, partial(_show_last, ended))
     request = reconcile_acts.ReconcileRequest(**given)
-    found = reconcile_acts.reconcile(
-        context.looking,
-        operator(),
+    found = context.run(
+        reconcile_acts.reconcile,
         request,
         clock=wiring.utc_now,
-        say=lambda what: click.echo(what, err=True),
+        say=remark,
     )
     held = any(one.approval for one in found.targets.values())
     left = any(one.differs for one in found.targets.values())
@@ -76,7 +74,7 @@ def _show_last(ended: list[passes.Pass]) -> None:
         for one in ended:
             _show_target(one.target, one, one.left)
     else:
-        click.echo(gettext("No target was compared yet."), err=True)
+        remark(gettext("No target was compared yet."))
 
 
 def _columns() -> tuple[str, ...]:

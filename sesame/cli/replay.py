@@ -13,7 +13,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, moment, reason_option, yes_option
-from sesame.cli.output import CommandResult, confirm, local_time, show_table
+from sesame.cli.output import CommandResult, confirm, local_time, remark, show_table
 
 with lazily():
     from sesame.acts import acts, admission
@@ -110,13 +110,13 @@ def replay(
 @pass_context
 def replays(context: Context) -> CommandResult:
     """Show the latest replays, how far each has come, and how those who were asked for ended."""
-    known = work_replays.latest(context.looking, operator())
+    known = context.run(work_replays.latest)
     return CommandResult(known, partial(_show, known))
 
 
 def _show(known: Sequence[work_replays.ReplayProgress]) -> None:
     if not known:
-        click.echo(gettext("No replay was begun yet."), err=True)
+        remark(gettext("No replay was begun yet."))
         return
     names = (
         *(gettext("replay"), gettext("begun"), gettext("consumer"), gettext("actor")),
@@ -145,8 +145,8 @@ def _check_words(*, resume: str | None, stop: str | None, consumer: str) -> None
 
 
 def _stop(context: Context, replay_id: str) -> None:
-    work_replays.stop(context.looking, operator(), replay_id)
-    click.echo(gettext("stopped: nobody more is asked for"), err=True)
+    context.run(work_replays.stop, replay_id)
+    remark(gettext("stopped: nobody more is asked for"))
 
 
 def _select(site: wiring.Application, consumer: str, given: dict[str, Any]) -> work_replays.ReplaySelection:
@@ -167,10 +167,10 @@ def _select(site: wiring.Application, consumer: str, given: dict[str, Any]) -> w
             )
         ) from error
     for number in selected.unknown:
-        click.echo(gettext("{number}: no such account", number=number), err=True)
+        remark(gettext("{number}: no such account", number=number))
     for number in selected.not_activated:
         text = gettext("{number}: not activated, no target is touched for this student", number=number)
-        click.echo(text, err=True)
+        remark(text)
     return selected
 
 
@@ -220,7 +220,7 @@ def _resume(site: wiring.Application, replay_id: str, given: dict[str, Any]) -> 
         replay_id=replay_id, first=given["first"], per_s=given["per_s"]
     )
     before = work_replays.standing(site, actor, request)
-    click.echo(
+    remark(
         gettext(
             "{asked} of {all} were asked for: {done} done, {failed} failed again, {under_way} under way",
             asked=before.asked,
@@ -228,8 +228,7 @@ def _resume(site: wiring.Application, replay_id: str, given: dict[str, Any]) -> 
             done=before.done,
             failed=before.failed,
             under_way=before.under_way,
-        ),
-        err=True,
+        )
     )
     if given["dry_run"]:
         left = before.students - before.asked

@@ -11,9 +11,8 @@ from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.lazy import lazily
-from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option, wants_json
-from sesame.cli.output import CommandResult, local_time, show_table, side_console
+from sesame.cli.output import CommandResult, local_time, remark, show_table, side_console
 
 with lazily():
     from sesame.operations.keeping import rebuild as keeping_rebuild
@@ -36,9 +35,7 @@ def check_command(context: Context) -> CommandResult:
     question for you. Who has a hold in the store, or is open everywhere, is not touched. When every target
     was read, `sesame run` may start. Repeating it is harmless.
     """
-    found = inspection.check(
-        context.application, operator(), say=lambda what: click.echo(what, err=wants_json())
-    )
+    found = context.run_creating(inspection.check, say=lambda what: click.echo(what, err=wants_json()))
     return CommandResult(found, partial(_show_check, found))
 
 
@@ -67,9 +64,8 @@ def rebuild(context: Context, *, write: bool) -> CommandResult:
     then. Exit code 3 when something waits for an operator.
     """
     console = side_console()
-    found = keeping_rebuild.rebuild(
-        context.application,
-        operator(),
+    found = context.run_creating(
+        keeping_rebuild.rebuild,
         keeping_rebuild.RebuildRequest(write=write),
         progress=lambda step: console.print(f"{step} …") if console.is_terminal else None,
     )
@@ -113,7 +109,7 @@ def _rebuilt(found: keeping_rebuild.Rebuilt) -> Iterator[str]:
 @pass_context
 def list_command(context: Context, *, everything: bool) -> CommandResult:
     """List who stays shut after a restore until somebody answers, oldest first."""
-    found = questions.listed(context.looking, operator(), questions.RestoredRequest(everything=everything))
+    found = context.run(questions.listed, questions.RestoredRequest(everything=everything))
     return CommandResult(found, partial(_show_list, found))
 
 
@@ -132,9 +128,9 @@ def _show_list(found: Sequence[questions.AskedAbout]) -> None:
         show_table(columns, rows)
         commands = "sesame restored open STUDENT --reason …", "sesame restored keep …"
         then = gettext("Then: {one}, or {other}", one=commands[0], other=commands[1])
-        click.echo(then, err=True)
+        remark(then)
     else:
-        click.echo(gettext("Nobody is asked about."), err=True)
+        remark(gettext("Nobody is asked about."))
 
 
 @restored.command(name="open")
@@ -160,4 +156,4 @@ def keep(context: Context, *, student: str, reason: str) -> None:
 
 def _answer(context: Context, student: str, answered: str, reason: str) -> None:
     given = {"student_number": student, "answer": answered, "reason": reason}
-    questions.answer(context.looking, operator(), questions.RestoredAnswerRequest.model_validate(given))
+    context.run(questions.answer, questions.RestoredAnswerRequest.model_validate(given))

@@ -14,7 +14,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.lazy import lazily
 from sesame.cli.options import dry_run_option, json_option, write, yes_option
-from sesame.cli.output import CommandResult, confirm, show_table
+from sesame.cli.output import CommandResult, confirm, remark, show_table
 
 with lazily():
     from pipeline.eventlog.kafka import rights as kafka_rights
@@ -63,7 +63,7 @@ def apply(context: Context, file: Path, *, dry_run: bool, yes: bool) -> None:
                 confirm(gettext("Make these {n} changes?", n=count))
             granting.grant(missing)
             granting.revoke(too_many)
-            click.echo(gettext("{n} changes made", n=count), err=True)
+            remark(gettext("{n} changes made", n=count))
 
 
 @contextmanager
@@ -92,4 +92,4 @@ def _show(changes: Sequence[tuple[str, kafka_rights.Right]]) -> None:
     if changes:
         show_table(("", "user", "may", "with", "named"), [(change, *right) for change, right in changes])
     else:
-        click.echo(gettext("every user has the rights that the file lists"), err=True)
+        remark(gettext("every user has the rights that the file lists"))

@@ -12,7 +12,7 @@ from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.lazy import lazily
 from sesame.cli.options import json_option
-from sesame.cli.output import CommandResult
+from sesame.cli.output import CommandResult, remark
 
 with lazily():
     from sesame import settings as sesame_settings
@@ -54,7 +54,7 @@ def check(context: Context) -> None:
     unusable = [each.fault for each in found.connectors.values() if each.fault is not None]
     faults = [fault for name in found.sections() for fault in _secret_faults(getattr(found, name))]
     for fault in (*unusable, *faults):
-        click.echo(f"{fault}\n  {fault.remedy}", err=True)
+        remark(f"{fault}\n  {fault.remedy}")
     if unusable:
         raise sesame_settings.SettingsError(
             ngettext(
@@ -72,7 +72,7 @@ def check(context: Context) -> None:
             )
         )
     source = where or gettext("no file: defaults and environment")
-    click.echo(gettext("The settings are usable ({source}).", source=source), err=True)
+    remark(gettext("The settings are usable ({source}).", source=source))
 
 
 def _secret_faults(section: BaseModel) -> Iterator[sesame_settings.SettingsError]:

@@ -14,9 +14,8 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.interruption import deferred
 from sesame.cli.lazy import lazily
-from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, wants_json, yes_option
-from sesame.cli.output import CommandResult, confirm, show_table
+from sesame.cli.output import CommandResult, confirm, remark, show_table
 
 with lazily():
     from consumers.registry import doubt_rules
@@ -59,7 +58,7 @@ def settle_command(
     request = settlement.SettleRequest(
         rule=rule, keep=None if keep is None else settlement.Kept(keep), limit=limit
     )
-    shown = settlement.preview(context.looking, operator(), request)
+    shown = context.run(settlement.preview, request)
     show = partial(_show, shown, in_full=dry_run or not yes)
     if dry_run:
         return CommandResult(shown, show)
@@ -85,9 +84,8 @@ def _settle(
 
     with deferred() as interrupted:
         try:
-            done = settlement.settle(
-                context.looking,
-                operator(),
+            done = context.run(
+                settlement.settle,
                 settlement.SettleAgreedRequest(settlement=request, shown=shown),
                 clock=wiring.utc_now,
                 progress=tell,
@@ -99,15 +97,13 @@ def _settle(
         early = interrupted()
     answer = CommandResult(done, lambda: None, ExitCode.PARTLY if done.left else ExitCode.DONE)
     for left in done.left:
-        click.echo(_left(left), err=True)
+        remark(_left(left))
     if early:
         _tell_end(len(told), len(shown.settled))
         return answer._replace(end=ExitCode.INTERRUPTED)
-    click.echo(ngettext("{n} doubt was decided.", "{n} doubts were decided.", len(told)), err=True)
+    remark(ngettext("{n} doubt was decided.", "{n} doubts were decided.", len(told)))
     if told:
-        click.echo(
-            gettext("The registry carries it out as it reads it: at once while `sesame run` runs."), err=True
-        )
+        remark(gettext("The registry carries it out as it reads it: at once while `sesame run` runs."))
     return answer
 
 
@@ -123,11 +119,11 @@ def _show(shown: settlement.SettlementPreview, *, in_full: bool) -> None:
         show_table(_columns(), rows[:-1])
     if in_full:
         for left in shown.left:
-            click.echo(_left(left), err=True)
-    click.echo(gettext(rule.meaning), err=True)
+            remark(_left(left))
+    remark(gettext(rule.meaning))
     if rule.caution:
-        click.echo(gettext(rule.caution), err=True)
-    click.echo(", ".join(_counts(shown)), err=True)
+        remark(gettext(rule.caution))
+    remark(", ".join(_counts(shown)))
 
 
 def _columns() -> tuple[str, ...]:
@@ -197,11 +193,10 @@ def _left(left: settlement.LeftDoubt) -> str:
 
 
 def _tell_end(done: int, of: int) -> None:
-    click.echo(
+    remark(
         gettext(
             "Ended early: {done} of {of} were decided and stay so; the same command goes on with the others.",
             done=done,
             of=of,
-        ),
-        err=True,
+        )
     )

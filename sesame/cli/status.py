@@ -14,9 +14,8 @@ import click
 from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.lazy import lazily
-from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import CommandResult, coloured, local_day, local_time, show_table
+from sesame.cli.output import CommandResult, coloured, local_day, local_time, remark, show_table
 
 with lazily():
     from sesame.operations.people import status as people_status
@@ -46,15 +45,14 @@ def status(context: Context, *, student: str, timeline: bool) -> CommandResult:
 
     def merged(other: str) -> None:
         said = gettext("{number} is {other}, as an operator decided", number=student, other=other)
-        click.echo(said, err=True)
+        remark(said)
 
-    site = context.looking
-    found = people_status.show(site, operator(), student, merged=merged)
-    return CommandResult(found, partial(_show, found, uses_cas=site.settings.cas.server_url is not None))
+    found = context.run(people_status.show, student, merged=merged)
+    return CommandResult(found, partial(_show, found, uses_cas=context.settings.cas.server_url is not None))
 
 
 def _timeline(context: Context, student: str) -> CommandResult:
-    found = people_student.timeline(context.looking, operator(), student)
+    found = context.run(people_student.timeline, student)
 
     def show() -> None:
         for one in found.moments:
@@ -182,13 +180,13 @@ def students(
     asked = diagnosis_students.StudentsRequest(
         state=state, cause=cause, cohort=cohort, after=after, limit=limit
     )
-    page = diagnosis_students.listed(context.looking, operator(), asked)
+    page = context.run(diagnosis_students.listed, asked)
     return CommandResult(page, partial(_show_students, page))
 
 
 def _show_students(page: diagnosis_students.Page) -> None:
     if not page.students:
-        click.echo(gettext("Nobody."), err=True)
+        remark(gettext("Nobody."))
         return
     rows = [
         (one.student_number, diagnosis_words.word("states", one.state), "; ".join(_targets(one)))
@@ -197,9 +195,9 @@ def _show_students(page: diagnosis_students.Page) -> None:
     targets = gettext("targets")
     show_table((gettext("student"), gettext("state"), targets), rows, folded=targets)
     for words in _causes(page.students):
-        click.echo(words, err=True)
+        remark(words)
     if page.next is not None:
-        click.echo(gettext("There are more: add --after {last}", last=page.next), err=True)
+        remark(gettext("There are more: add --after {last}", last=page.next))
 
 
 @click.command()
@@ -207,13 +205,13 @@ def _show_students(page: diagnosis_students.Page) -> None:
 @pass_context
 def cohorts(context: Context) -> CommandResult:
     """Count who waits, by cohort and for what, the largest first. `students --cohort` lists them."""
-    found = diagnosis_students.waiting_by_cohort(context.looking, operator())
+    found = context.run(diagnosis_students.waiting_by_cohort)
     return CommandResult(found, partial(_show_cohorts, found))
 
 
 def _show_cohorts(found: Sequence[diagnosis_students.CohortWaiting]) -> None:
     if not found:
-        click.echo(gettext("Nobody."), err=True)
+        remark(gettext("Nobody."))
         return
     rows = [
         (

@@ -11,7 +11,6 @@ import click
 from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.lazy import lazily
-from sesame.cli.operator import operator
 from sesame.cli.options import json_option
 from sesame.cli.output import CommandResult, coloured, local_time
 
@@ -35,9 +34,7 @@ def diagnose(context: Context, *, student: str, no_live: bool) -> CommandResult:
     The servers are asked too (entry and password, mailbox and redirection, Moodle's user and cohorts, what
     other targets have, a login by a service account); nothing is changed. Looking is audited.
     """
-    found = engine.show(
-        context.looking, operator(), engine.DiagnosisRequest(student_number=student, live=not no_live)
-    )
+    found = context.run(engine.show, engine.DiagnosisRequest(student_number=student, live=not no_live))
     return CommandResult(found, partial(_show, found))
 
 
@@ -86,11 +83,11 @@ def support(context: Context, *, code: str, send: bool) -> CommandResult:
 
     The servers are asked again; nothing is changed. Looking is audited.
     """
-    site, asked = context.looking, cases.CaseRequest(code=code)
+    asked = cases.CaseRequest(code=code)
     if send:
-        found = cases.send(site, operator(), asked, post=portal_context.smtp_of(site.settings))
+        found = context.run(cases.send, asked, post=portal_context.smtp_of(context.settings))
     else:
-        found = cases.look(site, operator(), asked)
+        found = context.run(cases.look, asked)
     return CommandResult(found, partial(_show_case, found))
 
 
@@ -112,9 +109,7 @@ def access(context: Context, student: str) -> None:
     audit.
     """
     try:
-        made = page_links.access(
-            context.application, operator(), page_links.AccessRequest(student_number=student)
-        )
+        made = context.run_creating(page_links.access, page_links.AccessRequest(student_number=student))
     except page_links.NoAccount as error:
         raise click.UsageError(str(error)) from error
     click.echo(made.link)

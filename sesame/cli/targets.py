@@ -11,7 +11,6 @@ from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.lazy import lazily
-from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option
 from sesame.cli.output import CommandResult, local_time, show_table
 
@@ -30,7 +29,7 @@ def targets() -> None:
 @pass_context
 def list_command(context: Context) -> CommandResult:
     """List the targets: their state, who paused one and why, and what is Sésame's in each."""
-    found = targets_acts.listed(context.looking, operator())
+    found = context.run(targets_acts.listed)
     return CommandResult(found, partial(_show, found))
 
 
@@ -56,7 +55,7 @@ def pause_command(context: Context, *, target: str, reason: str) -> None:
     Calls under way end, what comes meanwhile waits in the log, and nobody is charged an attempt. Access that
     is to be shut there waits too.
     """
-    targets_acts.pause(context.looking, operator(), targets_acts.TargetRequest(target=target, reason=reason))
+    context.run(targets_acts.pause, targets_acts.TargetRequest(target=target, reason=reason))
     command = f"sesame targets resume {target} --reason …"
     click.echo(gettext("{target} is paused; to go on: {command}", target=target, command=command))
 
@@ -67,7 +66,7 @@ def pause_command(context: Context, *, target: str, reason: str) -> None:
 @pass_context
 def resume_command(context: Context, *, target: str, reason: str) -> None:
     """Let the consumer of TARGET go on, in every process, within seconds. Noted in the audit."""
-    targets_acts.resume(context.looking, operator(), targets_acts.TargetRequest(target=target, reason=reason))
+    context.run(targets_acts.resume, targets_acts.TargetRequest(target=target, reason=reason))
     click.echo(gettext("{target} goes on", target=target))
 
 
@@ -77,7 +76,7 @@ def resume_command(context: Context, *, target: str, reason: str) -> None:
 @pass_context
 def probe_command(context: Context, *, target: str) -> CommandResult:
     """Exercise the whole path to TARGET from here, on no student's object. Exit code 4: it does not work."""
-    found = targets_acts.probe(context.looking, operator(), target)
+    found = context.run(targets_acts.probe, target)
     text = gettext("{target}: {text} ({seconds} s)", target=target, text=found.text, seconds=found.seconds)
     end = ExitCode.DONE if found.well else ExitCode.DEPENDENCY_DOWN
     return CommandResult(found, partial(click.echo, text), end)

@@ -10,9 +10,8 @@ import click
 from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.lazy import lazily
-from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import CommandResult, local_time, show_table
+from sesame.cli.output import CommandResult, local_time, remark, show_table
 
 with lazily():
     from sesame.operations.programs import tokens
@@ -50,14 +49,14 @@ def create(context: Context, *, scopes: tuple[str, ...], days: int, name: str) -
     except ValidationError as error:
         words = gettext("a name has 1 to 40 letters, digits, dots, hyphens, underscores or @")
         raise click.BadParameter(words, param_hint="--name") from error
-    made = tokens.create(context.application, operator(), request)
+    made = context.run_creating(tokens.create, request)
     return CommandResult(made, partial(_show_made, made))
 
 
 def _show_made(made: tokens.TokenCreated) -> None:
     click.echo(made.token)
     until = local_time(made.expires_at)
-    click.echo(gettext("{id} is in force until {time}; keep it secret", id=made.id, time=until), err=True)
+    remark(gettext("{id} is in force until {time}; keep it secret", id=made.id, time=until))
 
 
 @token.command(name="list")
@@ -65,13 +64,13 @@ def _show_made(made: tokens.TokenCreated) -> None:
 @pass_context
 def list_command(context: Context) -> CommandResult:
     """List the tokens whose time is not over, with what each may do."""
-    found = tokens.listed(context.looking, operator())
+    found = context.run(tokens.listed)
     return CommandResult(found, partial(_show, found))
 
 
 def _show(found: Sequence[tokens.TokenReport]) -> None:
     if not found:
-        click.echo(gettext("There are no tokens."), err=True)
+        remark(gettext("There are no tokens."))
         return
     names = (
         *(gettext("id"), gettext("name"), gettext("scopes"), gettext("by"), gettext("until")),
@@ -98,6 +97,6 @@ def _show(found: Sequence[tokens.TokenReport]) -> None:
 @pass_context
 def revoke(context: Context, *, token_id: str) -> CommandResult:
     """Refuse a token from its next request on. Noted in the audit."""
-    ended = tokens.revoke(context.application, operator(), token_id)
+    ended = context.run_creating(tokens.revoke, token_id)
     text = gettext("{id} ({name}) is revoked", id=ended.id, name=ended.name)
     return CommandResult(ended, partial(click.echo, text))

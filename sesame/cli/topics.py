@@ -13,7 +13,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.lazy import lazily
 from sesame.cli.options import dry_run_option, json_option, write, yes_option
-from sesame.cli.output import CommandResult, confirm, show_table
+from sesame.cli.output import CommandResult, confirm, remark, show_table
 
 with lazily():
     from pipeline.eventlog.kafka import plan
@@ -58,7 +58,7 @@ def apply(context: Context, *, dry_run: bool, yes: bool) -> None:
             if not yes:
                 confirm(gettext("Make these {n} changes?", n=len(made)))
             planner.apply(plans, made)
-            click.echo(gettext("{n} changes made", n=len(made)), err=True)
+            remark(gettext("{n} changes made", n=len(made)))
     if len(made) < len(changes):
         raise click.exceptions.Exit(int(ExitCode.PARTLY))
 
@@ -87,4 +87,4 @@ def _show(changes: Sequence[plan.TopicChange]) -> None:
         columns = ("", "topic", "what", "is", "wanted", "why not")
         show_table(columns, rows, folded="why not")
     else:
-        click.echo(gettext("every topic is as the settings want it"), err=True)
+        remark(gettext("every topic is as the settings want it"))
