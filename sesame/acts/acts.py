@@ -154,12 +154,14 @@ RIGHTS: Final[dict[str, frozenset[Role]]] = {}
 """The acts of all loaded modules, with the roles that may do each; see `sesame.operations.load_all`."""
 
 
-def may(actor: Actor, name: str, *, of: str | None = None) -> bool:
-    """Whether an actor may do the act of this name.
+def may(actor: Actor, act: str | Callable[..., object], *, of: str | None = None) -> bool:
+    """Whether an actor may do this act.
 
     Args:
+        act: the act itself, or the name of one whose module is loaded.
         of: to what, of an act with a scope for each (`events.poll:idp`); None: to anything at all.
     """
+    name = act if isinstance(act, str) else str(vars(act)["act"])
     if actor.roles & RIGHTS[name] or name in actor.acts:
         return True
     if of is None:

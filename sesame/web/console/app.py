@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.errors import DependencyDown, SesameError
 from sesame.acts.acts import ActRefused
+from sesame.operations import load_all
 from sesame.web.console import (
     console_login,
     erasures,
@@ -53,6 +54,7 @@ ROOMS: Final = (
 
 def make_console(context: ConsoleContext) -> FastAPI:
     """The pages, to be mounted under `/console`."""
+    load_all()  # pages ask for rights by name
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.state.context = context
     for room in ROOMS:

@@ -12,7 +12,6 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field, field_validator
 
 from schemas.language import gettext
-from sesame import operations
 from sesame.acts.acts import RIGHTS, check
 from sesame.operations.access import lifecycle
 from sesame.operations.keeping import audit
@@ -69,7 +68,6 @@ def show_audit(visit: Visiting, asked: Annotated[AuditForm, Query()], avant: str
         limit=PAGE + 1,
     )
     found = audit.entries(visit.context.site, visit.actor, page)
-    operations.load_all()
     return visit.page(
         "audit.html",
         entries=found[:PAGE],
