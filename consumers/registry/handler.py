@@ -124,7 +124,7 @@ class Registry:
                 origin = Origin.of(message, events.Cause.LIFECYCLE, catalogue.lane_of(record.topic))
                 self._minter.mint_version(connection, event.student_number, origin)
         elif not self._settle(connection, message, catalogue.lane_of(record.topic)):
-            self._keep(connection, record, message)
+            pending_facts.keep(connection, self._database, message, record)
 
     def overtake(self, connection: Connection, student_number: str, version: int) -> None:
         """Number the next version above this one. A target shows it; the restored store lacks it."""
@@ -240,7 +240,10 @@ class Registry:
                     "the vault holds nothing of this student under the event's reference: it was restored"
                     " from an older backup, or the producer is not ours. Let the student choose again",
                 )
-            value = self._open(event.value_ref)
+            try:
+                value = self._vault.open(event.value_ref)
+            except SealBroken as error:
+                raise Rejected("seal_broken", str(error)) from error
             if value is None:  # consumed: it was applied, and a newer one may have been since
                 return {}
         account = accounts.find(connection, person.student_number)
@@ -260,25 +263,6 @@ class Registry:
         if account.valid_until != event.ends_on or event.until <= event.ends_on or event.until < today:
             return {}
         return {"prolongations": (*person.prolongations, event.until)}
-
-    def _open(self, ref: str) -> str | None:
-        try:
-            return self._vault.open(ref)
-        except SealBroken as error:
-            raise Rejected("seal_broken", str(error)) from error
-
-    # --- facts about those who are not known yet ---
-
-    def _keep(self, connection: Connection, record: Record, message: Message) -> None:
-        fact = PendingFact(
-            event_id=message.id,
-            student_number=message.event.student_number,
-            received_at=self._database.now(connection),
-            topic=record.topic,
-            headers=record.headers,
-            value=record.value,
-        )
-        pending_facts.keep(connection, self._database, fact)
 
     def _apply_pending(self, connection: Connection, fact: PendingFact) -> None:
         """Apply a fact that was waiting; on failure dead-letter it alone."""

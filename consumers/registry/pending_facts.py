@@ -31,7 +31,8 @@ from pipeline.db.metadata import metadata
 from pipeline.db.persons import rows_of
 
 if TYPE_CHECKING:
-    from schemas.envelope import Headers
+    from pipeline.eventlog.port import Record
+    from schemas.envelope import Headers, Message
 
 PENDING_AGE_S_MAX: Final = 14 * 86_400.0
 """How long a fact waits for the enrolment: a registrar's file that fails is mended within two weeks."""
@@ -87,15 +88,29 @@ class PendingFact:
     topic: str
     headers: Headers
     value: bytes
-    waits_for: str = ENROLMENT
+    waits_for: str
 
 
-def keep(connection: Connection, database: Database, fact: PendingFact) -> None:
+def keep(
+    connection: Connection,
+    database: Database,
+    message: Message,
+    record: Record,
+    *,
+    waits_for: str = ENROLMENT,
+) -> None:
     """Keep a fact after the student's others, whatever the clock says. May be repeated."""
-    last = connection.execute(_LAST, {"number": fact.student_number}).scalar_one()
-    received_at = fact.received_at if last is None else max(fact.received_at, last + _TICK_S)
-    headers = json.dumps([[name, text.decode()] for name, text in fact.headers])
-    row = {**fact.__dict__, "received_at": received_at, "headers": headers}
+    number, now = message.event.student_number, database.now(connection)
+    last = connection.execute(_LAST, {"number": number}).scalar_one()
+    row = {
+        "event_id": message.id,
+        "student_number": number,
+        "received_at": now if last is None else max(now, last + _TICK_S),
+        "topic": record.topic,
+        "headers": json.dumps([[name, text.decode()] for name, text in record.headers]),
+        "value": record.value,
+        "waits_for": waits_for,
+    }
     connection.execute(database.insert_new(pending_facts), row)
 
 
@@ -139,12 +154,5 @@ def _take(connection: Connection, page: Select[Any], **these: object) -> list[Pe
 
 
 def _fact(row: Row[Any]) -> PendingFact:
-    return PendingFact(
-        event_id=row.event_id,
-        student_number=row.student_number,
-        received_at=row.received_at,
-        topic=row.topic,
-        headers=tuple((name, text.encode()) for name, text in json.loads(row.headers)),
-        value=row.value,
-        waits_for=row.waits_for,
-    )
+    headers = tuple((name, text.encode()) for name, text in json.loads(row.headers))
+    return PendingFact(**row._asdict() | {"headers": headers})

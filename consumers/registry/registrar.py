@@ -150,9 +150,6 @@ def _identity(event: EnrolmentRecorded) -> Identity:
     return Identity.model_validate({name: value for name, value in said.items() if value is not None})
 
 
-Step = tuple[int, str, str]
-
-
 class NumberReissued(Rejected):
     """This student number permanently belongs to another person, as an operator decided; no fact of its new
     holder is applied. Have the registrar give the newcomer a number of their own, and correct this one."""
@@ -200,16 +197,7 @@ class Holders:
             raise NumberReissued
         if raised:
             bury_fact(connection, self._database, number, message.id, Rejected(DOUBTFUL, _question(number)))
-        fact = PendingFact(
-            event_id=message.id,
-            student_number=number,
-            received_at=self._database.now(connection),
-            topic=record.topic,
-            headers=record.headers,
-            value=record.value,
-            waits_for=DECISION,
-        )
-        pending_facts.keep(connection, self._database, fact)
+        pending_facts.keep(connection, self._database, message, record, waits_for=DECISION)
         return False
 
     def superseded(self, connection: Connection, event: EnrolmentRecorded | EnrolmentCancelled) -> None:
@@ -285,7 +273,7 @@ def _event(fact: PendingFact) -> EnrolmentRecorded:
     return event
 
 
-def _step(event: EnrolmentRecorded | EnrolmentCancelled) -> Step:
+def _step(event: EnrolmentRecorded | EnrolmentCancelled) -> tuple[int, str, str]:
     return event.year, event.step, event.step_version
 
 
