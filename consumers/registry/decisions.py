@@ -27,7 +27,7 @@ from sqlalchemy import Connection
 from consumers.registry import identity_doubts as store
 from consumers.registry.doubt_rules import RULES
 from consumers.registry.doubts import Doubts
-from consumers.registry.identity_doubts import Doubt, Verdict
+from consumers.registry.identity_doubts import Verdict
 from consumers.registry.ledger import SqlLedger
 from consumers.registry.minter import Minter, Origin
 from consumers.registry.people import KnownPerson, People
@@ -145,17 +145,10 @@ class Decisions:
         self, connection: Connection, number: str, other: str, verdict: Verdict, decided_at: float
     ) -> bool:
         """Remember the decision; False if a newer one is known."""
-        doubt = Doubt(
-            id=store.pair_id(number, other),
-            student_number=number,
-            other_number=other,
-            evidence=("operator",),
-            state=Verdict.OPEN,
-            raised_at=self._database.now(connection),
-        )
-        store.raise_once(connection, self._database, doubt)  # only the operator had a doubt
-        known = store.get(connection, doubt.id) or doubt
-        if known.decided_at is not None and known.decided_at >= decided_at:
+        # If no one else had a doubt, the operator has.
+        store.raise_pair(connection, self._database, number, other, ["operator"])
+        known = store.get(connection, store.pair_id(number, other))
+        if known is None or (known.decided_at is not None and known.decided_at >= decided_at):
             return False
         self._doubts.settle(connection, known, verdict, decided_at)
         return True

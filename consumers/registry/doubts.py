@@ -147,7 +147,11 @@ class Doubts:
         matches = self._matches(connection, after, prints)
         released = self._withdraw(connection, after.student_number, matches)
         subject = after.merged_into or after.student_number
-        asked = [other for other, kinds in matches.items() if self._raise(connection, subject, other, kinds)]
+        asked = [
+            other
+            for other, kinds in matches.items()
+            if store.raise_pair(connection, self._database, subject, other, kinds)
+        ]
         if asked:
             self._hold(connection, subject, sorted(asked), fact_id)
         return released
@@ -210,18 +214,6 @@ class Doubts:
             if goes_on_as not in matches and self.settle(connection, doubt, Verdict.WITHDRAWN):
                 released.add(doubt.student_number)
         return released - {number}
-
-    def _raise(self, connection: Connection, number: str, other: str, kinds: set[str]) -> bool:
-        """Raise the doubt about these two; False if it was raised or decided before."""
-        doubt = Doubt(
-            id=store.pair_id(number, other),
-            student_number=number,
-            other_number=other,
-            evidence=tuple(sorted(kinds)),
-            state=Verdict.OPEN,
-            raised_at=self._database.now(connection),
-        )
-        return store.raise_once(connection, self._database, doubt)
 
     def _hold(self, connection: Connection, number: str, others: list[str], fact_id: str) -> None:
         without_account = accounts.find(connection, number) is None

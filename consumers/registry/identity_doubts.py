@@ -148,12 +148,8 @@ def holder_id(student_number: str, claimed: str) -> str:
 
 def get(connection: Connection, doubt_id: str) -> Doubt | None:
     """One doubt."""
-    row = (
-        connection.execute(select(identity_doubts).where(identity_doubts.c.id == doubt_id))
-        .mappings()
-        .one_or_none()
-    )
-    return None if row is None else _doubt(row)
+    rows = connection.execute(select(identity_doubts).where(identity_doubts.c.id == doubt_id)).mappings()
+    return next(map(_doubt, rows), None)
 
 
 def raise_once(connection: Connection, database: Database, doubt: Doubt) -> bool:
@@ -165,6 +161,15 @@ def raise_once(connection: Connection, database: Database, doubt: Doubt) -> bool
         index_elements=[identity_doubts.c.id], set_=values, where=identity_doubts.c.state == Verdict.WITHDRAWN
     )
     return bool(connection.execute(statement).rowcount)
+
+
+def raise_pair(
+    connection: Connection, database: Database, number: str, other: str, evidence: Collection[str]
+) -> bool:
+    """Raise the doubt whether two numbers are one person; False if it was raised or decided before."""
+    kinds, now = tuple(sorted(evidence)), database.now(connection)
+    doubt = Doubt(pair_id(number, other), number, other, kinds, Verdict.OPEN, now)
+    return raise_once(connection, database, doubt)
 
 
 def of(
@@ -185,7 +190,7 @@ def settle(connection: Connection, doubt_id: str, verdict: Verdict, decided_at: 
     values: dict[str, object] = {"state": verdict, "claimed": None}
     if decided_at is not None:
         values["decided_at"] = decided_at
-    _set(connection, doubt_id, **values)
+    connection.execute(update(identity_doubts).where(identity_doubts.c.id == doubt_id).values(**values))
 
 
 def claim_fingerprints(
@@ -230,10 +235,6 @@ def with_digests(connection: Connection, digests: Collection[str]) -> list[tuple
     """Digest and pseudonym, for those of these digests that are erased persons'."""
     rows = rows_among(connection, _FINGERPRINTS, fingerprints.c.value, list(digests))
     return [(row.value, row.student_number) for row in rows]
-
-
-def _set(connection: Connection, doubt_id: str, **values: object) -> None:
-    connection.execute(update(identity_doubts).where(identity_doubts.c.id == doubt_id).values(**values))
 
 
 def _doubt(row: RowMapping) -> Doubt:
