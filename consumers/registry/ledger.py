@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Connection,
+    Exists,
     Float,
     Index,
     String,
@@ -205,54 +207,34 @@ class SqlLedger:
 
         It is taken from a student without an activated account, whose other minted names are retired.
         """
-        mine = ledger.alias()
-        asked = exists().where(
-            people.c.student_number == mine.c.student_number, people.c.activated_at.is_not(None)
-        )
-        previous = self._connection.execute(
-            select(mine.c.student_number).where(
-                mine.c.kind == kind,
-                mine.c.value == value.lower(),
-                mine.c.origin.in_((MINTED, RETIRED)),
-                ~asked,
-            )
-        ).scalar_one_or_none()
+        this = ledger.c.kind == kind, ledger.c.value == value.lower()
+        ours = ledger.c.origin.in_((MINTED, RETIRED)), ~_activated(ledger.c.student_number)
+        previous = self._connection.scalar(select(ledger.c.student_number).where(*this, *ours))
         if previous is None or previous == holder:
             return False
         self.retire(previous)
-        self._connection.execute(
-            update(ledger)
-            .where(ledger.c.kind == kind, ledger.c.value == value.lower())
-            .values(student_number=holder, origin=origin)
-        )
+        self._connection.execute(update(ledger).where(*this).values(student_number=holder, origin=origin))
         return True
 
-    def retire(self, student_number: str) -> None:
-        """Put a student's minted names out of use. No other student ever gets them."""
+    def retire(self, *student_numbers: str) -> None:
+        """Put these students' minted names out of use. No other student ever gets them."""
         self._connection.execute(
             update(ledger)
-            .where(ledger.c.student_number == student_number, ledger.c.origin == MINTED)
+            .where(ledger.c.student_number.in_(student_numbers), ledger.c.origin == MINTED)
             .values(origin=RETIRED)
         )
 
     def retire_minted(self, student_numbers: Collection[str]) -> None:
         """Retire names minted for students who had a login. Activated students keep theirs."""
-        seen, activated = ledger.alias(), people.alias()
+        seen = ledger.alias()
         had_one = exists().where(
             seen.c.student_number == ledger.c.student_number, seen.c.kind == "login", seen.c.origin.in_(SEEN)
-        )
-        asked = exists().where(
-            activated.c.student_number == ledger.c.student_number, activated.c.activated_at.is_not(None)
         )
         minted_one = select(ledger.c.student_number).where(
             ledger.c.student_number.in_(student_numbers), ledger.c.kind == "login", ledger.c.origin == MINTED
         )
-        numbers = list(self._connection.scalars(minted_one.where(had_one, ~asked)))
-        self._connection.execute(
-            update(ledger)
-            .where(ledger.c.student_number.in_(numbers), ledger.c.origin == MINTED)
-            .values(origin=RETIRED)
-        )
+        activated = _activated(ledger.c.student_number)
+        self.retire(*self._connection.scalars(minted_one.where(had_one, ~activated)))
 
     def names_of(self, student_numbers: Collection[str]) -> dict[str, dict[str, str]]:
         """As `held_by`, for many students at once."""
@@ -277,11 +259,10 @@ class SqlLedger:
 
     def _adopt(self, kind: str, value: str, holder: str | None) -> bool:
         """Give a student a name that a target first showed as no one's. Not once activated."""
-        activated = exists().where(people.c.student_number == holder, people.c.activated_at.is_not(None))
         done = self._connection.execute(
             update(ledger)
             .where(ledger.c.kind == kind, ledger.c.value == value.lower(), ledger.c.student_number.is_(None))
-            .where(ledger.c.origin.in_(SEEN), ~activated)
+            .where(ledger.c.origin.in_(SEEN), ~_activated(holder))
             .values(student_number=holder, recorded_at=self._now)
         )
         return bool(done.rowcount)
@@ -309,7 +290,8 @@ class SqlLedger:
         if self._holders(kind, value) != {holder or ""}:
             return False
         if origin == MINTED:  # the very name that was retired is made again
-            self._set_origin(kind, value, RETIRED, MINTED)
+            retired = ledger.c.kind == kind, ledger.c.value == value.lower(), ledger.c.origin == RETIRED
+            self._connection.execute(update(ledger).where(*retired).values(origin=MINTED))
         return True
 
     def _insert(self, kind: str, value: str, holder: str | None, origin: str) -> bool:
@@ -322,9 +304,7 @@ class SqlLedger:
         }
         return bool(self._connection.execute(self._database.insert_new(ledger), row).rowcount)
 
-    def _set_origin(self, kind: str, value: str, before: str, after: str) -> None:
-        self._connection.execute(
-            update(ledger)
-            .where(ledger.c.kind == kind, ledger.c.value == value.lower(), ledger.c.origin == before)
-            .values(origin=after)
-        )
+
+def _activated(student_number: ColumnElement[str] | str | None) -> Exists:
+    """The condition that this student has activated the account."""
+    return exists().where(people.c.student_number == student_number, people.c.activated_at.is_not(None))

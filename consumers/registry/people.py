@@ -254,8 +254,7 @@ class People:
     def step_sequences(self, connection: Connection, student_number: str) -> dict[tuple[int, str, str], int]:
         """The source sequences of this number's enrolments by key. Cancelled ones count."""
         mine = enrolments.c.student_number == student_number
-        key = enrolments.c.year, enrolments.c.step, enrolments.c.step_version
-        rows = connection.execute(select(*key, enrolments.c.source_sequence).where(mine))
+        rows = connection.execute(select(*_KEY, enrolments.c.source_sequence).where(mine))
         return {(year, step, version): sequence for year, step, version, sequence in rows}
 
     def steps(self, connection: Connection, *student_numbers: str) -> list[tuple[tuple[int, str, str], bool]]:

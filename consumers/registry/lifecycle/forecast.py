@@ -91,7 +91,14 @@ class _Forecast:
 
     def _close(self, number: str, day: date, scopes: Sequence[Scope], together: int) -> bool:
         """Close, or hold in the first scope that is over. `together`: see `_over`."""
-        over = next((scope for scope in scopes if self._is_held(scope, day, together)), None)
+        over = next(
+            (
+                scope
+                for scope in scopes
+                if scope in self._held_now or scope in self._holding or self._over(scope, day, together)
+            ),
+            None,
+        )
         if over is None:
             for scope in scopes:
                 self._closed.setdefault(scope, Counter())[day] += 1
@@ -101,9 +108,6 @@ class _Forecast:
         if over.closing is not Closing.SHUT:
             self._stuck.add(number)
         return False
-
-    def _is_held(self, scope: Scope, day: date, together: int) -> bool:
-        return scope in self._held_now or scope in self._holding or self._over(scope, day, together)
 
     def _over(self, scope: Scope, day: date, together: int) -> bool:
         """As `closings._over`: what the window has closed, and what comes with this one.

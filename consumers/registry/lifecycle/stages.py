@@ -8,7 +8,6 @@ the others are found by) `account_days` after it, once everything else was read 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
@@ -219,17 +218,14 @@ class Lifecycle:
         return LifeStage(Stage.EXPIRED, until, {**before, **due})
 
 
-def _shut_before(previous: Account) -> AbstractSet[str]:
-    return previous.stages.keys() if previous.stage is Stage.GRACE else frozenset()
-
-
 def closing_of(previous: Account | None, account: Account) -> Closing | None:
     """The closing that the newer account brings by time alone, if any."""
     if previous is None:
         return None
     if account.stage is Stage.EXPIRED and previous.stage is Stage.GRACE:
         return Closing.EXPIRE
-    if account.stage is Stage.GRACE and account.stages.keys() > _shut_before(previous):
+    shut = previous.stages.keys() if previous.stage is Stage.GRACE else frozenset()
+    if account.stage is Stage.GRACE and account.stages.keys() > shut:
         return Closing.SHUT
     if account.stage not in (Stage.EXPIRED, Stage.ERASED) or account.stage is previous.stage is Stage.ERASED:
         return None
