@@ -91,10 +91,6 @@ class Pseudonyms:
         return hmac.digest(self._key, f"{period}:{number}".encode(), "sha256").hex()[:32]
 
 
-def _as_it_is(line: HandedOn) -> Mapping[str, Any]:
-    return line.document
-
-
 @dataclass(frozen=True)
 class Behind:
     """A receiver's backlog: number of entries, and the oldest one's age in seconds."""
@@ -124,7 +120,7 @@ class AuditExport:
         database: Database,
         receivers: Mapping[str, Receiver],
         *,
-        as_sent: Callable[[HandedOn], Mapping[str, Any]] = _as_it_is,
+        as_sent: Callable[[HandedOn], Mapping[str, Any]] = lambda line: line.document,
         on_trouble: Callable[[str, str], None],
     ) -> None:
         self._as_sent = as_sent

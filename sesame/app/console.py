@@ -11,8 +11,7 @@ from typing import Final
 
 import structlog
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route
 
 from pipeline.errors import SesameError
@@ -92,26 +91,15 @@ def make_app(application: Application, context: ConsoleContext | None) -> Starle
     settings = application.settings
     figures = Figures(application.database, settings.targets, settings.propagation)
 
-    def show_figures(_request: Request) -> Response:
-        return figures_answer(figures.now)
-
     keys = read_keys(settings.vault_key_file)
     api = make_api(application, keys=keys, clock=utc_now)
     routes: list[BaseRoute] = [
-        Route("/", _show_first),
-        Route("/livez", _show_live),
-        Route(FIGURES_PATH, show_figures),
+        Route("/", lambda _request: RedirectResponse(f"{PREFIX}/", status_code=307)),
+        Route("/livez", lambda _request: PlainTextResponse("ok\n")),
+        Route(FIGURES_PATH, lambda _request: figures_answer(figures.now)),
         Mount(API_PREFIX, api),
         Mount(SCIM_PREFIX, make_scim(api.state.api, keys)),
     ]
     if context is not None:
         routes.append(Mount(PREFIX, make_console(context)))
     return Starlette(routes=routes)
-
-
-def _show_first(_request: Request) -> Response:
-    return RedirectResponse(f"{PREFIX}/", status_code=307)
-
-
-def _show_live(_request: Request) -> Response:
-    return PlainTextResponse("ok\n")

@@ -85,7 +85,8 @@ class GuardedHandler:
                 return {
                     n: Waiting(OBSERVED_ONLY, _would_write(each), WHEN_RUNG) for n, each in previews.items()
                 }
-            asked = self._asked([t.account for t in tasks if _is_written(t.account) and not t.close_only])
+            writing = [task.account for task in tasks if not task.close_only]
+            asked = self._asked([a for a in writing if a.access_open or a.stage is Stage.ERASED])
             settled = [task for task in tasks if task.account.student_number not in asked]
             waiting = {number: Waiting(ADOPTION_UNDECIDED, kinds) for number, kinds in asked.items()}
             with self._naming_secrets():
@@ -161,11 +162,6 @@ class Unusable:
 
     def close(self) -> None:
         """See `Handler.close`."""
-
-
-def _is_written(account: Account) -> bool:
-    """Whether more than shutting is to be done."""
-    return account.access_open or account.stage is Stage.ERASED
 
 
 def _would_write(preview: Preview) -> tuple[str, ...]:

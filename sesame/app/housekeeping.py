@@ -54,14 +54,14 @@ class Housekeeping:
     def _chores_of(self, consumers: Collection[str]) -> list[_Chore]:
         if REGISTRY not in consumers:
             return []
-        settings = self._application.settings
+        application, settings = self._application, self._application.settings
         chores = [
             _Chore("pending facts", MINUTE_S, self._expire_pending),
             _Chore("vault", MINUTE_S, self._expire_secrets),
-            _Chore("log retention", HOUR_S, self._prune),
+            _Chore("log retention", HOUR_S, application.prune_log),
             _Chore("retention", DAY_S, self._prune_store),
-            _Chore("erasures", ERASURES_EVERY_S, partial(self._erase, retention=False)),
-            _Chore("retention of persons", 10 * MINUTE_S, partial(self._erase, retention=True)),
+            _Chore("erasures", ERASURES_EVERY_S, partial(advance, application, retention=False)),
+            _Chore("retention of persons", 10 * MINUTE_S, partial(advance, application, retention=True)),
         ]
         # Where this process may not read the directory, `sesame ledger refresh` is a job of another machine.
         if DIRECTORY in settings.targets and settings.directory.has_secret("bind_password"):
@@ -88,9 +88,6 @@ class Housekeeping:
                     self._on_trouble(chore.name, str(error))
                     chore.next_at = now + min(chore.every_s, MINUTE_S)
 
-    def _erase(self, *, retention: bool) -> None:
-        advance(self._application, retention=retention)
-
     def _expire_pending(self) -> None:
         app = self._application
         with app.database.write() as connection:
@@ -101,9 +98,6 @@ class Housekeeping:
         with database.write() as connection:
             vault.expire(connection, database.now(connection))
         self._application.vault.tend_kept()
-
-    def _prune(self) -> None:
-        self._application.prune_log()
 
     def _prune_store(self) -> None:
         """Remove expired rows, a bounded number a transaction, until none is left."""

@@ -57,15 +57,8 @@ class Integrity:
             self._examine_at = began + max(EXAMINE_EVERY_S, REST * took_s)
 
     def _looks(self, *, due: bool) -> Iterator[Callable[[], None]]:
-        yield from self._examinations() if due else self._glances()
+        database, log = self._application.database, self._application.log
+        yield database.examine if due else database.check_file
+        if isinstance(log, SqliteEventLog):
+            yield log.examine if due else log.check_file
         yield self._heart.look
-
-    def _examinations(self) -> Iterator[Callable[[], None]]:
-        yield self._application.database.examine
-        if isinstance(self._application.log, SqliteEventLog):
-            yield self._application.log.examine
-
-    def _glances(self) -> Iterator[Callable[[], None]]:
-        yield self._application.database.check_file
-        if isinstance(self._application.log, SqliteEventLog):
-            yield self._application.log.check_file

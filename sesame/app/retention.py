@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from sqlalchemy import Connection, CursorResult, Table, delete, func, or_, select
+from sqlalchemy import Connection, Table, delete, func, or_, select
 from sqlalchemy.sql.expression import ColumnElement
 
 from consumers.registry.people import people
@@ -120,8 +120,10 @@ def prune(
         "replays": lambda: _replays(connection, history_before),
         "imports": lambda: _imports(connection, history_before),
         "vault": lambda: _tombstones(connection, history_before),
-        "lost_records": lambda: _count(
-            connection.execute(delete(lost_records).where(lost_records.c.accepted_at < history_before))
+        "lost_records": lambda: (
+            connection.execute(
+                delete(lost_records).where(lost_records.c.accepted_at < history_before)
+            ).rowcount
         ),
         "remarks": lambda: _remarks(connection, audit_before),
         "throttles": lambda: throttles.forget(connection, now),
@@ -140,7 +142,7 @@ def _replays(connection: Connection, before: float) -> int:
     if replay_id is None:
         return 0
     connection.execute(delete(replay_students).where(replay_students.c.replay_id == replay_id))
-    return _count(connection.execute(delete(replays).where(replays.c.id == replay_id)))
+    return connection.execute(delete(replays).where(replays.c.id == replay_id)).rowcount
 
 
 def _imports(connection: Connection, before: float) -> int:
@@ -148,7 +150,7 @@ def _imports(connection: Connection, before: float) -> int:
     newest = connection.execute(select(func.max(imports.c.id))).scalar_one()
     referred = select(feed_rows.c.import_id).union(select(teaching_rows.c.import_id))
     over = imports.c.started_at < before, imports.c.id < (newest or 0), imports.c.id.not_in(referred)
-    return _count(connection.execute(delete(imports).where(*over)))
+    return connection.execute(delete(imports).where(*over)).rowcount
 
 
 def _tombstones(connection: Connection, before: float) -> int:
@@ -161,18 +163,14 @@ def _tombstones(connection: Connection, before: float) -> int:
     )
     over: list[ColumnElement[bool]] = [vault.c.sealed.is_(None), vault.c.consumed_at < before]
     old = select(vault.c.sequence).where(*over, followed.exists()).limit(ROWS_PER_PRUNE)
-    return _count(connection.execute(delete(vault).where(vault.c.sequence.in_(old))))
+    return connection.execute(delete(vault).where(vault.c.sequence.in_(old))).rowcount
 
 
 def _remarks(connection: Connection, before: float) -> int:
     held = select(people.c.student_number).where(people.c.holds != "[]")
     mine = or_(remarks.c.student_number.is_(None), remarks.c.student_number.not_in(held))
     old = select(remarks.c.ref).where(remarks.c.at < before, mine).limit(ROWS_PER_PRUNE)
-    return _count(connection.execute(delete(remarks).where(remarks.c.ref.in_(old))))
-
-
-def _count(result: CursorResult[object]) -> int:
-    return result.rowcount
+    return connection.execute(delete(remarks).where(remarks.c.ref.in_(old))).rowcount
 
 
 _HEAD = """\

@@ -56,14 +56,14 @@ def handler(
     )
 
 
-def connector(target: str, settings: Settings, database: Database, *, read_only: bool = False) -> Anything:
-    """A connector that is found by entry point; `read_only` whatever the settings say.
+def connector(target: str, settings: Settings, database: Database) -> Anything:
+    """A connector that is found by entry point; it only reads, whatever the settings say.
 
     Raises:
         ConnectorUnusable: its package or its section is wrong.
         SettingsError: a secret is missing.
     """
-    return _made(target, settings, database, read_only=read_only)[0]
+    return _made(target, settings, database, read_only=True)[0]
 
 
 def _made(
@@ -100,11 +100,13 @@ def _made(
 
 def site_facts(settings: Settings, database: Database) -> SiteFacts:
     """The site's facts for connectors."""
+    found = {name: settings.connector_of(name).connector for name in settings.targets}
+    mail_target = next((name for name, each in found.items() if each and each.role == MAIL_ROLE), "")
     return SiteFacts(
         database=database,
         principal_scope=settings.registry.principal_scope,
         mail_quota_bytes=settings.directory.mail_quota_bytes,
-        mail_target=next((name for name in settings.targets if _role(settings, name) == MAIL_ROLE), ""),
+        mail_target=mail_target,
         is_managed=ManagedCohorts(database, [template.key for template in settings.registry.cohorts]),
         pseudonym=lambda number: "" if (key := _privacy(settings)) is None else key.pseudonym(number),
     )
@@ -131,14 +133,10 @@ def _begin_erasing(
     return {ref: pseudonym for ref, (_, pseudonym) in pseudonyms.items()}
 
 
-def _role(settings: Settings, target: str) -> str | None:
-    connector = settings.connector_of(target).connector
-    return None if connector is None else connector.role
-
-
 def adopted_refs(database: Database, target: str, numbers: Sequence[str]) -> dict[str, AdoptedRef]:
     """References of the objects that were adopted for these students, for a connector."""
-    found = _adopted(database, target, numbers)
+    with database.read() as connection:
+        found = adoptions.objects_of(connection, target, numbers)
     return {number: AdoptedRef(*named.split(NUMBER_AFTER, 1)) for number, named in found.items()}
 
 
@@ -157,9 +155,3 @@ def _known_passwords(connector: type[Anything], target: str, database: Database)
     if connector.credential is None:
         return NoPasswords()
     return KnownPasswords(database, target if issubclass(connector.section, PlainPasswordSettings) else None)
-
-
-def _adopted(database: Database, target: str, numbers: Sequence[str]) -> Mapping[str, str]:
-    """Objects older than Sésame that were found to be these students'."""
-    with database.read() as connection:
-        return adoptions.objects_of(connection, target, numbers)

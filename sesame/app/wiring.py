@@ -415,7 +415,7 @@ class Application:
         """A read-only connector by entry point, disconnected at the end. Raises as `targets.connector`."""
         from sesame.app import targets
 
-        made = targets.connector(target, self.settings, self.database, read_only=True)
+        made = targets.connector(target, self.settings, self.database)
         try:
             yield made
         finally:
