@@ -25,9 +25,8 @@ from pipeline.vault import read_keys
 from schemas.envelope import event_id
 from sesame.app import audit_export
 from sesame.app.audit_export import AuditExport, Pseudonyms
-from sesame.app.drift_watch import DriftWatch
+from sesame.app.comparing import DriftWatch, Nightly
 from sesame.app.housekeeping import Housekeeping
-from sesame.app.nightly import Nightly
 from sesame.app.reporter import Reporter
 from sesame.app.wiring import PROPAGATION, REGISTRY, Application
 

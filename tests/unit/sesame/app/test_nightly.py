@@ -16,7 +16,7 @@ import pytest
 
 from consumers.kit.connector import TargetObject
 from pipeline.db.database import Database
-from sesame.app.nightly import Nightly, last_time
+from sesame.app.comparing import Nightly, last_time
 from sesame.operations.questions.reconcile import passes
 from sesame.operations.questions.reconcile.passes import Pass
 from sesame.settings.runtime import ReconcileSettings
@@ -71,12 +71,12 @@ def test_each_night_one_of_two_processes_compares_and_the_other_does_not(night: 
     filled(night.site)
     one, other = night.process(), night.process()
     for process in (one, other):
-        process.run_due("shelf", NEVER)
+        process.look("shelf", NEVER)
     assert night.compared() == 0, "it was never compared, and waits for its first night"
     for days in range(3):
         night.now = HALF_PAST_THREE + timedelta(days=days, seconds=days)
         for process in (other, one, other):
-            process.run_due("shelf", NEVER)
+            process.look("shelf", NEVER)
         assert night.compared() == days + 1
     assert night.told == []
     [ended] = night.latest()
@@ -84,10 +84,10 @@ def test_each_night_one_of_two_processes_compares_and_the_other_does_not(night: 
 
 
 def test_a_night_in_which_nobody_was_awake_is_made_up_for(night: Night) -> None:
-    night.process().run_due("shelf", NEVER)
+    night.process().look("shelf", NEVER)
     night.now = HALF_PAST_THREE + timedelta(days=2, hours=6)
-    night.process().run_due("shelf", NEVER)
-    night.process().run_due("shelf", NEVER)
+    night.process().look("shelf", NEVER)
+    night.process().look("shelf", NEVER)
     assert night.compared() == 1
 
 
@@ -105,11 +105,11 @@ def test_what_a_list_does_not_show_is_found_within_a_week_and_told_until_it_is_m
         )
         for one in known
     ]
-    night.process().run_due("shelf", NEVER)
+    night.process().look("shelf", NEVER)
     for days in range(8):
         night.now = HALF_PAST_THREE + timedelta(days=days)
         site.listed = cast("Any", FallsOver()) if days == 3 else None
-        night.process().run_due("shelf", NEVER)
+        night.process().look("shelf", NEVER)
         looked.append(set(site.shelves[-1].asked))
         found.append(set(night.latest()[0].left["different"]))
     assert found[-1] == thieves, "in seven nights, of which the one that failed is none"
@@ -120,48 +120,48 @@ def test_what_a_list_does_not_show_is_found_within_a_week_and_told_until_it_is_m
     assert max(map(len, looked)) < STUDENTS / 3, "a night does not look at everybody"
     site.there[0] = replace(site.there[0], fields={"name": ("Léa 22600000",)})
     night.now += timedelta(days=1)
-    night.process().run_due("shelf", NEVER)
+    night.process().look("shelf", NEVER)
     assert set(night.latest()[0].left["different"]) == thieves - {"22600000"}
 
 
 def test_what_was_found_is_told_and_repaired_where_the_settings_say_so(night: Night) -> None:
     filled(night.site)
-    night.process().run_due("shelf", NEVER)
+    night.process().look("shelf", NEVER)
     del night.site.there[:3]
     night.site.there.append(TargetObject("left", "999", {}, True))
     night.now = HALF_PAST_THREE
-    night.process().run_due("shelf", NEVER)
+    night.process().look("shelf", NEVER)
     assert night.told == [("shelf", "3 missing, 1 orphaned: sesame reconcile --target shelf")]
     assert +Counter(night.latest()[0].found) == {"missing": 3, "orphaned": 1}
     assert night.site.on_the_log == []
     night.now += timedelta(days=1)
-    night.process(repair=True).run_due("shelf", NEVER)
+    night.process(repair=True).look("shelf", NEVER)
     assert len(night.site.replays()) == 3
 
 
 def test_a_comparison_that_is_told_to_stop_is_left_to_the_next_process(night: Night) -> None:
     filled(night.site)
-    night.process().run_due("shelf", NEVER)
+    night.process().look("shelf", NEVER)
     night.now = HALF_PAST_THREE
     stopping = threading.Event()
     stopping.set()
-    night.process().run_due("shelf", stopping)
+    night.process().look("shelf", stopping)
     assert (night.latest(), night.told) == ([], [])
-    night.process().run_due("shelf", NEVER)
+    night.process().look("shelf", NEVER)
     assert night.latest()[0].accounts == STUDENTS
 
 
 def test_the_night_in_which_summer_time_ends_is_one(night: Night) -> None:
     filled(night.site)
-    night.process().run_due("shelf", NEVER)
+    night.process().look("shelf", NEVER)
     summer, winter = timezone(timedelta(hours=2)), timezone(timedelta(hours=1))
     night.now = datetime(2026, 10, 24, 3, 31, tzinfo=summer)
-    night.process().run_due("shelf", NEVER)
+    night.process().look("shelf", NEVER)
     night.now = datetime(2026, 10, 25, 3, 29, tzinfo=winter)
-    night.process().run_due("shelf", NEVER)
+    night.process().look("shelf", NEVER)
     assert night.compared() == 1
     night.now = datetime(2026, 10, 25, 3, 30, tzinfo=winter)
-    night.process().run_due("shelf", NEVER)
+    night.process().look("shelf", NEVER)
     assert night.compared() == 2
 
 

@@ -22,7 +22,7 @@ from pipeline.errors import TargetDown
 from pipeline.target_states import target_states
 from pipeline.threshold import Threshold
 from schemas.account import Account, Stage
-from sesame.app.drift_watch import DriftWatch
+from sesame.app.comparing import DriftWatch
 from sesame.operations.questions.adoption import adoptions
 from sesame.operations.questions.adoption.acts import AnswerRequest, decide
 from sesame.operations.questions.adoption.adoptions import AdoptionAnswer, QuestionRow
