@@ -63,6 +63,10 @@ def ask(
         student_number=student_number, ends_on=ends_on, until=until, reason_ref=reason_ref
     )
     identity = event_id(event.type, NAME, student_number, ends_on.isoformat(), until.isoformat())
+    _enqueue(connection, event, identity, now)
+
+
+def _enqueue(connection: Connection, event: Event, identity: str, now: float) -> None:
     message = Message(identity, SOURCE_PREFIX + NAME, datetime.fromtimestamp(now, UTC), event)
     topic = catalogue.by_lane(catalogue.ACTIVATIONS, Lane.PERSONAL)
     outbox.enqueue(connection, message, topic, Lane.PERSONAL)
@@ -218,7 +222,7 @@ class Choices:
         else:
             event = ActivationRequested(student_number=number, credential_ref=ref, language=language)
         identity = event_id(event.type, NAME, number, ref, str(now))
-        self._enqueue(connection, event, identity, now)
+        _enqueue(connection, event, identity, now)
         if isinstance(
             event, ActivationRequested
         ):  # the outbox will not lose it: `sesame activate` skips them
@@ -234,19 +238,11 @@ class Choices:
         detail = {"student_number": number, "hold": hold}
         audit.note(connection, self._database, actor="student", action="hold.lift", detail=detail)
         event = HoldLifted(student_number=number, hold=hold)
-        self._enqueue(connection, event, event_id(event.type, NAME, number, ref), now)
+        _enqueue(connection, event, event_id(event.type, NAME, number, ref), now)
 
     def _prefer(self, connection: Connection, number: str, ref: str | None, now: float) -> None:
         event = PreferenceChanged(student_number=number, preference=Preference.MAIL_REDIRECT, value_ref=ref)
-        self._enqueue(connection, event, event_id(event.type, NAME, number, ref or "", str(now)), now)
-
-    @staticmethod
-    def _enqueue(connection: Connection, event: Event, identity: str, now: float) -> None:
-        moment = datetime.fromtimestamp(now, UTC)
-        message = Message(identity, SOURCE_PREFIX + NAME, moment, event)
-        outbox.enqueue(
-            connection, message, catalogue.by_lane(catalogue.ACTIVATIONS, Lane.PERSONAL), Lane.PERSONAL
-        )
+        _enqueue(connection, event, event_id(event.type, NAME, number, ref or "", str(now)), now)
 
     @staticmethod
     def _second_click(connection: Connection, proof_id: str, mark: str, now: float) -> Chosen | None:
@@ -267,7 +263,5 @@ def accept_charter(
     connection: Connection, database: Database, student_number: str, charter: str, now: float
 ) -> None:
     """Record that a student accepted this edition; the first time counts."""
-    statement = database.insert(charter_acceptances).values(
-        student_number=student_number, charter=charter, accepted_at=now
-    )
-    connection.execute(statement.on_conflict_do_nothing())
+    row = {"student_number": student_number, "charter": charter, "accepted_at": now}
+    connection.execute(database.insert_new(charter_acceptances), row)

@@ -69,6 +69,9 @@ mail_proofs = Table(
 )
 
 
+_UNUSED = and_(mail_proofs.c.used_at.is_(None), mail_proofs.c.voided_at.is_(None))
+
+
 @dataclass(frozen=True)
 class MailProof:
     """One proof. Times are seconds since the epoch, UTC; see the columns' comments."""
@@ -168,12 +171,7 @@ def use(connection: Connection, proof_id: str, now: float, *, by: str) -> bool:
     """Use a proof up; False if it is not valid (any more). Of concurrent calls one succeeds."""
     done = connection.execute(
         update(mail_proofs)
-        .where(
-            mail_proofs.c.id == proof_id,
-            mail_proofs.c.used_at.is_(None),
-            mail_proofs.c.voided_at.is_(None),
-            mail_proofs.c.expires_at > now,
-        )
+        .where(mail_proofs.c.id == proof_id, _UNUSED, mail_proofs.c.expires_at > now)
         .values(used_at=now, used_by=by, letter=None, value=None, send_at=None)
     )
     return bool(done.rowcount)
@@ -183,12 +181,7 @@ def void_others(connection: Connection, student_number: str, purpose: str, now: 
     """Void every unused proof of this student and purpose."""
     connection.execute(
         update(mail_proofs)
-        .where(
-            mail_proofs.c.student_number == student_number,
-            mail_proofs.c.purpose == purpose,
-            mail_proofs.c.used_at.is_(None),
-            mail_proofs.c.voided_at.is_(None),
-        )
+        .where(mail_proofs.c.student_number == student_number, mail_proofs.c.purpose == purpose, _UNUSED)
         .values(voided_at=now, letter=None, value=None, send_at=None)
     )
 
@@ -225,15 +218,12 @@ def claim_letters(connection: Connection, now: float, *, until: float, limit: in
 
 def sent(connection: Connection, proof_id: str, now: float) -> None:
     """Record that the mail server has the message, and erase its text."""
-    connection.execute(
-        update(mail_proofs).where(mail_proofs.c.id == proof_id).values(sent_at=now, send_at=None, letter=None)
-    )
+    _change(connection, proof_id, sent_at=now, send_at=None, letter=None)
 
 
 def refuse(connection: Connection, proof_id: str, why: str) -> None:
     """Mark a message as permanently refused."""
-    values = {"send_at": None, "letter": None, "refusal": why}
-    connection.execute(update(mail_proofs).where(mail_proofs.c.id == proof_id).values(**values))
+    _change(connection, proof_id, send_at=None, letter=None, refusal=why)
 
 
 def last_refused(connection: Connection, student_number: str, purpose: str) -> MailProof | None:
@@ -264,9 +254,10 @@ def last_sent(connection: Connection, student_number: str, purpose: str) -> floa
 
 def postpone(connection: Connection, proof_id: str, until: float | None) -> None:
     """Postpone a message; None: never send it (it has expired meanwhile)."""
-    values: dict[str, object] = {"send_at": until}
-    if until is None:
-        values["letter"] = None
+    _change(connection, proof_id, send_at=until, **({"letter": None} if until is None else {}))
+
+
+def _change(connection: Connection, proof_id: str, **values: object) -> None:
     connection.execute(update(mail_proofs).where(mail_proofs.c.id == proof_id).values(**values))
 
 

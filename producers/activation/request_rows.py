@@ -44,14 +44,7 @@ def find(connection: Connection, student_numbers: Collection[str]) -> dict[str, 
 
 def intend(connection: Connection, database: Database, requests: Sequence[ActivationRequest]) -> None:
     """Record requests before they are appended, replacing the student's older one."""
-    for request in requests:
-        statement = database.insert(activation_requests).values(**request.__dict__)
-        changed = {name: value for name, value in request.__dict__.items() if name != "student_number"}
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=[activation_requests.c.student_number], set_=changed
-            )
-        )
+    connection.execute(database.upsert(activation_requests), [request.__dict__ for request in requests])
 
 
 def confirm(connection: Connection, event_ids: Sequence[str], now: float) -> None:

@@ -39,12 +39,7 @@ def take(connection: Connection, database: Database, name: str, rate: Rate, now:
     excess_s = start - now - (rate.burst - 1) * rate.every_s
     if excess_s > 0:
         return excess_s
-    statement = database.insert(throttles).values(name=name, until=start + rate.every_s)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[throttles.c.name], set_={"until": statement.excluded.until}
-        )
-    )
+    connection.execute(database.upsert(throttles), {"name": name, "until": start + rate.every_s})
     return 0.0
 
 
