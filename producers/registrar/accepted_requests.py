@@ -56,12 +56,7 @@ def page(connection: Connection, *, after: str, limit: int) -> list[AcceptedRequ
     query = select(accepted_requests).where(accepted_requests.c.txn > after).order_by(accepted_requests.c.txn)
     return [
         AcceptedRequest(
-            row.txn,
-            row.student_number,
-            row.method,
-            [(row.student_number, *key) for key in json.loads(row.steps)],
-            row.changes_hold,
-            row.accepted_at,
+            **row._asdict() | {"steps": [(row.student_number, *key) for key in json.loads(row.steps)]}
         )
         for row in connection.execute(query.limit(limit))
     ]

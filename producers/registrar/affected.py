@@ -6,7 +6,7 @@ port that records persons, and is shown if it has that very digest; otherwise it
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from producers.registrar.guard import Outline, OutlineChange, folded
@@ -123,14 +123,7 @@ def _compared(name: str, value: object) -> str:
 
 
 def _columns(names: Collection[str], profile: FeedProfile) -> str:
-    return ", ".join(dict.fromkeys(_headed(names, profile)))
-
-
-def _headed(names: Collection[str], profile: FeedProfile) -> Iterator[str]:
-    for name in names:
-        column = profile.column_of(name)
-        if column:
-            yield column
+    return ", ".join(filter(None, dict.fromkeys(map(profile.column_of, names))))
 
 
 def _value(value: object) -> str:

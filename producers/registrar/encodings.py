@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 from schemas.language import gettext, gettext_noop
@@ -87,21 +87,16 @@ _VIEWS: Mapping[str, View] = {WINDOWS: _windows_view(), MAC: _view("mac_roman"),
 def _runs(view: View, *leads: int) -> re.Pattern[str]:
     """Pattern of sequences that are each one UTF-8 character misread. `leads`: first bytes, if limited."""
 
-    def among(first: int, last: int) -> str:
-        shown = [char for char, byte in view.items() if first <= byte <= last]
-        return "[" + "".join(map(re.escape, shown)) + "]"
+    def among(some: Container[int]) -> str:
+        shown = [char for char, byte in view.items() if byte in some]
+        return "[" + "".join(map(re.escape, shown)) + "]" if shown else "(?!)"
 
-    def of_lead(first: int, last: int) -> str:
-        chosen = [lead for lead in leads if first <= lead <= last]
-        if leads:
-            shown = [char for char, byte in view.items() if byte in chosen]
-            return "[" + "".join(map(re.escape, shown)) + "]" if shown else "(?!)"
-        return among(first, last)
-
-    more = among(0x80, 0xBF)
-    return re.compile(
-        f"(?:{of_lead(0xC2, 0xDF)}{more}|{of_lead(0xE0, 0xEF)}{more}{{2}}|{of_lead(0xF0, 0xF4)}{more}{{3}})+"
+    more = among(range(0x80, 0xC0))
+    two, three, four = (
+        among(set(leads or first).intersection(first))
+        for first in (range(0xC2, 0xE0), range(0xE0, 0xF0), range(0xF0, 0xF5))
     )
+    return re.compile(f"(?:{two}{more}|{three}{more}{{2}}|{four}{more}{{3}})+")
 
 
 _RUNS: Mapping[str, re.Pattern[str]] = {

@@ -216,11 +216,8 @@ class _Enrolments(ImportSubject[Intended]):
                 }
                 self.spool.keep(line, fact)
         if line > LINES_MAX:
-            raise UnusableFile(
-                gettext("more than {limit} lines and absent enrolments", limit=LINES_MAX),
-                remedy=gettext("Split the export."),
-                sent=gettext("more than {limit} lines and absent enrolments", limit=LINES_MAX),
-            )
+            what = gettext("more than {limit} lines and absent enrolments", limit=LINES_MAX)
+            raise UnusableFile(what, remedy=gettext("Split the export."), sent=what)
 
     def _keep_to_publish(
         self, each: Spooled, before: Published | None, held: Published | None, newest: Published | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple, Protocol, TypeVar
@@ -43,6 +44,17 @@ class Intended(NamedTuple):
 
 Listed = Mapping[tuple[str, str], str]
 """A list: unit and group (empty: none) to the unit's name (empty: none)."""
+
+
+def listed_text(listed: Listed) -> str:
+    """A list in the form that tables keep: JSON of [unit, group, label]."""
+    return json.dumps(sorted([*key, label] for key, label in listed.items()), ensure_ascii=False)
+
+
+def listed_in(text: str) -> Listed:
+    """The list in this text."""
+    return {(element, group): label for element, group, label in json.loads(text)}
+
 
 YearKey = tuple[str, int]
 """Key of a list: student number and year."""

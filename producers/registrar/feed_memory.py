@@ -12,7 +12,6 @@ file adds to it, and a complete one shows what it would take away.
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, Generic, TypeVar
@@ -40,11 +39,12 @@ from pipeline.db.persons import rows_of
 from producers.registrar.feed import (
     Intended,
     IntendedList,
-    Listed,
     Published,
     PublishedList,
     StepKey,
     YearKey,
+    listed_in,
+    listed_text,
 )
 from producers.registrar.import_runs import SOURCES, SqlImports, imports, unseen
 
@@ -273,7 +273,7 @@ class SqlTeachingMemory(SqlFacts[IntendedList]):
         """The lists that `source` published, or may have, of these students (hundreds)."""
         return {
             (row.student_number, row.year): PublishedList(
-                row.fingerprint, row.sequence, row.base, bool(row.confirmed), _read(row.listed)
+                row.fingerprint, row.sequence, row.base, bool(row.confirmed), listed_in(row.listed)
             )
             for row in self._rows_of(source, students)
         }
@@ -308,9 +308,4 @@ class SqlTeachingMemory(SqlFacts[IntendedList]):
             return {(student, year) for student, year in connection.execute(query)}
 
     def _columns(self, row: IntendedList) -> Mapping[str, Any]:
-        listed = sorted([element, group, label] for (element, group), label in row.listed.items())
-        return {"listed": json.dumps(listed, ensure_ascii=False)}
-
-
-def _read(listed: str) -> Listed:
-    return {(element, group): label for element, group, label in json.loads(listed)}
+        return {"listed": listed_text(row.listed)}

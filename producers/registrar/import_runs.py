@@ -351,14 +351,6 @@ def _document(detail: ImportDetail | None) -> str | None:
 
 
 def _run(row: Row[Any]) -> ImportRun:
-    return ImportRun(
-        row.id,
-        row.source,
-        row.file_name,
-        row.started_at,
-        row.finished_at,
-        row.superseded,
-        row.confirmed_through,
-        json.loads(row.summary or "{}"),
-        None if row.detail is None else ImportDetail.model_validate_json(row.detail),
-    )
+    *own, summary, detail = list(row)
+    kept = None if detail is None else ImportDetail.model_validate_json(detail)
+    return ImportRun(*own, json.loads(summary or "{}"), kept)

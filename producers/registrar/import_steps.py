@@ -185,7 +185,7 @@ class _Import(Generic[IntendedT]):
         lines = 0
         dates: Counter[str] = Counter()
         birth_date = self.profile.place_of("birth_date")
-        for line in reader.read(source, layout, self.profile, digest=digest):
+        for line in reader.read(source, layout, self.profile, digest=digest.update):
             lines += 1
             if line.cells and birth_date is not None:
                 dates[rows.date_form(line.cells[birth_date])] += 1
@@ -416,7 +416,6 @@ def _refuse_one_place_for_two(path: Path, options: ImportOptions) -> None:
     export, rejects, affected = (
         place.resolve() for place in (path, options.rejects_path, options.affected_path)
     )
-    what = ""
     if rejects == export:
         what = gettext("{path}: the rejects file would replace the export", path=options.rejects_path)
     elif affected == export:
@@ -427,5 +426,6 @@ def _refuse_one_place_for_two(path: Path, options: ImportOptions) -> None:
         what = gettext(
             "{path}: the file of affected people would replace the rejects file", path=options.affected_path
         )
-    if what:
-        raise UnusableFile(what, remedy=gettext("Choose another place for it."))
+    else:
+        return
+    raise UnusableFile(what, remedy=gettext("Choose another place for it."))

@@ -9,7 +9,7 @@ lists of several sources add up.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -138,16 +138,9 @@ def display_key(name: str) -> str:
 def add(connection: Connection, database: Database, group: TeachingGroup) -> None:
     """Make a group without members. Raises GroupTaken: there is one."""
     now = database.now(connection)
-    values = {
-        "id": group.id,
-        "year": group.year,
-        "element": group.element,
-        "group_code": group.group,
-        **_named(group.display_name, group.external_id),
-        "version": group.version,
-        "created_at": now,
-        "changed_at": now,
-    }
+    times = {"created_at": now, "changed_at": now}
+    values = asdict(group) | _named(group.display_name, group.external_id) | times
+    values["group_code"] = values.pop("group")
     try:
         with connection.begin_nested():
             connection.execute(teaching_groups.insert().values(values))
@@ -304,14 +297,5 @@ def _named(display_name: str, external_id: str | None) -> dict[str, Any]:
 
 
 def _group(row: Row[Any]) -> TeachingGroup:
-    return TeachingGroup(
-        row.id,
-        row.year,
-        row.element,
-        row.group_code,
-        row.display_name,
-        row.external_id,
-        row.version,
-        row.created_at,
-        row.changed_at,
-    )
+    values = {name: value for name, value in row._asdict().items() if name != "display_key"}
+    return TeachingGroup(group=values.pop("group_code"), **values)

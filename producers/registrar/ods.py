@@ -13,6 +13,7 @@ from producers.registrar.workbooks import (
     ROWS_MAX,
     YES,
     Budget,
+    Elements,
     Rows,
     Text,
     Unpackable,
@@ -47,7 +48,7 @@ def write_sheet(archive: ZipFile, wanted: str, rows: IO[bytes], budget: Budget) 
     return name
 
 
-class _Tables:
+class _Tables(Elements):
     """A document's sheets, and the rows of the chosen one (from 0 on). None: only list the sheets."""
 
     def __init__(self, chosen: int | None, rows: Rows) -> None:

@@ -6,10 +6,10 @@ import codecs
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, Protocol
+from typing import IO, BinaryIO
 
 from pipeline.errors import system_words
 from producers.registrar import encodings
@@ -23,15 +23,8 @@ UTF8_BOM = codecs.BOM_UTF8
 _CHUNK_BYTES = 1 << 16
 
 
-class Digest(Protocol):
-    """A hash of `hashlib`."""
-
-    def update(self, data: bytes, /) -> None:
-        """Take some more bytes."""
-
-
-class _Lines(Protocol):
-    def readline(self, limit: int, /) -> bytes: ...
+Digest = Callable[[bytes], object]
+"""Takes some more bytes: a hash's `update`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +142,12 @@ def state_of(status: os.stat_result) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def lines_below(source: Source, layout: Layout, digest: Digest | None) -> Iterator[tuple[int, str, bool]]:
+def lines_below(source: Source, layout: Layout, digest: Digest) -> Iterator[tuple[int, str, bool]]:
     """Number, text and wholeness of every line below the header. A line that is too long is cut.
 
     Args:
         layout: from `reader.examine`.
-        digest: updated with every byte of the file, the very ones that the lines are made of.
+        digest: called with every byte of the file, the very ones that the lines are made of.
 
     Raises:
         UnusableFile: reading failed on the way, or the file was changed meanwhile.
@@ -162,7 +155,7 @@ def lines_below(source: Source, layout: Layout, digest: Digest | None) -> Iterat
     encoding = layout.encoding
     try:
         with source.open() as file:
-            for number, raw, whole in physical_lines(_Digested(file, digest) if digest else file):
+            for number, raw, whole in physical_lines(file, digest):
                 if number <= layout.header_line:
                     continue
                 if number > layout.lines:  # it grows, perhaps as fast as it is read
@@ -226,15 +219,17 @@ def survey(source: Source) -> tuple[str, int, bytes]:
     return ("windows-1252" if wrong > right else "utf-8"), lines, start
 
 
-def physical_lines(file: _Lines) -> Iterator[tuple[int, bytes, bool]]:
+def physical_lines(file: BinaryIO, digest: Digest = lambda _raw: None) -> Iterator[tuple[int, bytes, bool]]:
     """Number, bytes without the line's end, and whether that is the whole line."""
     number = 0
     while raw := file.readline(LINE_BYTES_MAX + 2):
         number += 1
+        digest(raw)
         whole = raw.endswith(b"\n") or len(raw) <= LINE_BYTES_MAX
         rest = raw
         while not rest.endswith(b"\n") and rest:  # too long, or the last line: go to its end
             rest = file.readline(_CHUNK_BYTES)
+            digest(rest)
             whole = whole and not rest
         yield number, raw.rstrip(b"\r\n") if whole else raw[:LINE_BYTES_MAX], whole
 
@@ -250,19 +245,6 @@ def too_long(number: int, text: str) -> Line:
     """The line whose beginning is `text`, refused for its length."""
     detail = gettext("longer than {limit} bytes", limit=LINE_BYTES_MAX)
     return Line(number, (), Fault.LINE_TOO_LONG, detail, text[:200])
-
-
-class _Digested:
-    """A file whose every byte read updates a digest."""
-
-    def __init__(self, file: BinaryIO, digest: Digest) -> None:
-        self._file = file
-        self._digest = digest
-
-    def readline(self, bytes_max: int) -> bytes:
-        raw = self._file.readline(bytes_max)
-        self._digest.update(raw)
-        return raw
 
 
 def changed(source: Source) -> UnusableFile:

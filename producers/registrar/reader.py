@@ -134,7 +134,7 @@ def _place_of_student(names: Sequence[str], profile: FeedProfile) -> int | None:
 
 
 def read(
-    source: Source, layout: Layout, profile: FeedProfile, *, digest: Digest | None = None
+    source: Source, layout: Layout, profile: FeedProfile, *, digest: Digest = lambda _raw: None
 ) -> Iterator[Line]:
     """The lines with data below the header; blank ones and footers are skipped.
 
@@ -142,7 +142,7 @@ def read(
         source: from `packing.opened`.
         layout: from `examine`.
         profile: its columns are the wanted ones, in its order.
-        digest: updated with every byte of the file.
+        digest: called with every byte of the file.
 
     Raises:
         UnusableFile: reading failed on the way, or the file was changed meanwhile.

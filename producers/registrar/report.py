@@ -61,6 +61,7 @@ class YearDifference(BaseModel):
 
 PROGRAMMES_MAX = 100
 ROWS_MAX = 1_000
+_COUNTED = ("lines", "students", "recorded", "cancelled", "gone", "unchanged", "duplicates", "rejected")
 
 
 class ImportDetail(BaseModel):
@@ -229,16 +230,7 @@ class ImportReport:
 
     def counts(self) -> dict[str, int]:
         """The numbers, for the store and for metrics."""
-        return {
-            "lines": self.lines,
-            "students": self.students,
-            "recorded": self.recorded,
-            "cancelled": self.cancelled,
-            "gone": self.gone,
-            "unchanged": self.unchanged,
-            "duplicates": self.duplicates,
-            "rejected": self.rejected,
-        }
+        return {name: getattr(self, name) for name in _COUNTED}
 
     def detail(self, actor: str, ended_at: float) -> ImportDetail:
         """The rest to keep, apart from the counts. `ended_at`: seconds since the epoch, UTC."""

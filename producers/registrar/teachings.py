@@ -7,7 +7,6 @@ except from students with a refused line, which may have stated them.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,7 +17,15 @@ from typing import NamedTuple
 
 from pipeline.eventlog.port import NewRecord, Producer
 from producers.registrar.faults import Fault, Rejection, UnusableFile
-from producers.registrar.feed import IntendedList, Listed, PublishedList, base_after, new_record
+from producers.registrar.feed import (
+    IntendedList,
+    Listed,
+    PublishedList,
+    base_after,
+    listed_in,
+    listed_text,
+    new_record,
+)
 from producers.registrar.feed_memory import SqlTeachingMemory
 from producers.registrar.guard import Fingerprint, OutlineChange
 from producers.registrar.import_runs import Note, no_note
@@ -184,9 +191,6 @@ class TeachingSpool(Lines):
         return Stated(line, student, year, held, frozenset(dropped), whole=refused is None)
 
 
-_PAGE = 500
-
-
 def import_groups(
     path: Path,
     options: ImportOptions,
@@ -292,11 +296,8 @@ class _Teachings(ImportSubject[IntendedList]):
         for page in self.memory.listed_students(self.profile.name, year):
             line = self.spool.add_absent(page, year, line)
         if line > LINES_MAX:
-            raise UnusableFile(
-                gettext("more than {limit} lines and absent students", limit=LINES_MAX),
-                remedy=gettext("Split the export."),
-                sent=gettext("more than {limit} lines and absent students", limit=LINES_MAX),
-            )
+            what = gettext("more than {limit} lines and absent students", limit=LINES_MAX)
+            raise UnusableFile(what, remedy=gettext("Split the export."), sent=what)
 
     def _compare(
         self,
@@ -325,10 +326,9 @@ class _Teachings(ImportSubject[IntendedList]):
             counts.cancelled += 1
         else:
             counts.gone += 1
-        document = [[*key, label] for key, label in listed.items()]
         self.spool.database.execute(
             "INSERT INTO to_publish VALUES (?, ?, ?, ?, ?)",
-            (stated.line, stated.student, stated.year, base, json.dumps(document, ensure_ascii=False)),
+            (stated.line, stated.student, stated.year, base, listed_text(listed)),
         )
         if not same:
             old = None if before is None else before.fingerprint
@@ -357,7 +357,7 @@ class _Teachings(ImportSubject[IntendedList]):
         found = self.spool.database.execute("SELECT * FROM to_publish ORDER BY line")
         while page := found.fetchmany(_PAGE):
             yield [
-                ListToPublish(line, student, year, base, _listed(listed))
+                ListToPublish(line, student, year, base, listed_in(listed))
                 for line, student, year, base, listed in page
             ]
 
@@ -378,7 +378,3 @@ def _after(stated: Stated, was: Listed, *, complete: bool) -> Listed:
     }
     listed = {**kept, **stated.held}
     return listed if len(listed) <= TEACHINGS_MAX else stated.held
-
-
-def _listed(document: str) -> Listed:
-    return {(element, group): label for element, group, label in json.loads(document)}

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import IO, Protocol
+from typing import IO
 from xml.parsers import expat
 
 from producers.registrar.physical import LINE_BYTES_MAX, SHEET_SEPARATOR
@@ -71,8 +71,8 @@ def without_value(row: int, column: int) -> Unpackable:
     return Unpackable(what, remedy=SAVE_AGAIN)
 
 
-class Elements(Protocol):
-    """Handler of an XML document's parts. Names are without their namespaces."""
+class Elements:
+    """Handler of an XML document's parts, which ignores all. Names are without their namespaces."""
 
     def start(self, name: str, attributes: Mapping[str, str]) -> None:
         """An element begins."""

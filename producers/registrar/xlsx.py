@@ -15,6 +15,7 @@ from producers.registrar.workbooks import (
     NO,
     YES,
     Budget,
+    Elements,
     Rows,
     Stop,
     Text,
@@ -55,7 +56,7 @@ def write_sheet(archive: ZipFile, wanted: str, rows: IO[bytes], budget: Budget) 
     return name
 
 
-def _walk(archive: ZipFile, part: str, elements: _Part, budget: Budget) -> None:
+def _walk(archive: ZipFile, part: str, elements: Elements, budget: Budget) -> None:
     with archive.open(part) as file:
         walk(file, elements, budget)
 
@@ -66,20 +67,7 @@ def _holds(archive: ZipFile, part: str, budget: Budget) -> bool:
     return probe.found
 
 
-class _Part:
-    """A part whose elements are all ignored."""
-
-    def start(self, name: str, attributes: Mapping[str, str]) -> None:
-        """See `Elements`."""
-
-    def end(self, name: str) -> None:
-        """See `Elements`."""
-
-    def text(self, text: str) -> None:
-        """See `Elements`."""
-
-
-class _Workbook(_Part):
+class _Workbook(Elements):
     def __init__(self) -> None:
         self.sheets: list[tuple[str, str, bool]] = []
         self.since_1904 = False
@@ -92,7 +80,7 @@ class _Workbook(_Part):
             self.since_1904 = attributes.get("date1904", "0") in ("1", "true")
 
 
-class _Relations(_Part):
+class _Relations(Elements):
     def __init__(self) -> None:
         self.targets: dict[str, str] = {}
         self.strings = self.styles = ""
@@ -111,7 +99,7 @@ class _Relations(_Part):
             self.styles = target
 
 
-class _Styles(_Part):
+class _Styles(Elements):
     def __init__(self) -> None:
         self.codes: list[str] = []
         self._own: dict[int, str] = {}
@@ -131,7 +119,7 @@ class _Styles(_Part):
             self._in_cells = False
 
 
-class _Probe(_Part):
+class _Probe(Elements):
     found = False
 
     def start(self, name: str, attributes: Mapping[str, str]) -> None:  # noqa: ARG002 -- as `Elements` has it
@@ -140,7 +128,7 @@ class _Probe(_Part):
             raise Stop
 
 
-class _Strings(_Part):
+class _Strings(Elements):
     """The strings that cells share, on disk."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -187,7 +175,7 @@ def _shared(archive: ZipFile, part: str, budget: Budget) -> Iterator[_Strings]:
         yield strings
 
 
-class _Sheet(_Part):
+class _Sheet(Elements):
     def __init__(self, rows: Rows, shared: _Strings, codes: list[str], *, since_1904: bool) -> None:
         self._rows = rows
         self._shared = shared
