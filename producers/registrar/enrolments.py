@@ -19,7 +19,7 @@ from producers.registrar import rows
 from producers.registrar.acceptance import Acceptance, AcceptedValues
 from producers.registrar.affected import OF_PERSON, RecordedPersons, shown
 from producers.registrar.faults import Rejection, UnusableFile
-from producers.registrar.feed import Intended, Published, StepKey, base_after, new_record
+from producers.registrar.feed import FactRow, Published, StepKey, base_after, new_record
 from producers.registrar.feed_memory import SqlFeedMemory
 from producers.registrar.guard import (
     GONE,
@@ -98,17 +98,17 @@ class ToPublish:
         """See `UnpublishedFact.line`."""
         return self.spooled.line
 
-    def intended(self, sequence: int) -> Intended:
-        """See `UnpublishedFact.intended`."""
-        spooled = self.spooled
-        return Intended(
-            spooled.step_key,
-            spooled.fingerprint,
-            sequence,
-            self.base,
-            live=not spooled.cancelled,
-            outline=self.outline,
-        )
+    def row(self, sequence: int) -> FactRow:
+        """See `UnpublishedFact.row`."""
+        key = ("student_number", "year", "step", "step_version")
+        return {
+            **{name: self.spooled.fact[name] for name in key},
+            "fingerprint": self.spooled.fingerprint,
+            "sequence": sequence,
+            "base": self.base,
+            "live": not self.spooled.cancelled,
+            "outline": self.outline,
+        }
 
     def record(self, source: str, sequence: int, time: datetime) -> NewRecord:
         """See `UnpublishedFact.record`."""
@@ -119,7 +119,7 @@ class ToPublish:
         return new_record(event, identity, time)
 
 
-class _Enrolments(ImportSubject[Intended]):
+class _Enrolments(ImportSubject):
     """A fact is an enrolment, and a line states one."""
 
     kind = ImportKind.ENROLMENTS

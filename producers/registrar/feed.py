@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 from pipeline.eventlog.port import NewRecord
 from schemas.catalogue import ENROLMENTS
 from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded, RegistrarFact
+
+FactRow = Mapping[str, Any]
+"""A fact's columns in its feed's table, without its import."""
 
 StepKey = tuple[str, int, str, str]
 """Key of an enrolment: student number, year, step, step version."""
@@ -29,17 +32,6 @@ class Published(NamedTuple):
     confirmed: bool
     live: bool
     outline: str | None
-
-
-class Intended(NamedTuple):
-    """A fact about to be appended."""
-
-    key: StepKey
-    fingerprint: str
-    sequence: int
-    base: int
-    live: bool
-    outline: str
 
 
 Listed = Mapping[tuple[str, str], str]
@@ -74,32 +66,20 @@ class PublishedList(NamedTuple):
     listed: Listed
 
 
-class IntendedList(NamedTuple):
-    """A list about to be appended."""
-
-    key: YearKey
-    fingerprint: str
-    sequence: int
-    base: int
-    listed: Listed
-
-
 EMITTER = "registrar"
 SEQUENCES_PER_IMPORT = 100_000_000
 """A source sequence is the import's id times this, plus the line's number."""
 
-_Intent_co = TypeVar("_Intent_co", covariant=True)
 
-
-class UnpublishedFact(Protocol[_Intent_co]):
+class UnpublishedFact(Protocol):
     """A fact that the log does not have yet."""
 
     @property
     def line(self) -> int:
         """Its line in the file; absent ones come after the last line."""
 
-    def intended(self, sequence: int) -> _Intent_co:
-        """The row to record before appending. `sequence`: the fact's source sequence."""
+    def row(self, sequence: int) -> FactRow:
+        """The columns to record before appending. `sequence`: the fact's source sequence."""
 
     def record(self, source: str, sequence: int, time: datetime) -> NewRecord:
         """The record to append."""

@@ -12,9 +12,8 @@ file adds to it, and a complete one shows what it would take away.
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, ClassVar, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -37,14 +36,12 @@ from pipeline import audit
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import rows_of
 from producers.registrar.feed import (
-    Intended,
-    IntendedList,
+    FactRow,
     Published,
     PublishedList,
     StepKey,
     YearKey,
     listed_in,
-    listed_text,
 )
 from producers.registrar.import_runs import SOURCES, SqlImports, imports, unseen
 
@@ -106,11 +103,8 @@ _LOST: Final = (
     .group_by(feed_rows.c.year)
 )
 
-IntendedT = TypeVar("IntendedT", bound=Intended | IntendedList)
-"""A fact about to be appended."""
 
-
-class SqlFacts(SqlImports, Generic[IntendedT]):
+class SqlFacts(SqlImports):
     """The facts that each feed of one kind has published, in the database.
 
     Attributes:
@@ -143,39 +137,23 @@ class SqlFacts(SqlImports, Generic[IntendedT]):
             found = connection.execute(self._people, {"source": source})
             return {int(year): int(students) for year, students in found}
 
-    def intend(self, import_id: int, source: str, rows: Sequence[IntendedT], *, confirmed: int = 0) -> None:
+    def intend(self, import_id: int, source: str, rows: Sequence[FactRow], *, confirmed: int = 0) -> None:
         """Record durably which facts are about to be appended; in doubt until confirmed.
 
         Args:
             import_id: from `begin`.
             source: the feed's name.
-            rows: the facts.
+            rows: the facts: see `UnpublishedFact.row`.
             confirmed: the log has all of this import up to this source sequence.
 
         Raises:
             ImportSuperseded: nothing was written, and nothing may be appended.
             StoreUnavailable: the outcome is unknown; nothing may be appended.
         """
-        values = [
-            {
-                "source": source,
-                "import_id": import_id,
-                "student_number": row.key[0],
-                "year": row.key[1],
-                "fingerprint": row.fingerprint,
-                "sequence": row.sequence,
-                "base": row.base,
-                **self._columns(row),
-            }
-            for row in rows
-        ]  # before others have to wait
+        values = [{**row, "source": source, "import_id": import_id} for row in rows]
         with self._database.write() as connection:
             self._hold(connection, import_id, confirmed)
             connection.execute(self._database.upsert(self.rows), values)
-
-    @abstractmethod
-    def _columns(self, row: IntendedT) -> Mapping[str, Any]:
-        """The values of the table's own columns."""
 
     def _rows_of(self, source: str, students: Collection[str]) -> Sequence[Row[Any]]:
         with self._database.read() as connection:
@@ -183,7 +161,7 @@ class SqlFacts(SqlImports, Generic[IntendedT]):
             return connection.execute(self._published, asked).all()
 
 
-class SqlFeedMemory(SqlFacts[Intended]):
+class SqlFeedMemory(SqlFacts):
     """The facts that each feed of enrolments has published."""
 
     rows = feed_rows
@@ -258,12 +236,8 @@ class SqlFeedMemory(SqlFacts[Intended]):
             connection.execute(self._database.insert_new(accepted_values), rows)
             audit.note(connection, self._database, actor=actor, action="import.accept", detail=detail)
 
-    def _columns(self, row: Intended) -> Mapping[str, Any]:
-        _student, _year, step, version = row.key
-        return {"step": step, "step_version": version, "live": row.live, "outline": row.outline}
 
-
-class SqlTeachingMemory(SqlFacts[IntendedList]):
+class SqlTeachingMemory(SqlFacts):
     """The lists that each feed of teaching units and groups has published."""
 
     rows = teaching_rows
@@ -306,6 +280,3 @@ class SqlTeachingMemory(SqlFacts[IntendedList]):
         )
         with self._database.read() as connection:
             return {(student, year) for student, year in connection.execute(query)}
-
-    def _columns(self, row: IntendedList) -> Mapping[str, Any]:
-        return {"listed": listed_text(row.listed)}

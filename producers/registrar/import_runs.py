@@ -351,6 +351,7 @@ def _document(detail: ImportDetail | None) -> str | None:
 
 
 def _run(row: Row[Any]) -> ImportRun:
-    *own, summary, detail = list(row)
+    values = row._asdict()
+    counts, detail = json.loads(values.pop("summary") or "{}"), values.pop("detail")
     kept = None if detail is None else ImportDetail.model_validate_json(detail)
-    return ImportRun(*own, json.loads(summary or "{}"), kept)
+    return ImportRun(**values, counts=counts, detail=kept)

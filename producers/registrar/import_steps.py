@@ -22,7 +22,6 @@ from functools import cached_property, partial
 from hashlib import sha256
 from itertools import chain, islice
 from pathlib import Path
-from typing import Generic
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
@@ -33,7 +32,7 @@ from producers.registrar.damage import likely_encoding
 from producers.registrar.encodings import repairing
 from producers.registrar.faults import DAMAGES, UnusableFile
 from producers.registrar.feed import SEQUENCES_PER_IMPORT, UnpublishedFact
-from producers.registrar.feed_memory import IntendedT, SqlFacts
+from producers.registrar.feed_memory import SqlFacts
 from producers.registrar.guard import AffectedPerson, Fingerprint, YearFigures, judge
 from producers.registrar.import_subject import ImportDeps, ImportInterrupted, ImportOptions, ImportSubject
 from producers.registrar.packing import opened
@@ -48,9 +47,7 @@ _PROGRESS_LINES = 500
 _LOOKED_AT = 1000  # damaged values, to tell the encoding
 
 
-def run_import(
-    path: Path, options: ImportOptions, subject: ImportSubject[IntendedT], deps: ImportDeps
-) -> ImportReport:
+def run_import(path: Path, options: ImportOptions, subject: ImportSubject, deps: ImportDeps) -> ImportReport:
     """Import one file: publish differences from earlier imports, refuse what is wrong.
 
     Nothing is published before the whole file has been read and compared, both reports about it are written,
@@ -74,12 +71,10 @@ class HeldTogether(SesameError):
     """The guard would hold these lines together. Each is imported by itself."""
 
 
-class _Import(Generic[IntendedT]):
+class _Import:
     """One import's steps, and the results of each."""
 
-    def __init__(
-        self, path: Path, options: ImportOptions, subject: ImportSubject[IntendedT], deps: ImportDeps
-    ) -> None:
+    def __init__(self, path: Path, options: ImportOptions, subject: ImportSubject, deps: ImportDeps) -> None:
         self.path = path
         self.options = options
         self.subject = subject
@@ -90,7 +85,7 @@ class _Import(Generic[IntendedT]):
         self.started_at = deps.clock()
         self.about = ImportDetail(kind=subject.kind, actor=options.actor)
         self.import_id: int | None = None
-        self.publisher: Publisher[IntendedT] | None = None
+        self.publisher: Publisher | None = None
         self.planned = 0
         self.approver: str | None = None
 
@@ -345,7 +340,7 @@ class _Import(Generic[IntendedT]):
         self.deps.progress((int(part * layout.lines) + steps) // 2, layout.lines)
 
 
-class Publisher(Generic[IntendedT]):
+class Publisher:
     """Publishes one import's changes, batch by batch, in the order of their lines.
 
     Args:
@@ -366,7 +361,7 @@ class Publisher(Generic[IntendedT]):
         import_id: int,
         source: str,
         started_at: datetime,
-        memory: SqlFacts[IntendedT],
+        memory: SqlFacts,
         producer: Producer,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -379,7 +374,7 @@ class Publisher(Generic[IntendedT]):
         self.published = 0
         self.confirmed = 0
 
-    def publish(self, changes: Iterable[UnpublishedFact[IntendedT]]) -> None:
+    def publish(self, changes: Iterable[UnpublishedFact]) -> None:
         """Append these facts.
 
         Raises:
@@ -391,7 +386,7 @@ class Publisher(Generic[IntendedT]):
         if not batch:
             return
         sequences = [self.import_id * SEQUENCES_PER_IMPORT + change.line for change in batch]
-        intended = [change.intended(sequence) for change, sequence in zip(batch, sequences, strict=True)]
+        intended = [change.row(sequence) for change, sequence in zip(batch, sequences, strict=True)]
         records = [
             change.record(self._source, sequence, self._started_at)
             for change, sequence in zip(batch, sequences, strict=True)

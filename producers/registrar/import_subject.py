@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar, Generic
+from typing import ClassVar
 
 from pipeline.errors import SesameError
 from pipeline.eventlog.port import Producer
@@ -16,7 +16,7 @@ from pipeline.threshold import Threshold
 from producers.registrar.acceptance import Acceptance
 from producers.registrar.faults import Rejection
 from producers.registrar.feed import UnpublishedFact
-from producers.registrar.feed_memory import IntendedT, SqlFacts
+from producers.registrar.feed_memory import SqlFacts
 from producers.registrar.guard import Approval, Fingerprint, Judged
 from producers.registrar.import_runs import Note, no_note
 from producers.registrar.lines import Lines
@@ -87,7 +87,7 @@ class ImportInterrupted(SesameError):
         self.done: tuple[ImportReport, ...] = ()  # the reports of the files before it
 
 
-class ImportSubject(ABC, Generic[IntendedT]):
+class ImportSubject(ABC):
     """The subject of a file. Made for one import; owned by one thread.
 
     Attributes:
@@ -101,7 +101,7 @@ class ImportSubject(ABC, Generic[IntendedT]):
     affected_sheet: ClassVar[WorkbookSheet]
     profile: FeedProfile
     spool: Lines
-    memory: SqlFacts[IntendedT]
+    memory: SqlFacts
 
     @abstractmethod
     def parse(self, line: Line) -> Fact | list[Rejection]:
@@ -112,7 +112,7 @@ class ImportSubject(ABC, Generic[IntendedT]):
         """Find the differences from published facts; add each to `fingerprint`."""
 
     @abstractmethod
-    def changes(self) -> Iterator[Sequence[UnpublishedFact[IntendedT]]]:
+    def changes(self) -> Iterator[Sequence[UnpublishedFact]]:
         """The facts to publish, in the order of the lines, some hundreds at a time."""
 
     def lost(self, since: float) -> Mapping[int, int]:  # noqa: ARG002
@@ -123,7 +123,7 @@ class ImportSubject(ABC, Generic[IntendedT]):
         """
         return {}
 
-    def check_accepted(self, path: Path) -> None:
+    def check_accepted(self, path: Path) -> None:  # noqa: B027 -- most subjects accept nothing
         """Refuse an acceptance that fits no line of the file. Raises AcceptanceUnfit."""
 
     def remember_accepted(self, import_id: int) -> int:  # noqa: ARG002

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from pipeline.eventlog.port import NewRecord, Producer
 from producers.registrar.faults import Fault, Rejection, UnusableFile
 from producers.registrar.feed import (
-    IntendedList,
+    FactRow,
     Listed,
     PublishedList,
     base_after,
@@ -234,9 +234,16 @@ class ListToPublish:
     base: int
     listed: Listed
 
-    def intended(self, sequence: int) -> IntendedList:
-        """See `UnpublishedFact.intended`."""
-        return IntendedList((self.student, self.year), self.fingerprint, sequence, self.base, self.listed)
+    def row(self, sequence: int) -> FactRow:
+        """See `UnpublishedFact.row`."""
+        return {
+            "student_number": self.student,
+            "year": self.year,
+            "fingerprint": self.fingerprint,
+            "sequence": sequence,
+            "base": self.base,
+            "listed": listed_text(self.listed),
+        }
 
     def record(self, source: str, sequence: int, time: datetime) -> NewRecord:
         """See `UnpublishedFact.record`."""
@@ -258,7 +265,7 @@ class ListToPublish:
         return {"student_number": self.student, "year": self.year, "teachings": teachings}
 
 
-class _Teachings(ImportSubject[IntendedList]):
+class _Teachings(ImportSubject):
     """A fact is one student's year, and a line states a part of it."""
 
     kind = ImportKind.TEACHINGS

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.eventlog.port import LogUnavailable
 from producers.registrar import lines as spooled
 from producers.registrar.faults import Fault, UnusableFile
-from producers.registrar.feed import Intended
+from producers.registrar.feed import FactRow
 from producers.registrar.feed_memory import SqlFeedMemory
 from producers.registrar.import_runs import ImportSuperseded, SqlImports
 from producers.registrar.import_steps import APPEND_ATTEMPTS_MAX
@@ -42,7 +42,7 @@ class DiesBeforeConfirming(SqlFeedMemory):
 class DiesBeforeAppending(SqlFeedMemory):
     """The process ends after the intention was written down."""
 
-    def intend(self, import_id: int, source: str, rows: Sequence[Intended], *, confirmed: int = 0) -> None:
+    def intend(self, import_id: int, source: str, rows: Sequence[FactRow], *, confirmed: int = 0) -> None:
         super().intend(import_id, source, rows, confirmed=confirmed)
         raise Killed
 
@@ -206,9 +206,7 @@ def test_a_log_that_goes_on_refusing_ends_the_import_and_the_next_one_goes_on(re
 
 def test_a_newer_import_fences_an_older_one_off(registrar: Registrar) -> None:
     class Overtaken(SqlFeedMemory):
-        def intend(
-            self, import_id: int, source: str, rows: Sequence[Intended], *, confirmed: int = 0
-        ) -> None:
+        def intend(self, import_id: int, source: str, rows: Sequence[FactRow], *, confirmed: int = 0) -> None:
             self.begin(source, file_name="newer.csv", started_at=NOW.timestamp())
             super().intend(import_id, source, rows, confirmed=confirmed)
 

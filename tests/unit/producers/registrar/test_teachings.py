@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.threshold import Threshold
 from producers.registrar.explanation import explain
 from producers.registrar.faults import REMEDIES, Fault, UnusableFile
-from producers.registrar.feed import IntendedList
+from producers.registrar.feed import FactRow
 from producers.registrar.feed_memory import SqlTeachingMemory
 from producers.registrar.guard import OutlineChange
 from producers.registrar.import_runs import ImportSuperseded
@@ -283,9 +283,7 @@ def test_after_a_crash_what_is_in_doubt_is_published_again_under_the_same_id(reg
 
 def test_of_two_imports_at_once_the_newer_one_goes_on_alone(registrar: Registrar) -> None:
     class Overtaken(SqlTeachingMemory):
-        def intend(
-            self, import_id: int, source: str, rows: Sequence[IntendedList], *, confirmed: int = 0
-        ) -> None:
+        def intend(self, import_id: int, source: str, rows: Sequence[FactRow], *, confirmed: int = 0) -> None:
             registrar.teachings = SqlTeachingMemory(registrar.database)
             registrar.import_groups(f"{Z} UE2 TD2", full_year=2026)
             super().intend(import_id, source, rows, confirmed=confirmed)
