@@ -166,11 +166,9 @@ class Application:
     @staticmethod
     def end_sessions(connection: Connection, student_number: str, now: float) -> None:
         """End this student's sessions of the pages, in whatever browser."""
-        from sesame.login import cas_sessions
-        from sesame.web.students import web_sessions
+        from sesame.web.students import portal_context
 
-        web_sessions.end_all(connection, student_number, now)
-        cas_sessions.end_all(connection, student_number, now=now)
+        portal_context.end_sessions(connection, student_number, now)
 
     @cached_property
     def vault(self) -> Vault:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 
@@ -51,6 +52,15 @@ ROOMS: Final = (
     upload,
 )
 
+EXPLAINED: Final[tuple[tuple[type[Exception], int, str], ...]] = (
+    (ActRefused, 403, "act"),
+    (RequestValidationError, 422, "form"),
+    (ValidationError, 422, "form"),
+    (SesameError, 409, "told"),
+    (Exception, 500, "fault"),  # the log gets its class and place; the page shows neither
+)
+"""The status and the page of an act's errors."""
+
 
 def make_console(context: ConsoleContext) -> FastAPI:
     """The pages, to be mounted under `/console`."""
@@ -62,13 +72,10 @@ def make_console(context: ConsoleContext) -> FastAPI:
     app.mount("/static", context.pages.assets, name="static")
     app.add_exception_handler(NotLoggedIn, _not_logged_in)
     app.add_exception_handler(PageError, _refusal)
-    app.add_exception_handler(ActRefused, _act_refused)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _no_such_question)
-    app.add_exception_handler(ValidationError, _no_such_question)
     app.add_exception_handler(DependencyDown, _down)
-    app.add_exception_handler(SesameError, _told)
-    app.add_exception_handler(Exception, _fault)
+    for kind, status, what in EXPLAINED:
+        app.add_exception_handler(kind, partial(_explained, status, what))
     console = context.site.settings.console
     server = urlsplit(context.server.login_url())
     app.add_middleware(Speaking, cookie=cookie_name(LANGUAGE, secure=console.secure))
@@ -113,40 +120,25 @@ def _refusal(request: Request, error: Exception) -> Response:
     return _say(request, error.status, error.what)
 
 
-def _act_refused(request: Request, error: Exception) -> Response:
-    remedy = error.remedy if isinstance(error, ActRefused) else ""
-    return _say(request, 403, "act", (str(error), remedy or ""))
-
-
 def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     return _say(request, status, "missing" if status in (404, 405) else "form")
 
 
-def _no_such_question(request: Request, _error: Exception) -> Response:
-    return _say(request, 422, "form")
-
-
-def _told(request: Request, error: Exception) -> Response:
-    """A page for a failed act: why, and what to do."""
-    remedy = error.remedy if isinstance(error, SesameError) else ""
-    return _say(request, 409, "told", (str(error), remedy or ""))
+def _explained(status: int, what: str, request: Request, error: Exception) -> Response:
+    """A page for a failed act: of our own errors, why, and what to do."""
+    words = (str(error), error.remedy) if isinstance(error, SesameError) else ()
+    return _say(request, status, what, words)
 
 
 def _down(request: Request, error: Exception) -> Response:
     structlog.get_logger().warning(
         "console_cannot_answer", error=type(error).__name__, error_message=str(error)
     )
-    remedy = error.remedy if isinstance(error, SesameError) else ""
-    return _say(request, 503, "down", (str(error), remedy or ""))
+    return _explained(503, "down", request, error)
 
 
-def _fault(request: Request, _error: Exception) -> Response:
-    """An unforeseen error: the log gets its class and place; the page shows neither."""
-    return _say(request, 500, "fault")
-
-
-def _say(request: Request, status: int, what: str, words: Sequence[str] = ()) -> Response:
+def _say(request: Request, status: int, what: str, words: Sequence[str | None] = ()) -> Response:
     """A page that explains why the requested one is not shown. Works without the store."""
     try:
         visit = anybody(request)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+import threading
+from contextvars import copy_context
 from typing import Annotated, Final
 
+import structlog
 from fastapi import APIRouter, Path, Response
 
+from pipeline.errors import SesameError, fault
 from schemas.language import gettext
+from sesame.acts.acts import Actor, check
 from sesame.operations.work import dead_letters, replays
 from sesame.operations.work.blast_radius import PreviewRequest, preview
 from sesame.operations.work.dead_letters import DeadLettersRequest, DismissRequest
@@ -18,10 +23,10 @@ from sesame.operations.work.replays import (
     ReplaySelectionRequest,
     ResumeReplayRequest,
 )
-from sesame.web.console import running_replays
 from sesame.web.console.console_request import ConsoleRequest, Visiting
 from sesame.web.console.now import by_consumer
 from sesame.web.console.persons import reason_of
+from sesame.web.kit.site import Site
 from sesame.web.kit.web_request import PageError, Posted, utc_now
 
 router = APIRouter()
@@ -138,7 +143,7 @@ def go_on(visit: Visiting, replay_id: ReplayId, fields: Posted) -> Response:
     found = replays.standing(site, actor, ResumeReplayRequest(replay_id=replay_id, first=1))
     if not found.next:
         raise NobodyToReplay
-    running_replays.go_on(site, actor, ResumeReplayRequest(replay_id=replay_id, per_s=_pace(fields)), utc_now)
+    _resume(site, actor, ResumeReplayRequest(replay_id=replay_id, per_s=_pace(fields)))
     told = gettext("the {n} others are asked for, one after the other", n=found.students - found.asked)
     return visit.done(f"/console/relances/{replay_id}", told)
 
@@ -163,8 +168,27 @@ def _selected(visit: ConsoleRequest, consumer: str, cause: str) -> ReplaySelecti
 def _pace(fields: dict[str, str]) -> int | None:
     """Students a second; None: as it was. Raises `PageError`: no number, or out of bounds."""
     given = fields.get("par_s", "").strip()
-    if given and not re.fullmatch(r"[0-9]{1,5}", given):
+    if not given:
+        return None
+    if not re.fullmatch(r"[0-9]{1,5}", given) or not 1 <= int(given) <= PER_S_MAX:
         raise PageError(422, "form")
-    if given and not 1 <= int(given) <= PER_S_MAX:
-        raise PageError(422, "form")
-    return int(given) if given else None
+    return int(given)
+
+
+def _resume(site: Site, actor: Actor, request: ResumeReplayRequest) -> None:
+    """Resume a replay in a new thread, after the form was answered. Raises `ActRefused`: nothing was begun.
+
+    Nothing is lost with the process: resuming a replay sends the remaining requests.
+    """
+    check(actor, "replay.resume")
+
+    def ask() -> None:
+        log = structlog.get_logger()
+        try:
+            replays.resume(site, actor, request, utc_now)
+        except SesameError as error:
+            log.warning("replay_stopped", reason=str(error))
+        except Exception as error:
+            log.exception("replay_stopped", reason=fault(error))
+
+    threading.Thread(target=copy_context().run, args=(ask,), name="replay", daemon=True).start()

@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from fastapi import APIRouter, Response
 
-from sesame.operations.people.diagnosis.overview import Overview
-from sesame.web.console import histogram
+from sesame.operations.people.diagnosis.overview import Bar
 from sesame.web.console.alerts import troubles
-from sesame.web.console.console_context import ConsoleContext
 from sesame.web.console.console_request import ConsoleRequest, Visiting
 from sesame.web.console.live import kept_live
 
 router = APIRouter()
 
+WIDTH: Final = 900
+HEIGHT: Final = 190
+_LEFT, _RIGHT, _TOP, _BOTTOM = 10.0, 10.0, 34.0, 26.0
+_GAP: Final = 6.0
+_LEAST: Final = 2.0
+"""The least height of a bar: a single student among many must be visible."""
+
 
 @router.get("/")
 def show(visit: Visiting) -> Response:
     """The page."""
-    return visit.page("now.html", **now_page(visit.context.overview.show(visit.actor), visit.context))
+    return visit.page("now.html", **_now(visit))
 
 
-def now_page(seen: Overview, context: ConsoleContext) -> dict[str, Any]:
-    """The page's variables, from an overview."""
-    objectives = context.site.settings.propagation
-    failed, waiting = by_consumer(seen.dead_letters_by_cause), seen.waiting_by_reason
+def _now(visit: ConsoleRequest) -> dict[str, Any]:
+    """The page's variables."""
+    seen, objectives = visit.context.overview.show(visit.actor), visit.context.site.settings.propagation
     return {
         "seen": seen,
         "troubles": troubles(seen),
-        "bars": histogram.drawn(seen.durations),
-        "picture": (histogram.WIDTH, histogram.HEIGHT),
+        "bars": drawn(seen.durations),
+        "picture": (WIDTH, HEIGHT),
         "edges": (objectives.late_s, objectives.breach_s),
         "retrying": by_consumer(seen.retrying),
-        "failed": failed,
-        "waiting": waiting,
+        "failed": by_consumer(seen.dead_letters_by_cause),
+        "waiting": seen.waiting_by_reason,
     }
 
 
@@ -50,8 +56,43 @@ def by_consumer(counted: Any) -> dict[str, dict[str, Any]]:
 @router.get("/flux")
 async def stream(visit: Visiting) -> Response:
     """The page's live part, whenever it changes."""
-    return kept_live(visit, _part)
+    return kept_live(visit, lambda again: again.render("_now.html", **_now(again)))
 
 
-def _part(visit: ConsoleRequest) -> str:
-    return visit.render("_now.html", **now_page(visit.context.overview.show(visit.actor), visit.context))
+@dataclass(frozen=True)
+class DrawnBar:
+    """A bar and its edge. `x`, `width`, `y`, `height`: the bar's."""
+
+    bar: Bar
+    x: float
+    width: float
+    y: float
+    height: float
+
+    @property
+    def middle(self) -> float:
+        """The middle of the bar, for its number."""
+        return round(self.x + self.width / 2, 1)
+
+    @property
+    def end(self) -> float:
+        """The beginning of the next bar, half a gap before it."""
+        return round(self.x + self.width + _GAP / 2, 1)
+
+
+def drawn(bars: Sequence[Bar]) -> list[DrawnBar]:
+    """Each bar's place; the highest one takes all the room."""
+    most = max((bar.students for bar in bars), default=0)
+    step = (WIDTH - _LEFT - _RIGHT) / max(1, len(bars))
+    room = HEIGHT - _TOP - _BOTTOM
+    heights = [max(_LEAST, room * bar.students / most) if bar.students else 0.0 for bar in bars]
+    return [
+        DrawnBar(
+            bar,
+            x=round(_LEFT + place * step + _GAP / 2, 1),
+            width=round(step - _GAP, 1),
+            y=round(HEIGHT - _BOTTOM - height, 1),
+            height=round(height, 1),
+        )
+        for place, (bar, height) in enumerate(zip(bars, heights, strict=True))
+    ]

@@ -24,7 +24,7 @@ def client_address(peer: str | None, forwarded: Iterable[str], trusted: Networks
     """
     address = _read(peer or "")
     steps = [step.strip() for value in forwarded for step in value.split(",")]
-    while steps and _is_in(address, trusted):
+    while steps and is_in(address, trusted):
         step = _read(steps.pop())
         if step == NOBODY:
             break
@@ -41,10 +41,6 @@ def counted_as(address: Ip) -> str:
 
 def is_in(address: Ip, networks: Networks) -> bool:
     """Whether an address lies in one of these networks."""
-    return _is_in(address, networks)
-
-
-def _is_in(address: Ip, networks: Networks) -> bool:
     return any(address in network for network in networks)
 
 

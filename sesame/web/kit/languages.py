@@ -46,13 +46,9 @@ def spoken(chosen: str | None, accepted: str) -> Language:
     """
     if chosen in LANGUAGES:
         return "en" if chosen == "en" else "fr"
-    parts = [(_weight(part), -place, _tag(part)) for place, part in enumerate(accepted.split(","))]
-    wanted = [tag for weight, _, tag in sorted(parts, reverse=True) if weight > 0]
+    parts = sorted(accepted.split(","), key=_weight, reverse=True)
+    wanted = [part.partition(";")[0].strip() for part in parts if _weight(part) > 0]
     return "en" if negotiate_locale(wanted, LANGUAGES, sep="-") == "en" else "fr"
-
-
-def _tag(part: str) -> str:
-    return part.partition(";")[0].strip()
 
 
 def _weight(part: str) -> float:

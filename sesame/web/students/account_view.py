@@ -153,7 +153,7 @@ def standing_of(
     shut = bool(account.holds) or account.stage in (Stage.EXPIRED, Stage.ERASED)
     services: dict[str, Service] = {}
     unopened = _unopened(context, account)
-    for target in _leaders_first(status.targets, context.follows):
+    for target in sorted(status.targets, key=lambda each: each.target in context.follows):  # leaders first
         service = _service(target, account, services, expected)
         if target.state == "not_opened":
             state, reason = unopened
@@ -198,10 +198,6 @@ def _unopened(context: PortalContext, account: Account) -> tuple[str, str | None
         letters = dead_letters.unresolved(connection, student_number=account.student_number)
     stuck = any(letter.consumer == REGISTRY for letter in letters)
     return NOT_YET if stuck else UNDER_WAY, None  # the registry will read it any moment
-
-
-def _leaders_first(targets: tuple[TargetStatus, ...], follows: Mapping[str, str]) -> list[TargetStatus]:
-    return sorted(targets, key=lambda target: target.target in follows)
 
 
 def _login(context: PortalContext, account: Account, directory: Service | None) -> tuple[Service, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,21 +15,26 @@ from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from pipeline.errors import DependencyDown
-from schemas.language import Language
 from sesame.operations.people.diagnosis.figures import Figures
 from sesame.web.kit.assets import STATIC_PATH
 from sesame.web.kit.figures import FIGURES_PATH, figures_answer
 from sesame.web.kit.guard import Guard
 from sesame.web.kit.web_request import PageError
-from sesame.web.students import account, assistance, live, password, prolongation, statements, verification
+from sesame.web.students import account, assistance, live, password, prolongation, verification
 from sesame.web.students.estimates import Expectations
 from sesame.web.students.live import THREADS, Watch
 from sesame.web.students.login import login_router
 from sesame.web.students.portal_context import PortalContext
-from sesame.web.students.portal_request import visit_of
+from sesame.web.students.portal_request import Visiting, visit_of
 
 _COUNTED: Final = frozenset({"slow", "form"})
-_WORDS: Final = {404: "missing", 405: "missing"}
+STATEMENTS: Final = {
+    "/charte": "charter.html",
+    "/donnees": "privacy.html",  # GDPR, articles 13 and 14
+    "/accessibilite": "accessibility.html",  # decree 2019-768, RGAA 4.1
+    "/adresse-perdue": "lost.html",  # of a personal address: the office, and the papers to bring
+}
+"""The pages of the university's statements."""
 
 
 def make_app(context: PortalContext, *, stopping: threading.Event) -> FastAPI:
@@ -39,8 +45,10 @@ def make_app(context: PortalContext, *, stopping: threading.Event) -> FastAPI:
     app.state.watch = Watch(context.database, most=live.LIVE_MAX)
     app.state.entering, app.state.rendering = CapacityLimiter(THREADS), CapacityLimiter(THREADS)
     app.state.expectations = Expectations(context.database, context.settings.targets)
-    for room in (verification, password, account, prolongation, assistance, live, statements):
+    for room in (verification, password, account, prolongation, assistance, live):
         app.include_router(room.router)
+    for path, template in STATEMENTS.items():
+        app.get(path)(partial(_show_statement, template))
     forms_to: tuple[str, ...] = ()
     told_at: tuple[str, ...] = ()
     if context.cas is not None:
@@ -73,6 +81,10 @@ def make_app(context: PortalContext, *, stopping: threading.Event) -> FastAPI:
     return app
 
 
+def _show_statement(template: str, visit: Visiting) -> Response:
+    return visit.page(template)
+
+
 def _page_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, PageError):
         raise TypeError from error
@@ -84,7 +96,7 @@ def _page_error(request: Request, error: Exception) -> Response:
 
 def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    return _say(request, status, _WORDS.get(status, "form"))
+    return _say(request, status, "missing" if status in (404, 405) else "form")
 
 
 def _down(request: Request, error: Exception) -> Response:
@@ -100,13 +112,11 @@ def _fault(request: Request, _error: Exception) -> Response:
 
 def _say(request: Request, status: int, what: str, *, retry_after_s: float = 0.0) -> Response:
     wait_s = math.ceil(retry_after_s)
-    headers = {"Retry-After": str(wait_s)} if wait_s else {}
     try:
         response: Response = visit_of(request).page("error.html", status, what=what, wait_s=wait_s)
     except DependencyDown:
         context: PortalContext = request.app.state.context
-        language: Language = "fr"
-        text = context.pages.render("down.html", language)
-        response = Response(text, status_code=status, media_type="text/html")
-    response.headers.update(headers)
+        response = Response(context.pages.render("down.html", "fr"), status, media_type="text/html")
+    if wait_s:
+        response.headers["Retry-After"] = str(wait_s)
     return response

@@ -181,12 +181,9 @@ async def stream(request: Request) -> Response:
     """The account's live part, whenever it changes."""
     visit = await to_thread.run_sync(visit_of, request, limiter=request.app.state.entering)
     watch: Watch = request.app.state.watch
-    one = watch.enter(visit.shown, counted_as(visit.address), of_address=_places(visit))
+    of_address = LIVE_ADDRESS_MAX * visit.context.share(visit.address)
+    one = watch.enter(visit.shown, counted_as(visit.address), of_address=of_address)
     return EventStream(_events(request, visit, one), lambda: watch.leave(one))
-
-
-def _places(visit: PortalRequest) -> int:
-    return LIVE_ADDRESS_MAX * visit.context.share(visit.address)
 
 
 def _events(request: Request, visit: PortalRequest, one: Watching) -> AsyncIterator[ServerSentEvent]:

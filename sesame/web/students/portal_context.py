@@ -135,7 +135,7 @@ class PortalContext:
             self.vault,
             Hasher(self.settings.activation),
             known=known,
-            end_sessions=_end_sessions,
+            end_sessions=end_sessions,
         )
         self.password_judge = password_judge(self.database, self.settings)
 
@@ -236,6 +236,7 @@ def smtp_of(settings: Settings) -> Smtp:
     )
 
 
-def _end_sessions(connection: Connection, student_number: str, now: float) -> None:
+def end_sessions(connection: Connection, student_number: str, now: float) -> None:
+    """End this student's sessions of the pages, in whatever browser."""
     web_sessions.end_all(connection, student_number, now)
     cas_sessions.end_all(connection, student_number, now=now)
