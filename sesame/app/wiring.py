@@ -14,39 +14,50 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
+
 from consumers.directory import NAME as DIRECTORY
 from pipeline.db import migrate
 from pipeline.db.database import Database
 from pipeline.db.embedded import processes_with
 from schemas.language import gettext
 from sesame.app import cas
+from sesame.app.lazy import lazily
 from sesame.settings import LiveSecret, Settings, folders
 
-if TYPE_CHECKING:  # everything is loaded where it is first wanted: a command that looks wants little of it
+with lazily():  # a command that looks wants little of it
+    from consumers.directory import connector as directory_connector
+    from consumers.kit import connector as kit_connector
+    from consumers.propagation import handler as propagation_handler
+    from consumers.propagation import rows as propagation_rows
+    from consumers.registry import handler as registry_handler
+    from consumers.registry import people
+    from consumers.registry.erasure import erased_numbers, erasures, privacy_key
+    from consumers.webhooks import handler as webhooks_handler
+    from consumers.webhooks import sender as webhooks_sender
+    from pipeline import facts, runner
+    from pipeline import outbox as pipeline_outbox
+    from pipeline import vault as pipeline_vault
+    from pipeline.engine import bell, core
+    from pipeline.eventlog import sqlite as embedded_log
+    from producers.activation import notices, proofs
+    from sesame.app import end_notices, event_log, group_members, targets
+    from sesame.app.observability import metrics as observability_metrics
+    from sesame.app.observability import tracing
+    from sesame.operations.access import lifecycle
+    from sesame.operations.keeping.backup import acts as backup_acts
+    from sesame.operations.people import support
+    from sesame.operations.privacy import receipts
+    from sesame.web.students import portal_context
+
+if TYPE_CHECKING:
     from sqlalchemy import Connection, MetaData
     from starlette.types import ASGIApp
 
-    from consumers.directory.connector import DirectoryConnector
     from consumers.directory.trial import Trial
-    from consumers.kit.connector import Anything
-    from consumers.propagation.handler import Propagation, Said
-    from consumers.registry.erasure.erased_numbers import ErasedNumbers
-    from consumers.registry.erasure.privacy_key import PrivacyKey
-    from consumers.registry.handler import Registry
-    from consumers.webhooks.handler import Webhooks
-    from consumers.webhooks.sender import Sender, SenderObserver
     from pipeline.eventlog.port import Consumer, EventLog, Producer
-    from pipeline.facts import FactHandler, FactLoop, FactObserver
-    from pipeline.outbox import OutboxRelay
-    from pipeline.runner import Effects, Observer, TargetWorker
     from pipeline.target import Handler
-    from pipeline.vault import Vault
-    from sesame.app.end_notices import MailedEndNotices
-    from sesame.app.group_members import GroupMembers
-    from sesame.app.observability.metrics import Metrics
-    from sesame.app.observability.tracing import Traces
     from sesame.login.probe import LoginProbe
-    from sesame.web.students import PortalContext
 
 REGISTRY, PROPAGATION, WEBHOOKS = "registry", "propagation", "webhooks"
 """The consumers that touch the store alone; the others are named as their targets."""
@@ -116,16 +127,12 @@ class Application:
             LogError: it cannot be used, or has other partitions than the settings say.
             SettingsError: a secret is missing.
         """
-        from sesame.app.event_log import open_log
-
-        return open_log(self.settings, self.erased_numbers)
+        return event_log.open_log(self.settings, self.erased_numbers)
 
     @cached_property
-    def erased_numbers(self) -> ErasedNumbers:
+    def erased_numbers(self) -> erased_numbers.ErasedNumbers:
         """The numbers of erased persons: their records and bells are dropped."""
-        from consumers.registry.erasure.erased_numbers import ErasedNumbers
-
-        return ErasedNumbers(lambda: self.database, lambda: self.privacy_if_any)
+        return erased_numbers.ErasedNumbers(lambda: self.database, lambda: self.privacy_if_any)
 
     @property
     def notes_file(self) -> Path:
@@ -139,9 +146,7 @@ class Application:
 
     def prune_log(self) -> None:
         """Prune the embedded log (Kafka's servers do it themselves). Raises LogUnavailable: try again."""
-        from pipeline.eventlog.sqlite import SqliteEventLog
-
-        if isinstance(self.log, SqliteEventLog):
+        if isinstance(self.log, embedded_log.SqliteEventLog):
             self.log.prune(utc_now())
 
     @cached_property
@@ -151,13 +156,11 @@ class Application:
         return made if self.traces is None else self.traces.producer(made)
 
     @cached_property
-    def traces(self) -> Traces | None:
+    def traces(self) -> tracing.Traces | None:
         """The recorder of spans; None: the settings want none."""
         if not self.settings.observability.traces:
             return None
-        from sesame.app.observability.tracing import Traces
-
-        return Traces.exported(self.life.owner)
+        return tracing.Traces.exported(self.life.owner)
 
     def traced(self, app: ASGIApp) -> ASGIApp:
         """Wrap an application so that its requests have spans, if the settings want any."""
@@ -166,46 +169,36 @@ class Application:
     @staticmethod
     def end_sessions(connection: Connection, student_number: str, now: float) -> None:
         """End this student's sessions of the pages, in whatever browser."""
-        from sesame.web.students import portal_context
-
         portal_context.end_sessions(connection, student_number, now)
 
     @cached_property
-    def vault(self) -> Vault:
+    def vault(self) -> pipeline_vault.Vault:
         """The vault; raises `VaultKeyError` if its key cannot be used."""
-        from pipeline.vault import Vault, read_keys
-
-        return Vault(
+        return pipeline_vault.Vault(
             self.database,
-            read_keys(self.settings.vault_key_file),
+            pipeline_vault.read_keys(self.settings.vault_key_file),
             clock=time.time,
             plain_for=self.settings.plain_passwords,
             keep_last=self.settings.keeps_last_hash,
         )
 
     @cached_property
-    def privacy(self) -> PrivacyKey:
+    def privacy(self) -> privacy_key.PrivacyKey:
         """The site's privacy key. Raises `PrivacyKeyError`, also if another one was used to erase."""
-        from consumers.registry.erasure import erasures
-        from consumers.registry.erasure.privacy_key import PrivacyKey, PrivacyKeyError
-        from sesame.operations.privacy.receipts import site_key
-
-        key = PrivacyKey.read(self.settings.privacy_key_file)
+        key = privacy_key.PrivacyKey.read(self.settings.privacy_key_file)
         with self.database.read() as connection:
-            if erasures.of_another_key(connection, site_key(key).fingerprint):
-                raise PrivacyKeyError(
+            if erasures.of_another_key(connection, receipts.site_key(key).fingerprint):
+                raise privacy_key.PrivacyKeyError(
                     gettext("{path} is not the key that was used before", path=self.settings.privacy_key_file)
                 )
         return key
 
     @property
-    def privacy_if_any(self) -> PrivacyKey | None:
+    def privacy_if_any(self) -> privacy_key.PrivacyKey | None:
         """The privacy key; None: there is none, and no person was ever erased. Raises as `privacy`.
 
         Without the key the names of erased persons would be given again.
         """
-        from consumers.registry.erasure import erasures
-
         if not self.settings.privacy_key_file.exists():
             with self.database.read() as connection:
                 if not erasures.of_another_key(connection, None):
@@ -230,10 +223,8 @@ class Application:
         Older than `before` (epoch seconds). Returns in how many; None: this log cannot. Raises
         LogUnavailable.
         """
-        from pipeline.eventlog.sqlite import SqliteEventLog
-
         log = self.log
-        if not isinstance(log, SqliteEventLog):
+        if not isinstance(log, embedded_log.SqliteEventLog):
             return None
         return log.erase(student_number, pseudonym, before=before)
 
@@ -245,101 +236,82 @@ class Application:
         Raises:
             StoreUnavailable, LogUnavailable, PersonKeysUnusable: do it again.
         """
-        from pipeline.eventlog.sqlite import SqliteEventLog
-        from sesame.operations.keeping.backup.acts import person_keys
-
-        person_keys(self).rewrite()
+        backup_acts.person_keys(self).rewrite()
         self.database.rewrite()
-        if isinstance(self.log, SqliteEventLog):
+        if isinstance(self.log, embedded_log.SqliteEventLog):
             self.log.rewrite()
         return self.database.is_sqlite
 
-    def portal(self, metrics: Metrics | None = None) -> PortalContext:
+    def portal(self, metrics: observability_metrics.Metrics | None = None) -> portal_context.PortalContext:
         """The context of the students' pages: database and vault keys, and no log.
 
         Raises:
             VaultKeyError: the vault's key cannot be used.
             StoreUnavailable, StoreNotMigrated, StoreFromTheFuture: as `database`.
         """
-        import structlog
-
-        from pipeline.vault import read_keys
-        from sesame.app.observability.metrics import Metrics
-        from sesame.operations.people.support import Support
-        from sesame.web.students import Cas, Counted, PortalContext
-
         client, logins = cas.client(self.settings), cas.logins(self.settings, self.database)
         log = structlog.get_logger()
-        metrics = metrics or Metrics()
+        metrics = metrics or observability_metrics.Metrics()
 
         def letter(how: str) -> None:
             metrics.portal_messages.labels(how).inc()
             log.info("letter", outcome=how)
 
-        counted = Counted(
+        counted = portal_context.Counted(
             letter=letter,
             password=lambda how: metrics.portal_passwords.labels(how).inc(),
             refused=lambda what: metrics.portal_refusals.labels(what).inc(),
             trouble=lambda what: log.warning("portal_trouble", reason=what),
         )
-        return PortalContext(
+        return portal_context.PortalContext(
             self.settings,
             self.database,
             self.vault,
-            read_keys(self.settings.vault_key_file),
+            pipeline_vault.read_keys(self.settings.vault_key_file),
             follows=self.follows,
-            cas=Cas(client, logins) if client is not None and logins is not None else None,
-            support=Support(self),
+            cas=portal_context.Cas(client, logins) if client is not None and logins is not None else None,
+            support=support.Support(self),
             counted=counted,
         )
 
     @cached_property
-    def outbox(self) -> OutboxRelay:
+    def outbox(self) -> pipeline_outbox.OutboxRelay:
         """Sends what the database has to say."""
-        from pipeline.outbox import OutboxRelay
-
-        return OutboxRelay(self.database, self.producer)
+        return pipeline_outbox.OutboxRelay(self.database, self.producer)
 
     # --- consumers --------------------------------------------------------------------------------
 
     @cached_property
-    def registry(self) -> Registry:
+    def registry(self) -> registry_handler.Registry:
         """The registry's handler of facts."""
-        from consumers.propagation import rows as propagated
-        from consumers.registry.handler import Registry
-        from sesame.app.end_notices import void_links
-        from sesame.operations.access.lifecycle import services_of
-
-        return Registry(
+        return registry_handler.Registry(
             self.database,
             self.vault,
             self.settings.registry,
-            propagated=propagated,
+            propagated=propagation_rows,
             rules=self.settings.lifecycle,
-            services=services_of(self),
+            services=lifecycle.services_of(self),
             notices=self._end_notices(),
-            on_new_address=void_links,
+            on_new_address=end_notices.void_links,
             privacy=self.privacy_if_any,
         )
 
-    def _end_notices(self) -> MailedEndNotices | None:
+    def _end_notices(self) -> end_notices.MailedEndNotices | None:
         """Warns students that access ends; None: there are no pages, so no mail is sent."""
         if "portal" not in self.settings.model_fields_set:
             return None
-        from consumers.registry.people import People
-        from pipeline.vault import derive_keys, read_keys
-        from producers.activation.notices import Notices
-        from producers.activation.proofs import Digests
-        from sesame.app.end_notices import MailedEndNotices
+        digests = proofs.Digests.of(
+            pipeline_vault.derive_keys(pipeline_vault.read_keys(self.settings.vault_key_file), "proofs")
+        )
+        return end_notices.MailedEndNotices(
+            self.settings, notices.Notices(people.People(self.database), self.vault), digests
+        )
 
-        digests = Digests.of(derive_keys(read_keys(self.settings.vault_key_file), "proofs"))
-        return MailedEndNotices(self.settings, Notices(People(self.database), self.vault), digests)
-
-    def propagation(self, on_said: Callable[[Said], None] = lambda _event: None) -> Propagation:
+    def propagation(
+        self, on_said: Callable[[propagation_handler.Said], None] = lambda _event: None
+    ) -> propagation_handler.Propagation:
         """The propagation consumer's handler of facts."""
-        from consumers.propagation.handler import Propagation
-
-        return Propagation(
+        return propagation_handler.Propagation(
             self.database,
             targets=self.settings.targets,
             follows=self.follows,
@@ -349,21 +321,19 @@ class Application:
         )
 
     @property
-    def webhooks(self) -> Webhooks:
+    def webhooks(self) -> webhooks_handler.Webhooks:
         """The handler of events for receivers."""
-        from consumers.webhooks.handler import Webhooks
-
         receivers = self.settings.webhooks.receivers
         types = {name: each.types for name, each in receivers.items()}
-        return Webhooks(self.database, types, forgotten=self.erased_numbers.forgotten)
+        return webhooks_handler.Webhooks(self.database, types, forgotten=self.erased_numbers.forgotten)
 
-    def senders(self, observer: SenderObserver) -> list[Sender]:
+    def senders(self, observer: webhooks_sender.SenderObserver) -> list[webhooks_sender.Sender]:
         """The senders of events, one for each receiver."""
-        from consumers.webhooks.sender import Sender
-
         settings, issuer = self.settings.webhooks, self.settings.console.public_url
         return [
-            Sender(*(name, receiver, self.database, observer), url=receiver.url, issuer=issuer)
+            webhooks_sender.Sender(
+                *(name, receiver, self.database, observer), url=receiver.url, issuer=issuer
+            )
             for name, receiver in settings.receivers.items()
             if receiver.url is not None
         ]
@@ -382,8 +352,6 @@ class Application:
 
     def handler(self, target: str) -> Handler:
         """The target's handler, connected to its server. Raises SettingsError without a secret."""
-        from sesame.app import targets
-
         return targets.handler(target, self.settings, self.database, lambda: self.vault, self.traces)
 
     def cas_probe(self) -> LoginProbe | None:
@@ -395,24 +363,21 @@ class Application:
             return directory.trial(login, password)
 
     @contextmanager
-    def directory(self) -> Iterator[DirectoryConnector]:
+    def directory(self) -> Iterator[directory_connector.DirectoryConnector]:
         """The directory's connector, to read without the store; disconnected at the end."""
-        from consumers.directory.connector import DirectoryConnector
-        from consumers.kit.connector import ConnectorContext
-
         section = self.settings.directory
         secret = LiveSecret(section, "bind_password")
-        made = DirectoryConnector(ConnectorContext(DIRECTORY, section, lambda _name: secret, read_only=True))
+        made = directory_connector.DirectoryConnector(
+            kit_connector.ConnectorContext(DIRECTORY, section, lambda _name: secret, read_only=True)
+        )
         try:
             yield made
         finally:
             made.disconnect()
 
     @contextmanager
-    def connector(self, target: str) -> Iterator[Anything]:
+    def connector(self, target: str) -> Iterator[kit_connector.Anything]:
         """A read-only connector by entry point, disconnected at the end. Raises as `targets.connector`."""
-        from sesame.app import targets
-
         made = targets.connector(target, self.settings, self.database)
         try:
             yield made
@@ -425,17 +390,15 @@ class Application:
         return self.settings.log.kind == "sqlite"
 
     @cached_property
-    def members(self) -> GroupMembers:
+    def members(self) -> group_members.GroupMembers:
         """The names of this process's members of consumer groups."""
-        from sesame.app.group_members import GroupMembers
+        return group_members.GroupMembers(self.settings.data_dir / "members", self.life.host)
 
-        return GroupMembers(self.settings.data_dir / "members", self.life.host)
-
-    def fact_loop(self, handler: FactHandler, observer: FactObserver, worker: int = 1) -> FactLoop:
+    def fact_loop(
+        self, handler: facts.FactHandler, observer: facts.FactObserver, worker: int = 1
+    ) -> facts.FactLoop:
         """The loop that feeds a handler of facts, in this process's worker of that number."""
-        from pipeline.facts import FactLoop
-
-        return FactLoop(
+        return facts.FactLoop(
             handler=handler if self.traces is None else self.traces.facts(handler),
             consumer=self._consumer(handler.name, handler.topics, worker),
             database=self.database,
@@ -444,40 +407,34 @@ class Application:
             clock=time.monotonic,
         )
 
-    def effects(self, target: str, handler: Handler) -> Effects:
+    def effects(self, target: str, handler: Handler) -> runner.Effects:
         """Carries out this target's turns in order; each instance has its leases."""
-        from pipeline.runner import WAIT_S_MAX, Effects
-
         engine = self.settings.engine
         # How long the target may continue with a call that was given up; unknown of an unusable connector.
         execution_s_max: float = getattr(getattr(self.settings, target), "execution_s_max", 0.0)
-        return Effects(
+        return runner.Effects(
             target=target,
             owner=f"{self.life.owner}:{secrets.token_hex(2)}",  # a worker that is begun again is another one
             database=self.database,
             producer=self.producer,
             backoff=engine.backoff(),
-            lease_s=WAIT_S_MAX + handler.call_s_max + execution_s_max + engine.lease_margin_s,
+            lease_s=runner.WAIT_S_MAX + handler.call_s_max + execution_s_max + engine.lease_margin_s,
             recheck_s=engine.recheck_s,
             follows=self.follows.get(target),
             forgotten=self.erased_numbers.forgotten,
         )
 
-    def worker(self, target: str, observer: Observer, number: int = 1) -> TargetWorker:
+    def worker(self, target: str, observer: runner.Observer, number: int = 1) -> runner.TargetWorker:
         """The loop that works for a target, in this process's worker of that number."""
-        from pipeline.engine.bell import topics_for
-        from pipeline.engine.core import Engine
-        from pipeline.runner import TargetWorker
-
         handler, engine, follows = self.handler(target), self.settings.engine, self.follows.get(target)
         try:
-            consumer = self._consumer(target, topics_for(follows), number)
+            consumer = self._consumer(target, bell.topics_for(follows), number)
         except BaseException:
             handler.close()
             raise
-        return TargetWorker(
+        return runner.TargetWorker(
             handler=handler,
-            engine=Engine(engine.limits(batch_size=handler.batch_size)),
+            engine=core.Engine(engine.limits(batch_size=handler.batch_size)),
             effects=self.effects(target, handler),
             consumer=consumer,
             database=self.database,

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from schemas.language import gettext, ngettext
+from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
-from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, yes_option
 from sesame.cli.output import CommandResult, confirm, progress_bar, remark

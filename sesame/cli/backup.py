@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from schemas.language import gettext, ngettext
+from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.installation import installed_version
-from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, yes_option
 from sesame.cli.output import CommandResult, confirm, local_time, remark

@@ -12,8 +12,8 @@ import click
 
 from pipeline.errors import SesameError
 from schemas.language import gettext
+from sesame.app.lazy import lazily
 from sesame.cli.languages import speak
-from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 
 with lazily():

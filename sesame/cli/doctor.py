@@ -8,9 +8,9 @@ import click
 
 from schemas.language import gettext
 from sesame.app.doctor.findings import Check, CheckResult, CheckState, examine
+from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
-from sesame.cli.lazy import lazily
 from sesame.cli.options import json_option, wants_json
 from sesame.cli.output import CommandResult, data_console
 

@@ -8,8 +8,8 @@ from typing import cast
 
 import click
 
+from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
-from sesame.cli.lazy import lazily
 
 with lazily():
     from sesame.operations.keeping import daily_export

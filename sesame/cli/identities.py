@@ -9,10 +9,10 @@ from typing import TypeVar
 import click
 
 from schemas.language import gettext
+from sesame.app.lazy import lazily
 from sesame.cli import identity_words as words
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
-from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option, yes_option
 from sesame.cli.output import (

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Final
 
 from schemas.language import gettext
-from sesame.cli.lazy import lazily
+from sesame.app.lazy import lazily
 from sesame.cli.output import local_day, local_time
 
 with lazily():

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from schemas.language import gettext
+from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.interruption import interruptible
-from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, wants_json
 from sesame.cli.output import CommandResult, progress_bar

@@ -11,8 +11,8 @@ from importlib.metadata import version as version_of
 import click
 
 from schemas.language import gettext
+from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
-from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
 from sesame.cli.output import CommandResult, remark

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from sesame.cli.lazy import lazily
+from sesame.app.lazy import lazily
 
 with lazily():
     from sesame.acts import acts

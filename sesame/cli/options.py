@@ -10,8 +10,8 @@ from typing import Any, Final, TypeVar
 import click
 
 from schemas.language import gettext
+from sesame.app.lazy import lazily
 from sesame.cli.errors import ExitCode
-from sesame.cli.lazy import lazily
 from sesame.cli.output import CommandResult, write_json
 
 with lazily():

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from schemas.language import gettext, ngettext
+from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
-from sesame.cli.lazy import lazily
 from sesame.cli.options import json_option
 from sesame.cli.output import CommandResult, local_time, remark, show_table
 

@@ -13,9 +13,9 @@ from typing import Any
 import click
 
 from schemas.language import gettext
+from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
-from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, wants_json
 from sesame.cli.output import CommandResult, local_time, remark, show_table

@@ -9,9 +9,9 @@ import click
 
 from pipeline.errors import SesameError
 from schemas.language import gettext
+from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
-from sesame.cli.lazy import lazily
 from sesame.cli.options import json_option, wants_json
 from sesame.cli.output import CommandResult
 

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from schemas.language import gettext
+from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
-from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, moment, reason_option, yes_option
 from sesame.cli.output import CommandResult, confirm, local_time, remark, show_table

@@ -15,9 +15,9 @@ from types import FrameType
 
 import click
 
+from sesame.app.lazy import lazily
 from sesame.cli.context import pass_context
 from sesame.cli.errors import ExitCode
-from sesame.cli.lazy import lazily
 
 with lazily():
     from sesame.app import console as app_console

@@ -9,11 +9,11 @@ from functools import partial
 import click
 
 from schemas.language import gettext, ngettext
+from sesame.app.lazy import lazily
 from sesame.cli import identity_words as words
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.interruption import deferred
-from sesame.cli.lazy import lazily
 from sesame.cli.options import dry_run_option, json_option, wants_json, yes_option
 from sesame.cli.output import CommandResult, confirm, remark, show_table
 

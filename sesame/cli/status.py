@@ -12,8 +12,8 @@ from typing import Final
 import click
 
 from schemas.language import gettext
+from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
-from sesame.cli.lazy import lazily
 from sesame.cli.options import json_option
 from sesame.cli.output import CommandResult, coloured, local_day, local_time, remark, show_table
 
