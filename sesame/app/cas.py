@@ -8,23 +8,24 @@ from typing import TYPE_CHECKING
 
 from consumers.directory import NAME as DIRECTORY
 from pipeline.db.database import Database
+from sesame.app.lazy import lazily
 from sesame.settings import LiveSecret, Settings
 
-if TYPE_CHECKING:  # the CAS library is loaded only where the server is called
+with lazily():  # the CAS library is loaded only where the server is called
+    from sesame.login import client as cas_client
+    from sesame.login import login, roles
+    from sesame.login import probe as login_probe
+
+if TYPE_CHECKING:
     from consumers.directory.trial import Trial
-    from sesame.login.client import CasClient
-    from sesame.login.login import CasLogins
-    from sesame.login.probe import LoginProbe
 
 
-def client(settings: Settings, service_url: str | None = None) -> CasClient | None:
+def client(settings: Settings, service_url: str | None = None) -> cas_client.CasClient | None:
     """The CAS server, for the portal or for another service of ours."""
-    from sesame.login.client import CasClient
-
     wanted = settings.cas
     if wanted.server_url is None:
         return None
-    return CasClient(
+    return cas_client.CasClient(
         wanted.server_url,
         service_url or wanted.service_url,
         ca_file=wanted.ca_file,
@@ -32,41 +33,34 @@ def client(settings: Settings, service_url: str | None = None) -> CasClient | No
     )
 
 
-def logins(settings: Settings, database: Database) -> CasLogins | None:
+def logins(settings: Settings, database: Database) -> login.CasLogins | None:
     """Logins by CAS at the portal."""
-    from sesame.login.login import CasLogins
-
     server = client(settings)
-    return None if server is None else CasLogins(database, server)
+    return None if server is None else login.CasLogins(database, server)
 
 
-def console(settings: Settings, database: Database) -> tuple[CasClient, CasLogins] | None:
+def console(settings: Settings, database: Database) -> tuple[cas_client.CasClient, login.CasLogins] | None:
     """The CAS server for the console, and its logins, with the roles of the settings."""
-    from sesame.login.login import CasLogins
-    from sesame.login.roles import roles_of
-
     wanted = settings.console
     server = client(settings, wanted.login_url)
     if server is None:
         return None
-    by_roles = partial(roles_of, wanted.roles)
-    return server, CasLogins(database, server, session_s=60.0 * wanted.session_min, roles_of=by_roles)
+    by_roles = partial(roles.roles_of, wanted.roles)
+    return server, login.CasLogins(database, server, session_s=60.0 * wanted.session_min, roles_of=by_roles)
 
 
-def probe(settings: Settings, try_login: Callable[[str, str], Trial]) -> LoginProbe | None:
+def probe(settings: Settings, try_login: Callable[[str, str], Trial]) -> login_probe.LoginProbe | None:
     """The login probe, which tries no login without a password. `try_login` asks the directory itself.
 
     Raises:
         SettingsError: the account's password cannot be read.
     """
-    from sesame.login.probe import LoginProbe
-
     server, wanted = client(settings), settings.cas
     if server is None:
         return None
     if not wanted.has_secret("probe_password"):
-        return LoginProbe(server, wanted.probe_login, None)
-    return LoginProbe(
+        return login_probe.LoginProbe(server, wanted.probe_login, None)
+    return login_probe.LoginProbe(
         server,
         wanted.probe_login,
         LiveSecret(wanted, "probe_password"),
