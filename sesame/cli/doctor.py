@@ -45,11 +45,7 @@ def doctor(context: Context, *, only: tuple[str, ...]) -> CommandResult:
         if not wants_json():
             console.print(_line(check.name, finding))
     document = [{"check": name, **finding.document()} for name, finding in found]
-    return CommandResult(document, _shown_already, _verdict([finding for _, finding in found]))
-
-
-def _shown_already() -> None:
-    """Each line was written as soon as it was known."""
+    return CommandResult(document, lambda: None, _verdict([finding for _, finding in found]))
 
 
 def _chosen(checks: list[Check], only: tuple[str, ...]) -> list[Check]:

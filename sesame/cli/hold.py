@@ -57,8 +57,7 @@ def place_command(
     others by `sesame hold lift` only. Lines that name nobody are told, and the rest goes on: exit code 3.
     """
     if listed is not None:
-        asked = _list(student, listed, **given)
-        _answer_list(context.run_creating(holds.place_all, asked))
+        _answer_list(context.run_creating(holds.place_all, _list(student, listed, **given)))
         return None
     report = context.run_creating(holds.place, _change(student, **given))
     said = _said(report)
@@ -94,8 +93,7 @@ def lift_command(
 ) -> CommandResult | None:
     """Say that the reason to shut STUDENT's access, or everybody's on the list, is gone. Other holds stay."""
     if listed is not None:
-        asked = _list(student, listed, **given)
-        _answer_list(context.run_creating(holds.lift_all, asked))
+        _answer_list(context.run_creating(holds.lift_all, _list(student, listed, **given)))
         return None
     report = context.run_creating(holds.lift, _change(student, **given))
     said = _said(report)

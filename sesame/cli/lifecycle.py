@@ -55,7 +55,9 @@ def held_command(context: Context) -> CommandResult:
     """Show what the guard holds, with the ID that releases it. Ends with 5 if it holds anything."""
     plans = context.run(access_lifecycle.held)
     document = [plan.model_dump(mode="json") for plan in plans]
-    return CommandResult(document, partial(_show_held, plans), ExitCode.HELD if plans else ExitCode.DONE)
+    if not plans:
+        return CommandResult(document, lambda: remark(gettext("The guard holds nothing.")))
+    return CommandResult(document, partial(_show_plans, plans), ExitCode.HELD)
 
 
 @lifecycle.command(name="release")
@@ -152,20 +154,13 @@ def _show_lives(found: access_lifecycle.LifecyclePreview) -> None:
 
 
 def _days(life: access_lifecycle.StudentLife) -> list[tuple[date, str]]:
-    told = gettext("warned by mail")
-    days = [(step.day, _what(step)) for step in life.steps]
-    return sorted(days + [(day, told) for day in life.warnings], key=lambda each: each[0])
+    warnings = [(day, gettext("warned by mail")) for day in life.warnings]
+    return sorted([(step.day, _what(step)) for step in life.steps] + warnings, key=lambda each: each[0])
 
 
 def _what(step: access_lifecycle.ComingStep) -> str:
     stage = words.word("stages", step.stage)
     return stage if step.target is None else f"{step.target}: {stage}"
-
-
-def _show_held(plans: list[access_lifecycle.HeldPlan]) -> None:
-    _show_plans(plans)
-    if not plans:
-        remark(gettext("The guard holds nothing."))
 
 
 def _show_plans(plans: list[access_lifecycle.HeldPlan]) -> None:

@@ -20,6 +20,7 @@ with lazily():
     from sesame.operations.people.diagnosis import words
 
 _LIMIT, _LIMIT_MAX = 20, 1000
+_PUBLISHED = ("published", "recorded", "cancelled", "gone")
 
 
 @click.group(name="imports")
@@ -94,14 +95,10 @@ def _row(one: past.PastImport) -> tuple[str, ...]:
         words.word("import_kinds", one.kind) if one.kind is not None else "",
         words.word("import_states", one.state),
         str(counts.get("lines", "")),
-        "" if one.state in ("held", "unfinished") else str(_published(counts)),
+        "" if one.state in ("held", "unfinished") else str(sum(counts.get(name, 0) for name in _PUBLISHED)),
         str(counts.get("rejected", "")),
         _took(one.duration_s),
     )
-
-
-def _published(counts: dict[str, int]) -> int:
-    return sum(counts.get(name, 0) for name in ("published", "recorded", "cancelled", "gone"))
 
 
 def _told(one: past.PastImportShown) -> Iterator[str]:

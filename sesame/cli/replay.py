@@ -67,7 +67,8 @@ def replay(
     """
     _check_words(resume=resume, stop=stop, consumer=consumer)
     if stop is not None:
-        _stop(context, stop)
+        context.run(work_replays.stop, stop)
+        remark(gettext("stopped: nobody more is asked for"))
         return None
     site = context.looking
     if not given["dry_run"]:
@@ -142,11 +143,6 @@ def _check_words(*, resume: str | None, stop: str | None, consumer: str) -> None
         raise click.UsageError(gettext("--resume goes on with a replay: it takes no --consumer"))
     if resume is None and stop is None and not consumer:
         raise click.UsageError(gettext("Missing option '--consumer' (or '--resume')"))
-
-
-def _stop(context: Context, replay_id: str) -> None:
-    context.run(work_replays.stop, replay_id)
-    remark(gettext("stopped: nobody more is asked for"))
 
 
 def _select(site: wiring.Application, consumer: str, given: dict[str, Any]) -> work_replays.ReplaySelection:
@@ -244,14 +240,8 @@ def _resume(site: wiring.Application, replay_id: str, given: dict[str, Any]) -> 
 def _say(asked: work_replays.BeginReplayReport) -> None:
     said = {"n": asked.asked_now, "consumer": asked.consumer, "asked": asked.asked, "all": asked.students}
     if asked.asked == asked.students == asked.asked_now:
-        click.echo(
-            gettext(
-                "{n} students are compared with {consumer} (replay {id})",
-                n=asked.asked_now,
-                consumer=asked.consumer,
-                id=asked.replay_id,
-            )
-        )
+        text = gettext("{n} students are compared with {consumer} (replay {id})", id=asked.replay_id, **said)
+        click.echo(text)
         return
     click.echo(gettext("{n} students are compared with {consumer}: {asked} of {all} so far", **said))
     if asked.asked < asked.students:

@@ -38,11 +38,10 @@ def show(context: Context) -> CommandResult:
 
 
 def _show(shown: Mapping[str, object], advanced: Collection[str]) -> None:
-    for name in (each for each in shown if each not in advanced):
-        click.echo(f"{name} = {shown[name]}")
-    click.echo("\n# " + gettext("Advanced"))
-    for name in (each for each in shown if each in advanced):
-        click.echo(f"{name} = {shown[name]}")
+    lines = {name: f"{name} = {value}" for name, value in shown.items()}
+    usual = [line for name, line in lines.items() if name not in advanced]
+    last = [line for name, line in lines.items() if name in advanced]
+    click.echo("\n".join([*usual, "", "# " + gettext("Advanced"), *last]))
 
 
 @settings.command()
