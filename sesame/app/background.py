@@ -56,18 +56,20 @@ class Background:
         self.housekeeping = Housekeeping(application, consumers, on_trouble=reporter.trouble)
         settings = application.settings
         receivers = audit_export.receivers(settings.audit) if REGISTRY in consumers else {}
-        self._export: AuditExport | None = None
+        self._loops: list[Loop] = []
         if receivers:
             pseudonyms = Pseudonyms(read_keys(settings.vault_key_file), _PSEUDONYM_DAYS)
-            self._export = AuditExport(
+            export = AuditExport(
                 application.database, receivers, on_trouble=reporter.trouble, as_sent=pseudonyms
             )
-        targets = [target for target in application.settings.targets if target in consumers]
-        usable = [target for target in targets if application.settings.connector_of(target).connector]
-        self._drift_watch = DriftWatch(application, usable, on_trouble=reporter.trouble) if usable else None
-        self._nightly: Nightly | None = None
-        if targets and application.settings.reconcile.at:
-            self._nightly = Nightly(application, targets, on_trouble=reporter.trouble)
+            self._loops.append(Loop("audit", export.run))
+        targets = [target for target in settings.targets if target in consumers]
+        if targets and settings.reconcile.at:
+            nightly = Nightly(application, targets, on_trouble=reporter.trouble)
+            self._loops.append(Loop("reconcile", nightly.run))
+        if usable := [target for target in targets if settings.connector_of(target).connector]:
+            watch = DriftWatch(application, usable, on_trouble=reporter.trouble)
+            self._loops.append(Loop("drift", watch.run))
 
     def loops(self, propagation: Propagation | None) -> list[Loop]:
         """A loop for each duty."""
@@ -81,13 +83,7 @@ class Background:
             loops.append(Loop("timers", lambda stopping: self._timers(stopping, due)))
         if self.housekeeping.chores:
             loops.append(Loop("housekeeping", self._housekeep))
-        if self._export is not None:
-            loops.append(Loop("audit", self._export.run))
-        if self._nightly is not None:
-            loops.append(Loop("reconcile", self._nightly.run))
-        if self._drift_watch is not None:
-            loops.append(Loop("drift", self._drift_watch.run))
-        return loops
+        return loops + self._loops
 
     def _outbox(self, stopping: threading.Event) -> None:
         self._application.outbox.run(

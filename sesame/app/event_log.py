@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pipeline.eventlog.port import EventLog
 from pipeline.eventlog.sqlite import SqliteEventLog
 from schemas import catalogue
+from sesame.app.lazy import lazily
 from sesame.settings import Settings, SettingsError, folders
 
-if TYPE_CHECKING:
-    from pipeline.eventlog.kafka import Access
-    from pipeline.eventlog.kafka.consumer import ErasedKeys
-    from pipeline.eventlog.kafka.plan import TopicPlan
+with lazily():
+    from pipeline.eventlog import kafka
+    from pipeline.eventlog.kafka import consumer as kafka_consumer
+    from pipeline.eventlog.kafka import plan
 
 GROUP_PREFIX: Final = "sesame."
 """The prefix of consumer groups, to which `ops/kafka/acls.toml` gives rights."""
@@ -25,7 +26,7 @@ class NotKafka(SettingsError):
     """The event log is the embedded one, which `sesame run` makes. `log.kind = "kafka"` names Kafka's."""
 
 
-def open_log(settings: Settings, erased: ErasedKeys | None = None) -> EventLog:
+def open_log(settings: Settings, erased: kafka_consumer.ErasedKeys | None = None) -> EventLog:
     """The event log: the embedded one is created now, Kafka's topics by `sesame topics`.
 
     `erased`: erased persons; Kafka still has their records unchanged.
@@ -35,9 +36,7 @@ def open_log(settings: Settings, erased: ErasedKeys | None = None) -> EventLog:
         SettingsError: a secret is missing.
     """
     if settings.log.kind == "kafka":
-        from pipeline.eventlog.kafka import KafkaEventLog
-
-        return KafkaEventLog(kafka_access(settings), group_prefix=GROUP_PREFIX, erased=erased)
+        return kafka.KafkaEventLog(kafka_access(settings), group_prefix=GROUP_PREFIX, erased=erased)
     folders.make(settings.log_path.parent)
     retention_s = {topic.name: float(topic.retention_s) for topic in catalogue.TOPICS.values()}
     log = SqliteEventLog(settings.log_path, retention_s=retention_s)
@@ -45,33 +44,29 @@ def open_log(settings: Settings, erased: ErasedKeys | None = None) -> EventLog:
     return log
 
 
-def kafka_access(settings: Settings) -> Access:
+def kafka_access(settings: Settings) -> kafka.Access:
     """Kafka's addresses and credentials; raises SettingsError without the password."""
-    from pipeline.eventlog.kafka import Access, Security, Timing
-
     wanted = settings.log
-    security = Security(wanted.security)
-    authenticated = security is Security.SASL_SSL
-    return Access(
+    security = kafka.Security(wanted.security)
+    authenticated = security is kafka.Security.SASL_SSL
+    return kafka.Access(
         servers=wanted.servers,
         client_id=f"sesame-{socket.gethostname()[:30]}",
         security=security,
         ca_file=wanted.ca_file,
         username=wanted.username if authenticated else None,
         password=wanted.secret("password").get_secret_value() if authenticated else None,
-        timing=Timing(session_timeout_s=wanted.session_timeout_s),
+        timing=kafka.Timing(session_timeout_s=wanted.session_timeout_s),
     )
 
 
-def topic_plans(settings: Settings) -> list[TopicPlan]:
+def topic_plans(settings: Settings) -> list[plan.TopicPlan]:
     """Each topic as Kafka should have it.
 
     Of an account's announcements the newest says all that there is to say, so those topics are compacted
     too, once a week has passed. Segments end each day, so that what is past its retention, personal data
     above all, is gone a day later; the servers' clock says how old a record is.
     """
-    from pipeline.eventlog.kafka.plan import TopicPlan
-
     wanted = settings.log
     compacted = catalogue.both_lanes(catalogue.ACCOUNTS)
     plans = []
@@ -89,5 +84,5 @@ def topic_plans(settings: Settings) -> list[TopicPlan]:
         }
         if topic.name in compacted:
             configuration["min.compaction.lag.ms"] = str(7 * catalogue.DAY_S * 1000)
-        plans.append(TopicPlan(topic.name, wanted.partitions, wanted.replication, configuration))
+        plans.append(plan.TopicPlan(topic.name, wanted.partitions, wanted.replication, configuration))
     return plans

@@ -19,13 +19,16 @@ from pipeline.db.database import Database
 from pipeline.errors import SesameError, fault
 from pipeline.target import Handler
 from sesame.app.handlers import GuardedHandler, Unusable
+from sesame.app.lazy import lazily
 from sesame.operations.questions.adoption import adoptions
 from sesame.operations.questions.adoption.adoptions import NUMBER_AFTER
 from sesame.operations.targets.managed_cohorts import ManagedCohorts
 from sesame.settings import LiveSecret, Settings
 
+with lazily():
+    from consumers.registry.erasure import privacy_key
+
 if TYPE_CHECKING:
-    from consumers.registry.erasure.privacy_key import PrivacyKey
     from pipeline.vault import Vault
     from sesame.app.observability.tracing import Traces
 
@@ -112,12 +115,10 @@ def site_facts(settings: Settings, database: Database) -> SiteFacts:
     )
 
 
-def _privacy(settings: Settings) -> PrivacyKey | None:
+def _privacy(settings: Settings) -> privacy_key.PrivacyKey | None:
     """The site's privacy key as it is now; None: there is none yet."""
-    from consumers.registry.erasure.privacy_key import PrivacyKey
-
     path = settings.privacy_key_file
-    return PrivacyKey.read(path) if path.exists() else None
+    return privacy_key.PrivacyKey.read(path) if path.exists() else None
 
 
 def _begin_erasing(

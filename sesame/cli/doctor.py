@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from schemas.language import gettext
@@ -15,10 +13,9 @@ from sesame.cli.options import json_option, wants_json
 from sesame.cli.output import CommandResult, data_console
 
 with lazily():
-    from sesame.app.doctor import checks as doctor_checks
+    from rich import text
 
-if TYPE_CHECKING:
-    from rich.text import Text
+    from sesame.app.doctor import checks as doctor_checks
 
 _COLOURS = {CheckState.OK: "green", CheckState.WARN: "yellow", CheckState.FAIL: "red bold"}
 
@@ -58,10 +55,8 @@ def _chosen(checks: list[Check], only: tuple[str, ...]) -> list[Check]:
     return [check for check in checks if not only or check.name in only]
 
 
-def _line(name: str, finding: CheckResult) -> Text:
-    from rich.text import Text
-
-    line = Text.assemble((f"{finding.state:<5}", _COLOURS[finding.state]), f" {name:<12} {finding.text}")
+def _line(name: str, finding: CheckResult) -> text.Text:
+    line = text.Text.assemble((f"{finding.state:<5}", _COLOURS[finding.state]), f" {name:<12} {finding.text}")
     if finding.remedy:
         line.append(f"\n{'':19}{finding.remedy}")
     return line

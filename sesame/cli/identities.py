@@ -27,6 +27,8 @@ from sesame.cli.output import (
 from sesame.cli.settlement import settle_command
 
 with lazily():
+    from rich import table as rich_table
+
     from sesame.acts import acts
     from sesame.app import wiring
     from sesame.operations.identities import acts as identities_acts
@@ -161,8 +163,6 @@ def _decide(
 
 
 def _print_case(case: identities_acts.IdentityCase) -> None:
-    from rich.table import Table
-
     console = data_console()
     console.print(
         gettext(
@@ -172,7 +172,7 @@ def _print_case(case: identities_acts.IdentityCase) -> None:
             time=local_time(case.raised_at),
         )
     )
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = rich_table.Table(box=None, pad_edge=False, header_style="bold")
     if case.other is None:
         columns = gettext("until now"), gettext("said to be")
     else:

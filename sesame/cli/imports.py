@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -21,14 +20,13 @@ from sesame.cli.options import dry_run_option, json_option, wants_json
 from sesame.cli.output import CommandResult, progress_bar
 
 with lazily():
+    from rich import progress as rich_progress
+
     from producers.registrar import import_subject
     from producers.registrar import report as registrar_report
     from sesame.app import wiring
     from sesame.cli import import_output
     from sesame.operations.imports import acts as import_acts
-
-if TYPE_CHECKING:
-    from rich.progress import TaskID
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -197,7 +195,7 @@ def _imported(context: Context, request: import_acts.ImportRequest) -> import_ac
         registrar_report.ImportKind.TEACHINGS: gettext("importing groups"),
     }
     with progress_bar() as bar, interruptible():
-        tasks: dict[registrar_report.ImportKind, TaskID] = {}
+        tasks: dict[registrar_report.ImportKind, rich_progress.TaskID] = {}
 
         def progress(kind: registrar_report.ImportKind, done: int, total: int | None) -> None:
             if kind not in tasks:

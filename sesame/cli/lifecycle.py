@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
-from typing import TYPE_CHECKING
 
 import click
 
@@ -18,9 +17,6 @@ from sesame.cli.output import CommandResult, local_day, local_time, remark, show
 with lazily():
     from sesame.operations.access import lifecycle as access_lifecycle
     from sesame.operations.people.diagnosis import words
-
-if TYPE_CHECKING:
-    from datetime import date
 
 _SHOWN_MAX = 20
 

@@ -9,17 +9,18 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from textwrap import indent
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import click
 
 from pipeline.errors import SesameError
 from schemas.language import gettext, spoken, written_time
+from sesame.app.lazy import lazily
 from sesame.cli.errors import ExitCode
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress
+with lazily():
+    from rich import console as rich_console
+    from rich import measure, progress, table
 
 WIDTH_ELSEWHERE = 200  # columns, where there is no terminal to ask: nothing of a table is cut
 _WIDTH_MEASURED = 10_000  # columns, more than any table needs
@@ -35,16 +36,14 @@ _LITERAL: Final[dict[str, Any]] = {"markup": False, "emoji": False, "highlight":
 """Names of steps and of people are shown as they are, whatever brackets and colons they have."""
 
 
-def data_console() -> Console:
+def data_console() -> rich_console.Console:
     """Standard output; colours on a terminal only, and not with NO_COLOR.
 
     Writes nothing if it is closed.
     """
-    from rich.console import Console
-
     out = sys.stdout or io.StringIO()
     width = None if out.isatty() else WIDTH_ELSEWHERE
-    return Console(file=out, width=width, **_LITERAL)
+    return rich_console.Console(file=out, width=width, **_LITERAL)
 
 
 def show_table(
@@ -63,14 +62,11 @@ def show_table(
         folded: the column of running text, which takes several lines on a terminal with little room.
         right: the columns of numbers.
     """
-    from rich.measure import Measurement
-    from rich.table import Table
-
-    table, console = Table(box=None, pad_edge=False, header_style="bold"), data_console()
+    made, console = table.Table(box=None, pad_edge=False, header_style="bold"), data_console()
     one_line = not console.is_terminal and folded == columns[-1]  # a row, for what reads it line by line
     for name in columns:
         runs_on = name == folded and not one_line
-        table.add_column(
+        made.add_column(
             name,
             justify="right" if name in right else "left",
             no_wrap=not runs_on,
@@ -78,14 +74,14 @@ def show_table(
             min_width=_FOLDED_WIDTH_MIN if runs_on else None,
         )
     for row in rows:
-        table.add_row(*row)
-    needed = Measurement.get(console, console.options.update(max_width=_WIDTH_MEASURED), table)
+        made.add_row(*row)
+    needed = measure.Measurement.get(console, console.options.update(max_width=_WIDTH_MEASURED), made)
     console.width = max(console.width, needed.maximum if one_line else needed.minimum)
     if not one_line:
-        console.print(table)
+        console.print(made)
         return
     with console.capture() as printed:
-        console.print(table)
+        console.print(made)
     click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 
@@ -104,11 +100,9 @@ def local_day(day: date) -> str:
     return day.strftime("%d/%m/%Y" if spoken() == "fr" else "%Y-%m-%d")
 
 
-def side_console() -> Console:
+def side_console() -> rich_console.Console:
     """Standard error, for progress and remarks."""
-    from rich.console import Console
-
-    return Console(file=sys.stderr, **_LITERAL)
+    return rich_console.Console(file=sys.stderr, **_LITERAL)
 
 
 def remark(text: str) -> None:
@@ -194,25 +188,16 @@ def _plain(value: object) -> object:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def progress_bar() -> Progress:
+def progress_bar() -> progress.Progress:
     """A progress bar with the time left, on standard error, on a terminal only."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     console = side_console()
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn(gettext("left:")),
-        TimeRemainingColumn(),
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn(gettext("left:")),
+        progress.TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,
         transient=True,

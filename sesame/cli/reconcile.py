@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -19,9 +20,6 @@ with lazily():
     from sesame.operations.people.diagnosis import words
     from sesame.operations.questions.reconcile import acts as reconcile_acts
     from sesame.operations.questions.reconcile import comparison, passes
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _SHOWN_MAX = 20
 

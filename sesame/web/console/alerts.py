@@ -61,7 +61,7 @@ _STATES = {
 
 def troubles(seen: Overview) -> list[Trouble]:
     """All alerts, the worst first: by kind, then by number of students."""
-    found = [*_consumers(seen.consumers), *_failures(seen), *_overdue(seen), *_for_operators(seen)]
+    found = [*_consumers(seen.consumers), *_failures(seen), *_overdue(seen)]
     order = list(TroubleKind)
     return sorted(found, key=lambda one: (order.index(one.kind), -one.students, one.consumer, one.token))
 
@@ -83,8 +83,12 @@ def _consumers(consumers: Mapping[str, Mapping[str, Any]]) -> Iterator[Trouble]:
 
 
 def _failures(seen: Overview) -> Iterator[Trouble]:
-    for (consumer, cause), count in _named(seen.dead_letters_by_cause):
+    given_up = dict(_named(seen.dead_letters_by_cause))
+    for (consumer, cause), count in given_up.items():
         yield Trouble(TroubleKind.FAILED, consumer, cause, count)
+    for (consumer, reason), count in _named(seen.for_operator):
+        if (consumer, reason) not in given_up:
+            yield Trouble(TroubleKind.OPERATOR, consumer, reason, count)
 
 
 def _overdue(seen: Overview) -> Iterator[Trouble]:
@@ -92,13 +96,6 @@ def _overdue(seen: Overview) -> Iterator[Trouble]:
         yield Trouble(TroubleKind.BREACHED, students=seen.breached)
     if seen.late > seen.breached:
         yield Trouble(TroubleKind.LATE, students=seen.late - seen.breached)
-
-
-def _for_operators(seen: Overview) -> Iterator[Trouble]:
-    given_up = {key for key, _ in _named(seen.dead_letters_by_cause)}
-    for (consumer, reason), count in _named(seen.for_operator):
-        if (consumer, reason) not in given_up:
-            yield Trouble(TroubleKind.OPERATOR, consumer, reason, count)
 
 
 def _named(counts: Mapping[str, int]) -> Iterator[tuple[tuple[str, str], int]]:

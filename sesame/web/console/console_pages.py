@@ -76,13 +76,6 @@ class ConsolePages:
 
 def _filters(language: Language, settings: Settings) -> dict[str, Callable[..., str]]:
     zone = ZoneInfo(settings.portal.timezone)
-
-    def meaning(token: str) -> str:
-        return _set(explain(token).what, language)
-
-    def remedy(token: str) -> str:
-        return _set(explain(token).next, language)
-
     return {
         "number": lambda value: format_decimal(value, locale=language),
         "took": partial(took, language=language),
@@ -93,8 +86,8 @@ def _filters(language: Language, settings: Settings) -> dict[str, Callable[..., 
         "clock": lambda at: format_time(at.astimezone(zone), "HH:mm:ss", locale=language),
         "day": lambda when: day(date.fromisoformat(str(when)), language),
         "service": partial(service_name, settings, language=language),
-        "meaning": meaning,
-        "remedy": remedy,
+        "meaning": lambda token: _set(explain(token).what, language),
+        "remedy": lambda token: _set(explain(token).next, language),
         "token": lambda name, kind: word(kind, name, language),
         "sentence": lambda text: _set(f"{text[:1].upper()}{text[1:]}.", language),
         "set": lambda text: _set(text, language),

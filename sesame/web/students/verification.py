@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
 
 from fastapi import APIRouter, Depends, Response
@@ -30,19 +30,6 @@ _GRANT_MIN: Final = 30
 """Message ids of a request kept in the cookie: from one the store finds the others."""
 
 
-@dataclass(frozen=True)
-class ProofRequest:
-    """A browser's record of its request.
-
-    Attributes:
-        proof_ids: of its messages, the newest last.
-        to: the address as typed, so that its writer can find the slip; "" where a link was renewed.
-    """
-
-    proof_ids: tuple[str, ...] = ()
-    to: str = ""
-
-
 @router.get("/")
 @router.get("/demande")
 def show_start(visit: Visiting) -> Response:
@@ -64,36 +51,36 @@ def take_request(visit: Visiting, form: Posted) -> Response:
         faults["courriel"] = "form"
     if faults:
         return visit.page("start.html", 422, given=given, faults=faults, left=False)
-    proof_requests, browser = visit.context.proof_requests, visit.browser
-    proof_id = proof_requests.ask(number, given["courriel"], visit.language, browser=browser)
-    _keep_request(visit, ProofRequest((proof_id,), given["courriel"]))
+    proof_requests, address = visit.context.proof_requests, given["courriel"]
+    proof_id = proof_requests.ask(number, address, visit.language, browser=visit.browser)
+    _keep_request(visit, [proof_id], address)
     return visit.to("/code")
 
 
 @router.get("/code")
 def show_code(visit: Visiting) -> Response:
     """The code's form."""
-    asked = _request(visit)
-    if not asked.proof_ids:
+    proof_ids, to = _request(visit)
+    if not proof_ids:
         return _after_the_code(visit)
     again = visit.request.query_params.get("renvoye") == "1"
-    return visit.page("code.html", left=0, fault=None, again=again, to=asked.to)
+    return visit.page("code.html", left=0, fault=None, again=again, to=to)
 
 
 @router.post("/code")
 def take_code(visit: Visiting, form: Posted) -> Response:
     """Take a code: right, wrong, or of no use any more."""
-    asked = _request(visit)
-    if not asked.proof_ids:
+    proof_ids, to = _request(visit)
+    if not proof_ids:
         return _after_the_code(visit)
-    visit.slow_down(own=f"code:{asked.proof_ids[-1]}")
+    visit.slow_down(own=f"code:{proof_ids[-1]}")
     code = "".join(form.get("code", "").split())
     if not (code.isascii() and code.isdecimal() and len(code) == CODE_DIGITS):
-        return visit.page("code.html", 422, left=0, fault="form", again=False, to=asked.to)
-    typed = visit.context.proofs.type_code(asked.proof_ids, code, browser=visit.browser)
+        return visit.page("code.html", 422, left=0, fault="form", again=False, to=to)
+    typed = visit.context.proofs.type_code(proof_ids, code, browser=visit.browser)
     if typed.proof is None:
         visit.context.counted.refused("code")
-        return visit.page("code.html", 422, left=typed.left, fault="wrong", again=False, to=asked.to)
+        return visit.page("code.html", 422, left=typed.left, fault="wrong", again=False, to=to)
     _grant(visit, typed.proof.id)
     visit.drop(REQUEST)
     return visit.to("/mot-de-passe")
@@ -103,13 +90,11 @@ def take_code(visit: Visiting, form: Posted) -> Response:
 def take_again(visit: Visiting) -> Response:
     """Send another message for the same request."""
     visit.slow_down()
-    asked = _request(visit)
-    proof_requests, browser = visit.context.proof_requests, visit.browser
-    ids = asked.proof_ids
-    proof_id = proof_requests.again(ids[-1], visit.language, browser=browser) if ids else None
+    proof_ids, to = _request(visit)
+    proof_id = _again(visit, proof_ids[-1]) if proof_ids else None
     if proof_id is None:
         return visit.to("/")
-    _keep_request(visit, ProofRequest((*ids, proof_id)[-IDS_KEPT:], asked.to))
+    _keep_request(visit, [*proof_ids, proof_id][-IDS_KEPT:], to)
     return visit.to("/code?renvoye=1")
 
 
@@ -135,13 +120,10 @@ def take_new_link(visit: Visiting, form: Posted) -> Response:
     """Renew an old link: the message goes where the old one went."""
     visit.slow_down()
     followed = visit.context.proofs.follow(form.get("lien", ""), PASSWORD)
-    proof_id = None
-    if followed.proof is not None:
-        proof_requests, browser = visit.context.proof_requests, visit.browser
-        proof_id = proof_requests.again(followed.proof.id, visit.language, browser=browser)
+    proof_id = _again(visit, followed.proof.id) if followed.proof is not None else None
     if proof_id is None:
         return visit.to("/")
-    _keep_request(visit, ProofRequest((proof_id,)))
+    _keep_request(visit, [proof_id])
     return visit.to("/code?renvoye=1")
 
 
@@ -182,16 +164,26 @@ def _grant(visit: PortalRequest, proof_id: str) -> None:
     visit.keep(GRANT, value, age_s=int(_GRANT_MIN * 60))
 
 
-def _keep_request(visit: PortalRequest, request: ProofRequest) -> None:
-    value = visit.context.signing.sign(signatures.REQUEST, [request.to, *request.proof_ids])
+def _again(visit: PortalRequest, proof_id: str) -> str | None:
+    return visit.context.proof_requests.again(proof_id, visit.language, browser=visit.browser)
+
+
+def _keep_request(visit: PortalRequest, proof_ids: Sequence[str], to: str = "") -> None:
+    """Let the browser keep its request.
+
+    `proof_ids`: of its messages, the newest last. `to`: the address as typed, so that its writer can find
+    the slip; empty where a link was renewed.
+    """
+    value = visit.context.signing.sign(signatures.REQUEST, [to, *proof_ids])
     visit.keep(REQUEST, value, age_s=int(LIFETIME_H * 3600))
 
 
-def _request(visit: PortalRequest) -> ProofRequest:
+def _request(visit: PortalRequest) -> tuple[list[str], str]:
+    """The browser's request: the ids of its messages, and the address."""
     age_s_max = LIFETIME_H * 3600
     value = visit.context.signing.read(signatures.REQUEST, visit.cookie(REQUEST), age_s_max=age_s_max)
     to, *proof_ids = [str(part) for part in value or [""]]
-    return ProofRequest(tuple(proof_ids), to)
+    return proof_ids, to
 
 
 def _after_the_code(visit: PortalRequest) -> Response:
