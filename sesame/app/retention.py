@@ -5,7 +5,7 @@ What grows with acts and with time is pruned; what grows with the number of stud
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from sqlalchemy import Connection, Table, delete, func, or_, select
@@ -111,27 +111,24 @@ def prune(
     History that ended before `history_before` has expired, and remarks before `audit_before` (epoch seconds,
     UTC). The audit itself is archived: see `audit`. The students' pages remove their own codes and sessions.
     """
-    removals: dict[str, Callable[[], int]] = {
-        "webhook_events": lambda: webhooks.forget_old(
-            connection, before=history_before, limit=ROWS_PER_PRUNE
-        ),
-        "attempts": lambda: attempts.forget_old(connection, before=history_before, limit=ROWS_PER_PRUNE),
-        "dead_letters": lambda: dead_letters.prune(connection, resolved_before=history_before),
-        "replays": lambda: _replays(connection, history_before),
-        "imports": lambda: _imports(connection, history_before),
-        "vault": lambda: _tombstones(connection, history_before),
-        "lost_records": lambda: (
+    done = {
+        "webhook_events": webhooks.forget_old(connection, before=history_before, limit=ROWS_PER_PRUNE),
+        "attempts": attempts.forget_old(connection, before=history_before, limit=ROWS_PER_PRUNE),
+        "dead_letters": dead_letters.prune(connection, resolved_before=history_before),
+        "replays": _replays(connection, history_before),
+        "imports": _imports(connection, history_before),
+        "vault": _tombstones(connection, history_before),
+        "lost_records": (
             connection.execute(
                 delete(lost_records).where(lost_records.c.accepted_at < history_before)
             ).rowcount
         ),
-        "remarks": lambda: _remarks(connection, audit_before),
-        "throttles": lambda: throttles.forget(connection, now),
-        "api_answers": lambda: api_answers.forget_over(connection, now=now),
-        "api_tokens": lambda: api_tokens.forget_over(connection, now=now),
-        "cas_sessions": lambda: cas_sessions.forget_over(connection, now=now),
+        "remarks": _remarks(connection, audit_before),
+        "throttles": throttles.forget(connection, now),
+        "api_answers": api_answers.forget_over(connection, now=now),
+        "api_tokens": api_tokens.forget_over(connection, now=now),
+        "cas_sessions": cas_sessions.forget_over(connection, now=now),
     }
-    done = {table: remove() for table, remove in removals.items()}
     return {table: count for table, count in done.items() if count}
 
 

@@ -12,7 +12,7 @@ import click
 
 from pipeline.errors import SesameError
 from schemas.language import gettext
-from sesame.app.lazy import lazily
+from sesame.app.lazy import lazily, load_lean
 from sesame.cli.languages import speak
 from sesame.cli.operator import operator
 
@@ -20,7 +20,7 @@ with lazily():
     from schemas import language as schemas_language
     from sesame import settings as sesame_settings
     from sesame.acts import acts
-    from sesame.app import lean_imports, wiring
+    from sesame.app import wiring
     from sesame.app.observability import logs
 
 _P = ParamSpec("_P")
@@ -129,7 +129,7 @@ def pass_context(command: Callable[Concatenate[Context, _P], _R]) -> Callable[_P
     @wraps(command)
     def leanly(context: Context, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         if click.get_current_context().invoked_subcommand is None:  # which may only be asked for its help
-            lean_imports.load()
+            load_lean()
         return command(context, *args, **kwargs)
 
     return _pass_context(leanly)

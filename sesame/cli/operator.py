@@ -6,9 +6,8 @@ import os
 import pwd
 from pathlib import Path
 
-import click
-
 from sesame.app.lazy import lazily
+from sesame.cli.output import remark
 
 with lazily():
     from sesame.acts import acts
@@ -18,25 +17,19 @@ LOGIN_UID = Path("/proc/self/loginuid")
 _NO_LOGIN = 2**32 - 1  # no login: a service, a timer, a container
 
 
-def operator_name() -> str:
-    """The user who runs this, and who became that user to do so: `camille as sesame`.
-
-    Both come from user numbers (the process's, and the login's or sudo's), never from LOGNAME or USER, which
-    anybody may set. A number that the system has no name for is shown as it is.
-    """
-    own, caller = os.getuid(), _caller()
-    name = _user_name(own)
-    return name if caller in {None, own} else f"{_user_name(caller)} as {name}"
-
-
 def operator() -> acts.Actor:
     """The operator who gives this command.
 
-    Anyone who may read the settings and the secrets administers the site.
+    Anyone who may read the settings and the secrets administers the site. The name is of the user who runs
+    this, and who became that user to do so: `camille as sesame`. Both come from user numbers (the process's,
+    and the login's or sudo's), never from LOGNAME or USER, which anybody may set. A number that the system
+    has no name for is shown as it is.
     """
-    return acts.Actor(
-        operator_name(), frozenset(acts.Role), tell=lambda sentence: click.echo(sentence, err=True)
-    )
+    own, caller = os.getuid(), _caller()
+    name = _user_name(own)
+    if caller is not None and caller != own:
+        name = f"{_user_name(caller)} as {name}"
+    return acts.Actor(name, frozenset(acts.Role), tell=remark)
 
 
 def _caller() -> int | None:

@@ -7,7 +7,6 @@ attacker's session.
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -19,7 +18,7 @@ from sesame.login.port import ServiceRefused, TicketRefused
 from sesame.web.console.console_context import ConsoleContext
 from sesame.web.console.console_request import DEPARTURE, HOME, LANGUAGE, SESSION, Anybody
 from sesame.web.kit import signatures
-from sesame.web.kit.web_request import PageError, posted
+from sesame.web.kit.web_request import PageError, logout_notice, posted
 
 router = APIRouter()
 
@@ -63,10 +62,8 @@ def come_back(visit: Anybody, ticket: str = "") -> Response:
 @router.post("/login")
 async def single_logout(request: Request) -> Response:
     """Take the CAS server's notice that a person has logged out."""
-    body = await request.body()  # the guard has limited its size and its time
-    said = parse_qs(body.decode("utf-8", "replace")).get("logoutRequest", [""])[0]
     context: ConsoleContext = request.app.state.context
-    await run_in_threadpool(context.logins.logged_out, said.encode())
+    await run_in_threadpool(context.logins.logged_out, await logout_notice(request))
     return PlainTextResponse("ok\n")
 
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, Protocol, TypeVar
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qs, parse_qsl, urlencode
 
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -120,6 +120,12 @@ def cookie(request: Request, name: str) -> str | None:
     """A request's cookie of this name."""
     context: WebContext = request.app.state.context
     return request.cookies.get(cookie_name(name, secure=context.secure))
+
+
+async def logout_notice(request: Request) -> bytes:
+    """The CAS server's notice that a person has logged out."""
+    body = await request.body()  # the guard has limited its size and its time
+    return parse_qs(body.decode("utf-8", "replace")).get("logoutRequest", [""])[0].encode()
 
 
 async def posted(request: Request) -> dict[str, str]:

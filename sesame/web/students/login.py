@@ -6,8 +6,6 @@ attacker could put a student onto the attacker's page.
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs
-
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse, RedirectResponse
@@ -16,7 +14,7 @@ from pipeline.errors import Misconfigured, TargetDown
 from sesame.login.login import CAS_SESSION_S, Arrival, LoginFailure
 from sesame.login.port import ServiceRefused, TicketRefused
 from sesame.web.kit import signatures
-from sesame.web.kit.web_request import PageError, posted
+from sesame.web.kit.web_request import PageError, logout_notice, posted
 from sesame.web.students.portal_context import Cas, PortalContext
 from sesame.web.students.portal_request import CAS_SESSION, DEPARTURE, SESSION, PortalRequest, Visiting
 
@@ -58,9 +56,8 @@ def come_back(visit: Visiting, ticket: str = "") -> Response:
 
 async def single_logout(request: Request) -> Response:
     """Take the CAS server's notice that a person has logged out."""
-    body = await request.body()  # the guard has limited its size and its time
-    said = parse_qs(body.decode("utf-8", "replace")).get("logoutRequest", [""])[0]
-    await run_in_threadpool(_cas(request.app.state.context).logins.logged_out, said.encode())
+    logins = _cas(request.app.state.context).logins
+    await run_in_threadpool(logins.logged_out, await logout_notice(request))
     return PlainTextResponse("ok\n")
 
 

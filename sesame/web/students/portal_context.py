@@ -166,11 +166,7 @@ class PortalContext:
 
     def access_link(self, student_number: str) -> str:
         """A link that shows this student's page once, in one browser, within `VIEW_S`."""
-        with self.database.write() as connection:
-            now = self.database.now(connection)
-            offer = web_sessions.open_session(
-                connection, student_number, web_sessions.OFFER, now=now, lasts_s=VIEW_S
-            )
+        offer = self.open_session(student_number, web_sessions.OFFER, VIEW_S)
         return f"{self.settings.portal.origin}/acces/{offer}"
 
     def offered(self, offer: str) -> str | None:
@@ -185,11 +181,11 @@ class PortalContext:
             now = self.database.now(connection)
             return web_sessions.take_offer(connection, offer, now=now, lasts_s=VIEW_S)
 
-    def open_session(self, student_number: str, means: str) -> str:
-        """Open a session; return the id that the browser keeps."""
+    def open_session(self, student_number: str, means: str, lasts_s: float | None = None) -> str:
+        """Open a session; return the id that the browser keeps. By default it lasts as set."""
+        lasts_s = self.settings.portal.session_min * 60.0 if lasts_s is None else lasts_s
         with self.database.write() as connection:
             now = self.database.now(connection)
-            lasts_s = self.settings.portal.session_min * 60.0
             return web_sessions.open_session(connection, student_number, means, now=now, lasts_s=lasts_s)
 
     def session(self, session_id: str | None, cas_token: str | None = None) -> web_sessions.WebSession | None:
