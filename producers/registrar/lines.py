@@ -10,7 +10,7 @@ import re
 import sqlite3
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
 from types import TracebackType
@@ -117,11 +117,32 @@ class Lines(ABC):
         for line, student, column, fault, value, detail in rows:
             yield Rejection(line, _restored(student), column, Fault(fault), _restored(value), detail)
 
-    def shown_lines(self, table: str, column: str, value: str | bytes) -> str:
-        """The numbers of some lines, for people. `table` and `column` are names of ours."""
-        query = f"SELECT line FROM {table} WHERE {column} = ? ORDER BY line LIMIT ?"  # noqa: S608 -- ours
-        found = self._database.execute(query, (value, SHOWN_LINES_MAX + 1)).fetchall()
-        return shown(line for (line,) in found)
+    def shown_lines(self, which: str, *values: str | int | bytes) -> str:
+        """`lines 2, 5 and others`, for people. `which`: a condition of ours, for `values`."""
+        query = f"SELECT line FROM facts WHERE {which} ORDER BY line LIMIT ?"  # noqa: S608 -- ours
+        found = self._database.execute(query, (*values, SHOWN_LINES_MAX + 1)).fetchall()
+        numbers = ", ".join(str(line) for (line,) in found[:SHOWN_LINES_MAX])
+        if len(found) > SHOWN_LINES_MAX:
+            return gettext("lines {numbers} and others", numbers=numbers)
+        return gettext("lines {numbers}", numbers=numbers)
+
+    def reject_facts(
+        self, which: str, *values: str | int | bytes, field: str, shown: str, fault: Fault, detail: str
+    ) -> None:
+        """Turn sound lines into rejections, for one reason.
+
+        Args:
+            which: a condition of ours, for `values`.
+            field: the one at fault.
+            shown: its value in `facts`, an expression of ours.
+        """
+        column = self._profile.column_of(field) or field
+        self._database.execute(
+            f"INSERT INTO rejections SELECT line, CAST(student AS BLOB), ?, ?, {shown}, ?"  # noqa: S608 -- ours
+            f" FROM facts WHERE {which} ORDER BY line",
+            (column, fault.value, detail, *values),
+        )
+        self._database.execute(f"DELETE FROM facts WHERE {which}", values)  # noqa: S608 -- ours
 
     def note_affected(
         self, key: tuple[str, int, str, str], change: OutlineChange, shown: tuple[str, str, str]
@@ -169,15 +190,6 @@ class Lines(ABC):
         """True if a sound line is of this academic year."""
         query = "SELECT 1 FROM facts WHERE year = ? LIMIT 1"
         return self._database.execute(query, (year,)).fetchone() is not None
-
-
-def shown(lines: Iterable[int]) -> str:
-    """`lines 2, 5 and others`, for people."""
-    numbers = list(lines)
-    told = ", ".join(map(str, numbers[:SHOWN_LINES_MAX]))
-    if len(numbers) > SHOWN_LINES_MAX:
-        return gettext("lines {numbers} and others", numbers=told)
-    return gettext("lines {numbers}", numbers=told)
 
 
 def storable(value: str) -> bytes:

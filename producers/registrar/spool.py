@@ -29,6 +29,7 @@ CREATE TABLE differing (student TEXT NOT NULL, year INTEGER NOT NULL, step TEXT 
 """
 
 
+_STEP = "json_extract(fact, '$.step')"
 canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 
@@ -114,7 +115,7 @@ class Spool(Lines):
 
     def _reject_person(self, student: str) -> None:
         """Reject all lines of a student that contradict one another about the person."""
-        lines = self.shown_lines("facts", "student", student)
+        lines = self.shown_lines("student = ?", student)
         for name in PERSON_FIELDS:
             said = self._said(student, name)
             if len(said) > 1:
@@ -152,26 +153,19 @@ class Spool(Lines):
 
     def _reject_step(self, step: bytes) -> None:
         """Reject all lines of one student's step that contradict one another."""
-        lines = self.shown_lines("facts", "step", step)
+        lines = self.shown_lines("step = ?", step)
         found = self._database.execute(
             "SELECT DISTINCT fact FROM facts WHERE step = ? ORDER BY line LIMIT ?", (step, SHOWN_LINES_MAX)
         )
         columns = ", ".join(self._different([json.loads(fact) for (fact,) in found]))
-        self._database.execute(
-            "INSERT INTO rejections SELECT line, CAST(student AS BLOB), ?, ?, json_extract(fact, '$.step'), ?"
-            " FROM facts WHERE step = ?",
-            (
-                self._profile.column_of("step") or "step",
-                Fault.CONFLICTING_LINES.value,
-                gettext(
-                    "{lines} are about the same student, year, step and version, and differ in {columns}",
-                    lines=lines,
-                    columns=columns,
-                ),
-                step,
-            ),
+        detail = gettext(
+            "{lines} are about the same student, year, step and version, and differ in {columns}",
+            lines=lines,
+            columns=columns,
         )
-        self._database.execute("DELETE FROM facts WHERE step = ?", (step,))
+        self.reject_facts(
+            "step = ?", step, field="step", shown=_STEP, fault=Fault.CONFLICTING_LINES, detail=detail
+        )
 
     def _different(self, facts: Sequence[Fact]) -> Iterable[str]:
         """The columns in which these facts differ; a cancellation has only its state."""
@@ -192,18 +186,9 @@ class Spool(Lines):
         steps = ", ".join(
             gettext("line {line} says so of {step}", line=line, step=step) for line, step in found
         )
-        self._database.execute(
-            "INSERT INTO rejections SELECT line, CAST(student AS BLOB), ?, ?, json_extract(fact, '$.step'), ?"
-            " FROM facts WHERE student = ? AND primary_in = ?",
-            (
-                self._profile.column_of("primary"),
-                Fault.SEVERAL_PRIMARY_STEPS.value,
-                gettext("{year} has one primary step for each student: {steps}", year=year, steps=steps),
-                student,
-                year,
-            ),
-        )
-        self._database.execute("DELETE FROM facts WHERE student = ? AND primary_in = ?", (student, year))
+        detail = gettext("{year} has one primary step for each student: {steps}", year=year, steps=steps)
+        which, fault = "student = ? AND primary_in = ?", Fault.SEVERAL_PRIMARY_STEPS
+        self.reject_facts(which, student, year, field="primary", shown=_STEP, fault=fault, detail=detail)
 
     def absent(self, keys: Sequence[StepKey]) -> list[StepKey]:
         """Those of `keys` that the file lacks, of students without rejected lines."""

@@ -31,7 +31,7 @@ from producers.registrar.guard import Fingerprint, OutlineChange
 from producers.registrar.import_runs import Note, no_note
 from producers.registrar.import_steps import run_import
 from producers.registrar.import_subject import ImportDeps, ImportOptions, ImportSubject, Progress
-from producers.registrar.lines import Lines, shown, storable
+from producers.registrar.lines import Lines, storable
 from producers.registrar.physical import LINES_MAX, Line
 from producers.registrar.profile import FeedProfile
 from producers.registrar.report import Comparison, Counts, ImportKind, ImportReport
@@ -39,7 +39,7 @@ from producers.registrar.rows import Fact, TeachingRow, checked
 from producers.registrar.sheets import AFFECTED_TEACHINGS
 from producers.registrar.spool import canonical
 from schemas.events import TEACHINGS_MAX, TeachingsRecorded
-from schemas.language import gettext, gettext_noop
+from schemas.language import gettext
 
 _PAGE = 500
 _SCHEMA = """
@@ -53,6 +53,7 @@ CREATE TABLE to_publish (
     listed TEXT NOT NULL
 );
 """
+_LIST = "student = ? AND year = ?"
 _SAME = "student = ? AND year = ? AND element = ? AND grp = ?"
 
 
@@ -105,14 +106,13 @@ class TeachingSpool(Lines):
             " GROUP BY student, year, element, grp HAVING COUNT(DISTINCT said) > 1"
         )
         for same in contradictory.fetchall():
-            self._reject(
-                _SAME,
-                same,
-                Fault.CONFLICTING_LINES,
-                gettext_noop(
-                    "{lines} are about the same student, year, unit and group, and differ in {what}"
-                ),
-                self._different(same),
+            detail = gettext(
+                "{lines} are about the same student, year, unit and group, and differ in {what}",
+                lines=self.shown_lines(_SAME, *same),
+                what=self._different(same),
+            )
+            self.reject_facts(
+                _SAME, *same, field="element", shown="element", fault=Fault.CONFLICTING_LINES, detail=detail
             )
         copies = self._database.execute(
             "DELETE FROM facts WHERE line NOT IN"
@@ -121,13 +121,15 @@ class TeachingSpool(Lines):
         too_many = self._database.execute(
             "SELECT student, year FROM facts GROUP BY student, year HAVING COUNT(*) > ?", (TEACHINGS_MAX,)
         )
+        fault = Fault.TOO_MANY_TEACHINGS
         for student, year in too_many.fetchall():
-            self._reject(
-                "student = ? AND year = ?",
-                (student, year),
-                Fault.TOO_MANY_TEACHINGS,
-                gettext_noop("{lines} give one student more than {what} units and groups in one year"),
-                str(TEACHINGS_MAX),
+            detail = gettext(
+                "{lines} give one student more than {what} units and groups in one year",
+                lines=self.shown_lines(_LIST, student, year),
+                what=str(TEACHINGS_MAX),
+            )
+            self.reject_facts(
+                _LIST, student, year, field="element", shown="element", fault=fault, detail=detail
             )
         self._database.execute("INSERT INTO lists SELECT MIN(line), student, year FROM facts GROUP BY 2, 3")
         return copies
@@ -140,25 +142,6 @@ class TeachingSpool(Lines):
         ).fetchone()
         fields = (("element_label", labels), ("state", states))
         return ", ".join(self._profile.column_of(field) for field, values in fields if values > 1)
-
-    def _reject(
-        self, which: str, values: tuple[str | int, ...], fault: Fault, sentence: str, what: str
-    ) -> None:
-        """Reject some lines for one reason.
-
-        Args:
-            which: a condition of ours, for `values`.
-            sentence: the detail, in English; its fields are `lines` and `what`.
-        """
-        found = self._database.execute(
-            f"SELECT line, student, element FROM facts WHERE {which} ORDER BY line",  # noqa: S608
-            values,
-        ).fetchall()
-        detail = gettext(sentence, lines=shown(line for line, _, _ in found), what=what)
-        column = self._profile.column_of("element") or "element"
-        for line, student, element in found:
-            self.reject(Rejection(line, student, column, fault, element, detail))
-        self._database.execute(f"DELETE FROM facts WHERE {which}", values)  # noqa: S608
 
     def add_absent(self, students: Iterable[str], year: int, line: int) -> int:
         """Add an empty list of `year` per absent student, on lines after `line`. Return the last one."""
