@@ -12,12 +12,11 @@ unchanged.
 from __future__ import annotations
 
 import hmac
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cached_property, partial
 from hashlib import sha256
 from itertools import chain, islice
@@ -26,13 +25,12 @@ from pathlib import Path
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pipeline.errors import SesameError
-from pipeline.eventlog.port import LogUnavailable, Producer
+from pipeline.eventlog.port import LogUnavailable
 from producers.registrar import reader, rows
 from producers.registrar.damage import likely_encoding
 from producers.registrar.encodings import repairing
 from producers.registrar.faults import DAMAGES, UnusableFile
 from producers.registrar.feed import SEQUENCES_PER_IMPORT, UnpublishedFact
-from producers.registrar.feed_memory import SqlFacts
 from producers.registrar.guard import AffectedPerson, Fingerprint, YearFigures, judge
 from producers.registrar.import_subject import ImportDeps, ImportInterrupted, ImportOptions, ImportSubject
 from producers.registrar.packing import opened
@@ -85,8 +83,9 @@ class _Import:
         self.started_at = deps.clock()
         self.about = ImportDetail(kind=subject.kind, actor=options.actor)
         self.import_id: int | None = None
-        self.publisher: Publisher | None = None
         self.planned = 0
+        self.published = 0  # facts that the log has acknowledged
+        self.confirmed = 0  # up to this source sequence
         self.approver: str | None = None
 
     def run(self) -> ImportReport:
@@ -99,15 +98,6 @@ class _Import:
         except SesameError as error:
             self._break_off(ImportEnd.FAILED, str(error))
             raise
-
-    @property
-    def published(self) -> int:
-        return 0 if self.publisher is None else self.publisher.published
-
-    @property
-    def confirmed(self) -> int:
-        """The source sequence up to which the log has acknowledged them; 0: none."""
-        return 0 if self.publisher is None else self.publisher.confirmed
 
     def _run(self) -> ImportReport:
         heed = partial(self.deps.progress, 0, None)
@@ -131,7 +121,10 @@ class _Import:
         if not report.held:
             self._approve(self.import_id, report)
             report = replace(report, accepted=self.subject.remember_accepted(self.import_id))
-            self._publish(self.import_id, layout, report)
+            self.planned = report.published
+            for page in self.subject.changes():
+                self._publish(self.import_id, page)
+                self._advance(layout, 1.5, page[-1].line)
         self._advance(layout, 2.0, 0)
         ended_at = self.deps.clock().timestamp()
         summary = {**report.counts(), "held": int(report.held)}
@@ -141,19 +134,30 @@ class _Import:
         )
         return report
 
-    def _publish(self, import_id: int, layout: Layout, report: ImportReport) -> None:
-        self.planned = report.published
-        self.publisher = Publisher(
-            import_id=import_id,
-            source=self.profile.name,
-            started_at=self.started_at,
-            memory=self.memory,
-            producer=self.deps.producer,
+    def _publish(self, import_id: int, batch: Sequence[UnpublishedFact]) -> None:
+        """Append these facts; what is confirmed is recorded with the next ones, or the import's end.
+
+        Raises:
+            ImportSuperseded: a newer import continues alone; nothing of this batch was appended.
+            LogUnavailable: the log did not take them in several attempts; they are in doubt.
+            StoreUnavailable: they are in doubt.
+        """
+        source = self.profile.name
+        facts = [(import_id * SEQUENCES_PER_IMPORT + each.line, each) for each in batch]
+        intended = [each.row(sequence) for sequence, each in facts]
+        records = [each.record(source, sequence, self.started_at) for sequence, each in facts]
+        self.memory.intend(import_id, source, intended, confirmed=self.confirmed)
+        for attempt in Retrying(
+            retry=retry_if_exception_type(LogUnavailable),
+            stop=stop_after_attempt(APPEND_ATTEMPTS_MAX),
+            wait=wait_random_exponential(multiplier=0.2, max=APPEND_WAIT_S_MAX),
             sleep=self.deps.sleep,
-        )
-        for page in self.subject.changes():
-            self.publisher.publish(page)
-            self._advance(layout, 1.5, page[-1].line)
+            reraise=True,
+        ):
+            with attempt:
+                self.deps.producer.append(records)
+        self.published += len(facts)
+        self.confirmed = facts[-1][0]
 
     def _break_off(self, ended: ImportEnd, error: str) -> None:
         """Record how the import ended, if possible: the store itself may be down."""
@@ -338,71 +342,6 @@ class _Import:
         """Report progress: a step per line read, half a step per line compared, published."""
         steps = min(line, layout.lines) if part < 1 else min(line, layout.lines) // 2
         self.deps.progress((int(part * layout.lines) + steps) // 2, layout.lines)
-
-
-class Publisher:
-    """Publishes one import's changes, batch by batch, in the order of their lines.
-
-    Args:
-        source: the feed's name.
-        started_at: the facts' time, with a zone.
-        memory: remembers published facts.
-        producer: appends to the log.
-        sleep: waits between two attempts to append; seconds.
-
-    Attributes:
-        published: how many facts the log has acknowledged.
-        confirmed: up to which source sequence; recorded with the next batch's intents, or the import's end.
-    """
-
-    def __init__(
-        self,
-        *,
-        import_id: int,
-        source: str,
-        started_at: datetime,
-        memory: SqlFacts,
-        producer: Producer,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self.import_id = import_id
-        self._source = source
-        self._started_at = started_at
-        self._memory = memory
-        self._producer = producer
-        self._sleep = sleep
-        self.published = 0
-        self.confirmed = 0
-
-    def publish(self, changes: Iterable[UnpublishedFact]) -> None:
-        """Append these facts.
-
-        Raises:
-            ImportSuperseded: a newer import continues alone; nothing of this batch was appended.
-            LogUnavailable: the log did not take them in several attempts; they are in doubt.
-            StoreUnavailable: they are in doubt.
-        """
-        batch = list(changes)
-        if not batch:
-            return
-        sequences = [self.import_id * SEQUENCES_PER_IMPORT + change.line for change in batch]
-        intended = [change.row(sequence) for change, sequence in zip(batch, sequences, strict=True)]
-        records = [
-            change.record(self._source, sequence, self._started_at)
-            for change, sequence in zip(batch, sequences, strict=True)
-        ]
-        self._memory.intend(self.import_id, self._source, intended, confirmed=self.confirmed)
-        for attempt in Retrying(
-            retry=retry_if_exception_type(LogUnavailable),
-            stop=stop_after_attempt(APPEND_ATTEMPTS_MAX),
-            wait=wait_random_exponential(multiplier=0.2, max=APPEND_WAIT_S_MAX),
-            sleep=self._sleep,
-            reraise=True,
-        ):
-            with attempt:
-                self._producer.append(records)
-        self.published += len(batch)
-        self.confirmed = sequences[-1]
 
 
 def _refuse_one_place_for_two(path: Path, options: ImportOptions) -> None:

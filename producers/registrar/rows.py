@@ -112,15 +112,19 @@ def _encodes(domain: str) -> bool:
 
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_CHARACTERS_MAX)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=LABEL_CHARACTERS_MAX)]
 
 
-class StepRow(BaseModel):
-    """An enrolment's key and state: all that a cancellation needs."""
-
+class _Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     student_number: StudentNumber
     year: Annotated[int, BeforeValidator(_year)]
+
+
+class StepRow(_Row):
+    """An enrolment's key and state: all that a cancellation needs."""
+
     step: Code
     step_version: Code
     state: Literal["pending", "in_force", "cancelled", "terminated"]
@@ -129,7 +133,7 @@ class StepRow(BaseModel):
 class EnrolmentRow(StepRow):
     """An enrolment that the registrar holds, with the person's identity."""
 
-    step_label: Annotated[str, StringConstraints(min_length=1, max_length=LABEL_CHARACTERS_MAX)]
+    step_label: Label
     component: Code
     primary: bool
     payment: Literal["awaiting", "paid"] | None = None
@@ -143,33 +147,19 @@ class EnrolmentRow(StepRow):
     personal_mail: Annotated[str, BeforeValidator(_mail)] | None = None
 
 
-class TeachingRow(BaseModel):
+class TeachingRow(_Row):
     """A teaching unit that a student follows, or no longer follows."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    student_number: StudentNumber
-    year: Annotated[int, BeforeValidator(_year)]
     element: Code
     group: Code | None = None
-    element_label: Annotated[str, StringConstraints(min_length=1, max_length=LABEL_CHARACTERS_MAX)] | None = (
-        None
-    )
+    element_label: Label | None = None
     state: Literal["in_force", "cancelled"] = "in_force"
 
 
-PERSON_FIELDS = (
-    "birth_name",
-    "usage_name",
-    "given_name",
-    "preferred_given_name",
-    "birth_date",
-    "ine",
-    "personal_mail",
-)
+_NAMES = ("birth_name", "usage_name", "given_name", "preferred_given_name")
+PERSON_FIELDS = (*_NAMES, "birth_date", "ine", "personal_mail")
 """Fields that must agree on all lines of one student."""
 
-_NAMES = ("birth_name", "usage_name", "given_name", "preferred_given_name")
 _DAMAGEABLE = frozenset({*_NAMES, "personal_mail"})
 
 _ENDED = ("cancelled", "terminated")
@@ -177,11 +167,7 @@ _SIGNS_OF_NUMBERS, _SIGNS_OF_CODES = "._-", "_.:+/ -"  # schemas.account.Student
 _QUOTED = re.compile(r"'([^']*)'")
 _BY_FIELD = {
     "student_number": Fault.BAD_STUDENT_NUMBER,
-    "step": Fault.BAD_CODE,
-    "step_version": Fault.BAD_CODE,
-    "component": Fault.BAD_CODE,
-    "element": Fault.BAD_CODE,
-    "group": Fault.BAD_CODE,
+    **dict.fromkeys(("step", "step_version", "component", "element", "group"), Fault.BAD_CODE),
 }
 Fact = dict[str, Any]
 """An event's data without its source and source sequence, in JSON's types; `reason` marks a cancellation."""
