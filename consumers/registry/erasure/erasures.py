@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -50,7 +49,7 @@ GONE: Final = "gone"
 """Note: no target has anything of the person any more."""
 
 SEQUENCE: Final = "sequence"
-"""Note: the highest source sequence of the person's enrolments when the erasure began."""
+"""Note: the highest source sequence of the person's enrolments then; only one above it brings them back."""
 
 TO_READ: Final = "to_read"
 """Note: the ends of the log up to which the registry has to read before the next step."""
@@ -58,7 +57,6 @@ TO_READ: Final = "to_read"
 LOG_BEFORE: Final = "log_before"
 """Note: the erasure takes the person's older records from the log (epoch seconds)."""
 
-_ID_BYTES: Final = 6
 _ENDED: Final = ("done", "withdrawn")
 _FORGOTTEN: Final = ("forgotten", "cleared", "done")
 _UNDER_WAY: Final = erasures.c.state.not_in(_ENDED)
@@ -101,35 +99,6 @@ class Erasure:
     noted: Mapping[str, Any] = field(default_factory=dict)
     ended_at: float | None = None
     receipt: str | None = None
-
-
-def begin(
-    connection: Connection,
-    *,
-    pseudonym: str,
-    sealed: bytes,
-    signed_by: str,
-    actor: str,
-    reason: str,
-    now: float,
-    gone: bool,
-    sequence: int,
-) -> Erasure:
-    """Begin a person's erasure, once, under the person's lock.
-
-    Args:
-        gone: no target has anything left of the person: each only looks.
-        sequence: only an enrolment above it brings the person back.
-    """
-    if (running := under_way(connection, pseudonym)) is not None:
-        return running
-    erasure_id = secrets.token_hex(_ID_BYTES)
-    noted = {SEQUENCE: sequence} | ({GONE: True} if gone else {})
-    begun = Erasure(
-        erasure_id, pseudonym, sealed, ErasureState.ASKED, signed_by, actor[:64], reason, now, noted
-    )
-    put(connection, begun)
-    return begun
 
 
 def put(connection: Connection, erasure: Erasure) -> None:

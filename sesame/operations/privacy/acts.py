@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from types import MappingProxyType
 from typing import Final
 
 from pydantic import BaseModel, Field
@@ -50,7 +49,6 @@ from sesame.operations.privacy.erasure import (
 from sesame.operations.privacy.receipts import ReceiptVerified, SiteKey
 
 _LISTED_MAX = 1000
-_NO_CAUSES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class StillEnrolled(SesameError):
@@ -267,11 +265,11 @@ def _standing(site: Erasing, erasure: Erasure) -> ErasureStanding:
 
 
 def _shown(
-    erasure: Erasure, waits: Iterable[str] = (), why: Mapping[str, str] = _NO_CAUSES
+    erasure: Erasure, waits: Iterable[str] = (), why: Mapping[str, str] | None = None
 ) -> ErasureStanding:
     later = {} if erasure.receipt is None else json.loads(erasure.receipt)["receipt"].get("later")
     return ErasureStanding(
-        causes=dict(why),
+        causes=dict(why or {}),
         later=later if isinstance(later, dict) else {},
         id=erasure.id,
         pseudonym=erasure.pseudonym,

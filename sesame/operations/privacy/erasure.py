@@ -12,13 +12,13 @@ removed from the log. If the person is back by then, only what is older than the
 from __future__ import annotations
 
 import json
+import secrets
 import time
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cache, partial
 from itertools import permutations, product
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -29,7 +29,7 @@ from consumers.propagation import rows as propagated
 from consumers.registry import identity_doubts
 from consumers.registry.account import current_enrolments
 from consumers.registry.erasure import erasures
-from consumers.registry.erasure.erasures import LOG_BEFORE, SEQUENCE, TO_READ, Erasure, ErasureState
+from consumers.registry.erasure.erasures import GONE, LOG_BEFORE, SEQUENCE, TO_READ, Erasure, ErasureState
 from consumers.registry.erasure.privacy_key import PrivacyKey
 from consumers.registry.handler import Registry
 from consumers.registry.identity_doubts import Verdict
@@ -37,7 +37,7 @@ from consumers.registry.ledger import ledger
 from consumers.registry.people import KnownPerson, People
 from pipeline import accounts, audit, status
 from pipeline.db import persons
-from pipeline.db.persons import Forgetting, ForgottenRows
+from pipeline.db.persons import Forgetting
 from pipeline.errors import Misconfigured
 from pipeline.eventlog.port import EventLog, TopicPartition
 from pipeline.locks import LockHeld, SiteLocks
@@ -55,6 +55,7 @@ from sesame.operations.privacy import receipt_lines, receipts
 
 SESAME: Final = "sesame"
 RETENTION: Final = "retention"
+_ID_BYTES: Final = 6
 _LOCK_S: Final = 120.0  # longer than it takes to go through those that are due
 """Who erases when the time has come, and why."""
 
@@ -122,7 +123,8 @@ def advance(site: Erasing, *, retention: bool) -> int:
     with suppress(LockHeld), SiteLocks(site.database).hold("erasure", ttl_s=_LOCK_S):
         for number in due:
             site.database.transact(partial(_begin_due, site, number))
-        waiting, log = _under_way(site, retention=retention), _Log(site)
+        waiting = _under_way(site, retention=retention)
+        log = cache(partial(_look_at_log, site))  # once for all erasures that come to it
         for erasure in waiting:
             if erasure.state is ErasureState.ASKED:
                 _let_targets_erase(site, erasure, log)
@@ -226,19 +228,28 @@ def _begin_due(site: Erasing, student_number: str, connection: Connection) -> No
 def begin(
     site: Erasing, connection: Connection, numbers: list[str], *, actor: str, reason: str, gone: bool = False
 ) -> Erasure:
-    """Have the person of these numbers, locked by the caller, erased. `gone`: see `erasures.begin`."""
+    """Have the person of these numbers, locked by the caller, erased; once.
+
+    `gone`: no target has anything left of the person: each only looks.
+    """
     privacy = site.privacy
-    return erasures.begin(
-        connection,
-        pseudonym=privacy.pseudonym(numbers[0]),
+    pseudonym = privacy.pseudonym(numbers[0])
+    if (running := erasures.under_way(connection, pseudonym)) is not None:
+        return running
+    sequence = People(site.database).newest_sequence(connection, *numbers)
+    begun = Erasure(
+        id=secrets.token_hex(_ID_BYTES),
+        pseudonym=pseudonym,
         sealed=privacy.seal(numbers),
+        state=ErasureState.ASKED,
         signed_by=receipts.site_key(privacy).fingerprint,
-        actor=actor,
+        actor=actor[:64],
         reason=reason,
-        now=site.database.now(connection),
-        gone=gone,
-        sequence=People(site.database).newest_sequence(connection, *numbers),
+        asked_at=site.database.now(connection),
+        noted={SEQUENCE: sequence} | ({GONE: True} if gone else {}),
     )
+    erasures.put(connection, begun)
+    return begun
 
 
 @dataclass(frozen=True)
@@ -258,25 +269,18 @@ class _Seen:
         return all(self.read.get(each, 0) >= end for each, end in self.to_read(erasure)["ends"].items())
 
 
-class _Log:
-    """The log, looked at once for all erasures that come to it."""
-
-    def __init__(self, site: Erasing) -> None:
-        self._site = site
-
-    @cached_property
-    def seen(self) -> _Seen:
-        log, registry, at = self._site.log, self._site.registry, time.time()
-        ends = _by_partition(log.end_offsets(topic) for topic in registry.topics)
-        read = _by_partition(log.committed(registry.name, topic) for topic in registry.topics)
-        return _Seen(at, ends, read)
+def _look_at_log(site: Erasing) -> _Seen:
+    log, registry, at = site.log, site.registry, time.time()
+    ends = _by_partition(log.end_offsets(topic) for topic in registry.topics)
+    read = _by_partition(log.committed(registry.name, topic) for topic in registry.topics)
+    return _Seen(at, ends, read)
 
 
 def _by_partition(offsets: Iterable[Mapping[TopicPartition, int]]) -> dict[str, int]:
     return {f"{tp.topic}/{tp.partition}": offset for each in offsets for tp, offset in each.items()}
 
 
-def _let_targets_erase(site: Erasing, erasure: Erasure, log: _Log) -> None:
+def _let_targets_erase(site: Erasing, erasure: Erasure, log: Callable[[], _Seen]) -> None:
     numbers = site.privacy.unseal(erasure.sealed or b"")
 
     def look(connection: Connection) -> None:
@@ -285,7 +289,7 @@ def _let_targets_erase(site: Erasing, erasure: Erasure, log: _Log) -> None:
 
     site.database.transact(look)
     with site.database.read() as connection:
-        seen = None if awaited(site, connection, numbers) else log.seen
+        seen = None if awaited(site, connection, numbers) else log()
     site.database.transact(lambda connection: _forget_if_gone(site, connection, erasure, numbers, seen))
 
 
@@ -306,14 +310,14 @@ def _forget_if_gone(
         return
     found = [(each, accounts.find(connection, number)) for each, number in zip(locked, numbers, strict=True)]
     targets = [line for number in numbers for line in _absent(connection, number)]
-    tables: Counter[tuple[str, str]] = Counter()
+    tables: dict[str, dict[str, int]] = {}
     for (person, account), number in zip(found, numbers, strict=True):
-        tables.update(_forget(site, connection, number, identifiers(number, person, account)))
+        _forget(site, connection, number, identifiers(number, person, account), tables)
     pseudonyms = [site.privacy.pseudonym(number) for number in numbers]
     noted = {
         "pseudonyms": pseudonyms,
         "targets": targets,
-        "tables": _by_table(tables),
+        "tables": tables,
         "log": None,
         "archived": 0,
         LOG_BEFORE: time.time(),
@@ -360,29 +364,25 @@ def identifiers(number: str, person: KnownPerson | None, account: Account | None
 
 
 def _forget(
-    site: Erasing, connection: Connection, number: str, names: tuple[str, ...]
-) -> Counter[tuple[str, str]]:
+    site: Erasing,
+    connection: Connection,
+    number: str,
+    names: tuple[str, ...],
+    tables: dict[str, dict[str, int]],
+) -> None:
+    """Have every table forget a number; add the counts to those of `tables`."""
     privacy = site.privacy
     person = Forgetting(number, privacy.pseudonym(number), names, privacy.hashed)
-    done = persons.forget(connection, site.database, site.tables, person)
-    counted: Counter[tuple[str, str]] = Counter()
-    for table, each in done.items():
-        counted.update({(table, what): count for what, count in asdict(each).items()})
-    return counted
+    for table, done in persons.forget(connection, site.database, site.tables, person).items():
+        before = tables.get(table, {})
+        tables[table] = {what: before.get(what, 0) + count for what, count in asdict(done).items()}
 
 
-def _by_table(counted: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
-    tables: dict[str, dict[str, int]] = {}
-    for (table, what), count in counted.items():
-        tables.setdefault(table, asdict(ForgottenRows()))[what] = count
-    return tables
-
-
-def _clear(site: Erasing, erasure: Erasure, log: _Log) -> None:
+def _clear(site: Erasing, erasure: Erasure, log: Callable[[], _Seen]) -> None:
     """Clear what is outside the store, then the store again. A bell read before may have rung since."""
     numbers, noted = site.privacy.unseal(erasure.sealed or b""), dict(erasure.noted)
-    noted[TO_READ] = log.seen.to_read(erasure)
-    if not log.seen.has_read(erasure):
+    noted[TO_READ] = log().to_read(erasure)
+    if not log().has_read(erasure):
         with site.database.write() as connection:
             erasures.change(connection, erasure, ErasureState.FORGOTTEN, noted)
         return
@@ -401,14 +401,11 @@ def _clear(site: Erasing, erasure: Erasure, log: _Log) -> None:
             person_keys(site).destroy(number, pseudonym=pseudonym, kept=kept)
 
     def again(connection: Connection) -> None:
-        tables: Counter[tuple[str, str]] = Counter(
-            {(table, what): n for table, each in noted["tables"].items() for what, n in each.items()}
-        )
+        tables = dict(noted["tables"])
         for number in numbers:
             if People(site.database).known(connection, number) is None:  # else the person is back
-                tables.update(_forget(site, connection, number, (number,)))
-        counts = {**noted, "tables": _by_table(tables)}
-        erasures.change(connection, erasure, ErasureState.CLEARED, counts, sealed=None)
+                _forget(site, connection, number, (number,), tables)
+        erasures.change(connection, erasure, ErasureState.CLEARED, {**noted, "tables": tables}, sealed=None)
 
     site.database.transact(again)
 

@@ -190,11 +190,10 @@ def _row(
 
 
 def _left_out(table: Table, name: str) -> bool:
-    if name in _OURS or (table.name == "fingerprints" and name == "value"):
+    if table.name == "fingerprints" and name == "value":
         return True
-    if name == "id" or name.endswith("_id"):
-        return True
-    return name in _SECRET or name.endswith(("_digest", "_hash", "_ref", "_id", "_owner"))
+    hidden = name.endswith(("_digest", "_hash", "_ref", "_id", "_owner"))
+    return hidden or name in (*_OURS, *_SECRET, "id")
 
 
 def _readable(name: str, value: object) -> object:
