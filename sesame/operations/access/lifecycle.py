@@ -6,13 +6,13 @@ import hmac
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
 from consumers.registry.lifecycle import closings
-from consumers.registry.lifecycle.closings import ERASURE_DUE, Plan
+from consumers.registry.lifecycle.closings import ERASURE_DUE, Plan, Scope
 from consumers.registry.lifecycle.forecast import forecast
 from consumers.registry.lifecycle.stages import Closing, Lifecycle, Milestone
 from consumers.registry.lifecycle.warnings import WRITTEN_AT
@@ -222,16 +222,7 @@ def preview(site: Following, _actor: Actor, request: LifecyclePreviewRequest) ->
         warnings=[WarningCount(day=day, students=students) for day, students in sorted(warned.items())],
         lives=lives,
         held=list(map(_shown, plans)),
-        will_hold=[
-            ComingHold(
-                day=hold.day,
-                closing=hold.scope.closing,
-                target=hold.scope.target or None,
-                cohort=hold.scope.cohort or None,
-                students=hold.students,
-            )
-            for hold in holds
-        ],
+        will_hold=[ComingHold(day=each.day, students=each.students, **_of(each.scope)) for each in holds],
     )
 
 
@@ -330,13 +321,15 @@ def services_of(site: Following) -> tuple[str, ...]:
 def _shown(plan: Plan) -> HeldPlan:
     return HeldPlan(
         id=plan.id,
-        closing=plan.scope.closing,
-        target=plan.scope.target or None,
-        cohort=plan.scope.cohort or None,
+        **_of(plan.scope),
         students=list(plan.students),
         since=utc(plan.since),
         approved_by=plan.approved_by,
     )
+
+
+def _of(scope: Scope) -> dict[str, Any]:
+    return {"closing": scope.closing, "target": scope.target or None, "cohort": scope.cohort or None}
 
 
 def _activated(site: Stored) -> Iterator[Account]:

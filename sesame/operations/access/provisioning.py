@@ -163,7 +163,8 @@ class Provisioning:
                 raise
         outcome = effects.finish(admitted, {student_number: outcome})[student_number]
         self._say(target, gettext("announced on the log, recorded in the store, lease given back"))
-        return _ended(target, outcome)
+        state, text = _words(outcome)
+        return Ended(target=target, state=state, text=text)
 
     def _tell_difference(self, handler: Handler, account: Account) -> None:
         found = handler.preview([account])[account.student_number]
@@ -196,11 +197,6 @@ class Provisioning:
             )
         )
         return Ended(target=target, state="elsewhere", text=text)
-
-
-def _ended(target: str, outcome: HandlerOutcome) -> Ended:
-    state, text = _words(outcome)
-    return Ended(target=target, state=state, text=text)
 
 
 def _words(outcome: HandlerOutcome) -> tuple[str, str]:

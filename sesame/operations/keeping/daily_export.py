@@ -205,10 +205,6 @@ def _parquet(rows: Sequence[DayRow]) -> bytes:
         if rows:
             marks = ", ".join("?" * len(_COLUMNS))
             statement = f"INSERT INTO day VALUES ({marks})"  # noqa: S608 (marks only)
-            database.executemany(statement, [_values(row) for row in rows])
+            database.executemany(statement, [[getattr(row, name) for name in _COLUMNS] for row in rows])
         database.table("day").write_parquet(str(path))
         return path.read_bytes()
-
-
-def _values(row: DayRow) -> list[object]:
-    return [getattr(row, name) for name in _COLUMNS]

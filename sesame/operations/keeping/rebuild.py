@@ -113,7 +113,10 @@ def rebuild(
     if from_log:
         _shut(site)
     progress("names")
-    _know_erased(site)
+    keys = person_keys(site)
+    if keys.path.exists():
+        erased = keys.destroyed()
+        site.database.transact(lambda connection: put_back(connection, site.database, erased))
     with site.directory() as directory:
         reserve_names(directory.objects(), site.database)
     facts, refused = None, Counter[str]()
@@ -153,14 +156,6 @@ def _shut(site: Rebuilding) -> None:
         )
 
     site.database.transact(shut)
-
-
-def _know_erased(site: Rebuilding) -> None:
-    """Reserve erased persons' names again, from the persons' keys."""
-    keys = person_keys(site)
-    if keys.path.exists():
-        erased = keys.destroyed()
-        site.database.transact(lambda connection: put_back(connection, site.database, erased))
 
 
 # --- the log ---

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 from pydantic import StringConstraints
 
 from pipeline.errors import SesameError
-from pipeline.eventlog.port import EventLog, Record, TopicReader
+from pipeline.eventlog.port import Record, TopicReader
 from schemas import catalogue
 from schemas.envelope import EnvelopeError, from_record
 from schemas.events import PropagationCompleted
@@ -101,11 +101,7 @@ def follow(site: Logged, actor: Actor, request: CompletionsRequest) -> Completio
         if not offsets.keys() <= ends.keys():
             raise UnknownPlace
     note_look(site.database, actor, "completions.follow", after=request.after, everything=request.everything)
-    return Completions(_reader(site.log, offsets), dict(offsets), ends)
-
-
-def _reader(log: EventLog, offsets: dict[int, int]) -> TopicReader:
-    return log.reader(catalogue.PROPAGATION, offsets)
+    return Completions(site.log.reader(catalogue.PROPAGATION, offsets), dict(offsets), ends)
 
 
 def _offsets(place: str) -> dict[int, int]:

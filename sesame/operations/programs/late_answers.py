@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -66,7 +65,17 @@ def tell(
     except PersonUnderWay:
         return
     forget = isinstance(came, SesameError) and find(site.database, request.student_number) is None
-    site.database.transact(partial(_note, site, request, answer(request, came), forget=forget))
+    told = {"txn": request.txn, "answer": answer(request, came)}
+
+    def note(connection: Connection) -> None:
+        if not accepted_requests.end(connection, request.txn):
+            return
+        number, now = request.student_number, site.database.now(connection)
+        if forget:
+            external_ids.forget(connection, number)  # so that the same may be sent again
+        webhooks.add_answer(connection, site.database, listeners(site), number, told, now)
+
+    site.database.transact(note)
 
 
 def _came_of(site: Configured, request: AcceptedRequest) -> Outcome:
@@ -86,21 +95,3 @@ def _came_of(site: Configured, request: AcceptedRequest) -> Outcome:
     if request.method == "DELETE":
         return None
     return find(database, number) or why_not_shown(database, number)
-
-
-def _note(
-    site: Configured,
-    request: AcceptedRequest,
-    answer: Mapping[str, Any],
-    connection: Connection,
-    *,
-    forget: bool,
-) -> None:
-    if not accepted_requests.end(connection, request.txn):
-        return
-    number, now = request.student_number, site.database.now(connection)
-    if forget:
-        external_ids.forget(connection, number)  # so that the same may be sent again
-    webhooks.add_answer(
-        connection, site.database, listeners(site), number, {"txn": request.txn, "answer": answer}, now
-    )

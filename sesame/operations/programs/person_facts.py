@@ -39,7 +39,7 @@ from sesame.operations.imports.acts import (
     json_lines,
     rejected_lines,
 )
-from sesame.operations.imports.turns import ImportTurns, LineImported, SentLine
+from sesame.operations.imports.turns import ImportTurns, SentLine
 
 REJECTED_SHOWN_MAX: Final = 20
 _FILE: Final = "person.jsonl"
@@ -138,16 +138,15 @@ class PersonFacts:
             return
         try:
             if len(lines) == 1:
-                self._take(*self._import_line(*lines))
+                [values] = lines
+                request = ImportRequest(profile=SENT, **self._how)
+                line = SentLine(self._actor, values, self._number, request, _FILE)
+                self._take(*_TURNS.import_line(self._site, line, clock=self._clock, stop=ImportStop()))
             else:
                 self._import_lines(lines)
         except ImportSuperseded as error:  # by another process
             raise PersonUnderWay from error
         self._sent = [(self._number, int(each["year"]), each["step"], each["stepVersion"]) for each in lines]
-
-    def _import_line(self, values: Mapping[str, str]) -> LineImported:
-        line = SentLine(self._actor, values, self._number, ImportRequest(profile=SENT, **self._how), _FILE)
-        return _TURNS.import_line(self._site, line, clock=self._clock, stop=ImportStop())
 
     def _import_lines(self, lines: Collection[Mapping[str, str]]) -> None:
         request = ImportRequest(profile=SENT, file=Path(_FILE), sent=json_lines(lines), **self._how)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import Any, Final, Literal
 from uuid import uuid4
@@ -385,15 +386,5 @@ def _standing(database: Database, group_id: str) -> GroupReport:
 
 
 def _shown(group: TeachingGroup, members: tuple[str, ...] | None) -> GroupReport:
-    return GroupReport(
-        id=group.id,
-        year=group.year,
-        element=group.element,
-        group=group.group,
-        display_name=group.display_name,
-        external_id=group.external_id,
-        version=group.version,
-        created_at=utc(group.created_at),
-        changed_at=utc(group.changed_at),
-        members=members,
-    )
+    times = {"created_at": utc(group.created_at), "changed_at": utc(group.changed_at)}
+    return GroupReport(**asdict(group) | times, members=members)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Final
 
@@ -151,7 +152,9 @@ def bearer(database: Database, token: str) -> Actor:
     if found is None:
         raise TokenRefused
     if not api_tokens.is_noted(found, now=now):
-        _note_use(database, found, now)
+        # A program must be able to look when the store takes no more.
+        with suppress(DependencyDown), database.write() as connection:
+            api_tokens.used(connection, found.id, now=now)
     roles = frozenset(Role(scope) for scope in found.scopes if scope in _ROLES)
     acts = frozenset(scope for scope in found.scopes if scope not in _ROLES)
     return Actor(f"token {found.name} ({found.id})", roles, acts=acts)
@@ -172,15 +175,6 @@ def _granted(scope: str) -> Collection[str]:
     if name in _SCOPED:  # in an older token, the bare name covers all of them
         return [name] if _OF.fullmatch(of) else []
     return [scope] if scope in RIGHTS else []
-
-
-def _note_use(database: Database, token: ApiToken, now: float) -> None:
-    """Record the token's use, unless the store is down. A program must be able to look when it is full."""
-    try:
-        with database.write() as connection:
-            api_tokens.used(connection, token.id, now=now)
-    except DependencyDown:
-        return
 
 
 def _shown(token: ApiToken) -> TokenReport:

@@ -148,7 +148,8 @@ def _page(page: Sequence[str], handler: Handler, database: Database, follows: st
         known = {n: each.at(handler.name) for n, each in accounts.newest(connection, page).items()}
         letters = dead_letters.newest_versions(connection, handler.name, page)
         leader = target_states.states_of(connection, follows, page) if follows else None
-    wanted = {number: account for number, account in known.items() if not _untouched(account)}
+    # Of the others a turn would end before it reaches the target.
+    wanted = {number: each for number, each in known.items() if each.stage is not Stage.PRECREATED}
     previews = handler.preview(list(wanted.values())) if wanted else {}
     for number in page:
         account, version = known.get(number), letters.get(number)
@@ -166,11 +167,6 @@ def _of(number: str, account: Account | None, previews: Mapping[str, Preview]) -
     if account is None:
         return Preview(obstacle="unknown_student")
     return previews.get(number, Preview(obstacle=f"stage {account.stage}"))
-
-
-def _untouched(account: Account) -> bool:
-    """Whether a turn would end before it reaches the target."""
-    return account.stage is Stage.PRECREATED
 
 
 def _applied(leader: Mapping[str, target_states.TargetState], number: str) -> int:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, FiniteFloat
 
@@ -14,7 +14,7 @@ from pipeline import replays
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.errors import SesameError
 from pipeline.replays import Replay
-from producers.replay.requests import Progress, go_on, plan, progress_of
+from producers.replay.requests import go_on, plan, progress_of
 from producers.replay.selection import Selection, select_students
 from schemas.account import Lane, StudentNumber
 from schemas.language import gettext, ngettext
@@ -180,7 +180,7 @@ def latest(site: Stored, _actor: Actor) -> list[ReplayProgress]:
     """The latest replays, the newest first."""
     with site.database.read() as connection:
         found = [one for one, _ in replays.latest(connection, limit=LISTED_MAX)]
-    return [_progress(one, progress_of(site.database, one)) for one in found]
+    return [ReplayProgress(replay_id=one.id, **_progress(site, one)) for one in found]
 
 
 @act("replay.select", OPERATORS, path=ActPath("select_students", "POST", "/replays/select"))
@@ -262,21 +262,15 @@ def standing(site: Stored, _actor: Actor, request: ResumeReplayRequest) -> Repla
         NoSuchReplay: no replay has this id.
     """
     planned = _known(site, request.replay_id)
-    now = progress_of(site.database, planned)
+    progress = _progress(site, planned)
     with site.database.read() as connection:
         limit = request.first or planned.students
         following = tuple(replays.open_students(connection, planned.id, limit=limit))
         ended = replays.outcomes(connection, planned.id)
     failures = [number for number, outcome in ended.items() if outcome == replays.FAILED]
     return ReplayStanding(
-        consumer=planned.consumer,
-        incident=planned.incident,
-        actor=planned.actor,
-        begun_at=utc(planned.begun_at),
-        stopped=planned.stopped_at is not None,
+        **progress,
         per_s=planned.per_s,
-        **asdict(now),
-        under_way=now.under_way,
         failures=tuple(sorted(failures)[:FAILURES_MAX]),
         next=following,
     )
@@ -375,14 +369,15 @@ def _no_such_cause(site: Stored, consumer: str, cause: str) -> str:
     return f"{said}; " + (f"those of {consumer}: {listed}" if there else f"{consumer} has no dead letters")
 
 
-def _progress(one: Replay, now: Progress) -> ReplayProgress:
-    return ReplayProgress(
-        replay_id=one.id,
-        consumer=one.consumer,
-        begun_at=utc(one.begun_at),
-        actor=one.actor,
+def _progress(site: Stored, one: Replay) -> dict[str, Any]:
+    """The fields that `ReplayProgress` and `ReplayStanding` share."""
+    now = progress_of(site.database, one)
+    return {
+        "consumer": one.consumer,
+        "begun_at": utc(one.begun_at),
+        "actor": one.actor,
         **asdict(now),
-        under_way=now.under_way,
-        incident=one.incident,
-        stopped=one.stopped_at is not None,
-    )
+        "under_way": now.under_way,
+        "incident": one.incident,
+        "stopped": one.stopped_at is not None,
+    }
