@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+from datetime import date
 
 import pytest
 from sqlalchemy.exc import IntegrityError
 
 from consumers.registry import identity
 from consumers.registry.identity import Names, NamesExhausted, mint
-from consumers.registry.ledger import SqlLedger, ledger
+from consumers.registry.ledger import DIRECTORY, SqlLedger, ledger
+from consumers.registry.people import Identity, KnownPerson, People
 from consumers.registry.settings import RegistrySettings
 from pipeline.db.database import Database
 from sandbox.process import PATIENCE_S
@@ -141,3 +143,16 @@ def test_the_first_name_given_stays_the_one(database: Database) -> None:
         book.reserve("mail", "a.dupont@etu.univ-exemple.fr", holder="22001234", origin="alias")
         assert book.held_by("22001234")["mail"] == first.mail
         assert book.all_of("22001234", "mail") == [first.mail, "a.dupont@etu.univ-exemple.fr"]
+
+
+def test_a_name_is_handed_over_from_a_student_who_has_not_activated_only(database: Database) -> None:
+    login, people = minted(database, "22001234").login, People(database)
+    jean = KnownPerson("22001234", Identity(birth_date=date(2005, 3, 1)), 1, activated_at=1_000.0)
+    with database.write() as connection:
+        people.add(connection, jean)
+        book = SqlLedger(connection, database, 2_000.0)
+        assert not book.hand_over("login", login, holder="22005678", origin=DIRECTORY)
+        people.change(connection, "22001234", activated_at=None)
+        assert book.hand_over("login", login, holder="22005678", origin=DIRECTORY)
+        assert book.held_by("22005678") == {"login": login}
+        assert book.held_by("22001234") == {}

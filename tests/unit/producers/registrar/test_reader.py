@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -178,3 +179,11 @@ def test_a_file_that_is_no_export_is_refused_with_place_and_remedy(
 def test_a_file_that_is_not_there_is_refused_by_name(path: Path) -> None:
     with pytest.raises(UnusableFile, match=r"export\.csv: cannot be read: No such file"):
         examine(Source(path), PROFILE)
+
+
+def test_a_digest_is_of_every_byte_also_of_a_line_that_is_too_long(path: Path) -> None:
+    content = f"{HEADER}\n1;{'x' * 3 * LINE_BYTES_MAX};L\n2;Noir;L\n".encode()
+    path.write_bytes(content)
+    digest = sha256()
+    assert len(list(read(Source(path), examine(Source(path), PROFILE), PROFILE, digest=digest.update))) == 2
+    assert digest.digest() == sha256(content).digest()
