@@ -111,6 +111,7 @@ def prune(
     History that ended before `history_before` has expired, and remarks before `audit_before` (epoch seconds,
     UTC). The audit itself is archived: see `audit`. The students' pages remove their own codes and sessions.
     """
+    lost = delete(lost_records).where(lost_records.c.accepted_at < history_before)
     done = {
         "webhook_events": webhooks.forget_old(connection, before=history_before, limit=ROWS_PER_PRUNE),
         "attempts": attempts.forget_old(connection, before=history_before, limit=ROWS_PER_PRUNE),
@@ -118,11 +119,7 @@ def prune(
         "replays": _replays(connection, history_before),
         "imports": _imports(connection, history_before),
         "vault": _tombstones(connection, history_before),
-        "lost_records": (
-            connection.execute(
-                delete(lost_records).where(lost_records.c.accepted_at < history_before)
-            ).rowcount
-        ),
+        "lost_records": connection.execute(lost).rowcount,
         "remarks": _remarks(connection, audit_before),
         "throttles": throttles.forget(connection, now),
         "api_answers": api_answers.forget_over(connection, now=now),

@@ -11,17 +11,31 @@ import shutil
 import tempfile
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pipeline.errors import Misconfigured
 from schemas.language import gettext, ngettext
 from sesame.app.doctor import work
 from sesame.app.doctor.findings import Check, CheckResult, examine, fail, ok, warn
+from sesame.app.lazy import lazily
 from sesame.settings import Settings
 
-if TYPE_CHECKING:
-    from pipeline.db.database import Database
-    from sesame.app.wiring import Application
+with lazily():
+    import sqlalchemy
+
+    from consumers.registry.erasure import privacy_key
+    from consumers.webhooks import signatures
+    from pipeline import vault
+    from pipeline.db import database as store
+    from pipeline.db import migrate
+    from schemas import catalogue
+    from sesame.acts import life
+    from sesame.app import wiring
+    from sesame.app.doctor import second_opinion
+    from sesame.login import outcome as login_outcome
+    from sesame.operations.privacy import receipts
+    from sesame.operations.questions.restored import questions
+    from sesame.web.kit import assets
+    from sesame.web.students import portal_context
 
 _FREE_BYTES_MIN = 500_000_000
 _POSTGRESQL_MIN = 140_000
@@ -30,15 +44,16 @@ _FULL_BYTES = 16_000_000  # below this SQLite's next growth of a file or of its 
 
 def checks_for(settings: Settings) -> list[Check]:
     """Return the checks: each builds on the dependencies of those before it."""
+    erases = settings.lifecycle.erase or settings.privacy_key_file.exists()
     return [
         Check("disk", lambda: _disk(settings)),
         Check("vault", lambda: _vault(settings)),
-        *([Check("privacy", lambda: _privacy(settings))] if _erases(settings) else []),
+        *([Check("privacy", lambda: _privacy(settings))] if erases else []),
         Check("store", lambda: _store(settings)),
         Check("quarantine", lambda: work.quarantine(settings)),
         Check("processes", lambda: work.processes(settings)),
         Check("retries", lambda: work.retries(settings)),
-        Check("log", lambda: _log(settings)),
+        Check("log", lambda: _kafka(settings) if settings.log.kind == "kafka" else _embedded_log(settings)),
         *(Check(target, partial(_target, settings, target)) for target in settings.targets),
         *([Check("cas", partial(_cas, settings))] if settings.cas.server_url is not None else []),
         *([Check("webhooks", lambda: _webhooks(settings))] if settings.webhooks.receivers else []),
@@ -81,9 +96,7 @@ def _disk(settings: Settings) -> CheckResult:
 
 
 def _vault(settings: Settings) -> CheckResult:
-    from pipeline.vault import read_keys
-
-    keys = read_keys(settings.vault_key_file)
+    keys = vault.read_keys(settings.vault_key_file)
     return ok(
         ngettext("{path} holds {n} key", "{path} holds {n} keys", len(keys), path=settings.vault_key_file)
     )
@@ -91,14 +104,12 @@ def _vault(settings: Settings) -> CheckResult:
 
 def _webhooks(settings: Settings) -> CheckResult:
     """Check that webhooks can be signed; no receiver is called."""
-    from consumers.webhooks.signatures import WebhookKeyUnusable, private_key, sign
-
     receivers = settings.webhooks.receivers
     for name, receiver in receivers.items():
         try:
             for key in receiver.keys(name):
-                private_key(key) if receiver.form == "set" else sign(key, "", 0, b"")
-        except WebhookKeyUnusable as error:
+                signatures.private_key(key) if receiver.form == "set" else signatures.sign(key, "", 0, b"")
+        except signatures.WebhookKeyUnusable as error:
             return fail(
                 gettext("{name}: {value}", name=name, value=error),
                 gettext("Write the keys anew into {path}.", path=receiver.key_file),
@@ -108,22 +119,12 @@ def _webhooks(settings: Settings) -> CheckResult:
     )
 
 
-def _erases(settings: Settings) -> bool:
-    return settings.lifecycle.erase or settings.privacy_key_file.exists()
-
-
 def _privacy(settings: Settings) -> CheckResult:
-    from consumers.registry.erasure.privacy_key import PrivacyKey
-    from sesame.operations.privacy.receipts import site_key
-
-    key = site_key(PrivacyKey.read(settings.privacy_key_file))
+    key = receipts.site_key(privacy_key.PrivacyKey.read(settings.privacy_key_file))
     return ok(gettext("{path} signs as {key}", path=settings.privacy_key_file, key=key.fingerprint))
 
 
 def _store(settings: Settings) -> CheckResult:
-    from pipeline.db import migrate
-    from pipeline.db.database import Database
-
     url = settings.store_url.get_secret_value()
     path = settings.store_file
     if path is not None and not path.exists():
@@ -131,7 +132,7 @@ def _store(settings: Settings) -> CheckResult:
         return fail(
             gettext("the database {path} does not exist", path=path), gettext("Run `sesame migrate` once.")
         )
-    with closing(Database(url)) as database:
+    with closing(store.Database(url)) as database:
         wrong = None if database.is_sqlite else _server(database)
         if wrong is not None:
             return wrong
@@ -141,15 +142,11 @@ def _store(settings: Settings) -> CheckResult:
     return unsure or ok(gettext("{place} is at revision {revision}", place=where, revision=revision))
 
 
-def _restored(database: Database) -> CheckResult | None:
+def _restored(database: store.Database) -> CheckResult | None:
     """The work that a restore has left, if any."""
-    from sesame.acts import life
-    from sesame.operations.questions.restored import questions
-    from sesame.operations.questions.restored.questions import RestoreAnswer
-
     with database.read() as connection:
         found = life.look(connection)
-        asked = len(questions.in_states(connection, [RestoreAnswer.OPEN]))
+        asked = len(questions.in_states(connection, [questions.RestoreAnswer.OPEN]))
     if found is not None and found.shut_why:
         return fail(
             gettext("nothing is written to any target: {why}", why=found.shut_why),
@@ -163,13 +160,11 @@ def _restored(database: Database) -> CheckResult | None:
     return None
 
 
-def _server(database: Database) -> CheckResult | None:
+def _server(database: store.Database) -> CheckResult | None:
     """The fault of a PostgreSQL server, if any."""
-    from sqlalchemy import text
-
     with database.read() as connection:
         version, encoding, standby, read_only = connection.execute(
-            text(
+            sqlalchemy.text(
                 "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'),"
                 " pg_is_in_recovery(), current_setting('default_transaction_read_only')::bool"
             )
@@ -190,16 +185,9 @@ def _server(database: Database) -> CheckResult | None:
     return None
 
 
-def _log(settings: Settings) -> CheckResult:
-    return _kafka(settings) if settings.log.kind == "kafka" else _embedded_log(settings)
-
-
 def _kafka(settings: Settings) -> CheckResult:
     """Connect as the settings say, and look at each topic."""
-    from schemas import catalogue
-    from sesame.app.wiring import build
-
-    with closing(build(settings)) as application:
+    with closing(wiring.build(settings)) as application:
         found = {topic: len(application.log.end_offsets(topic)) for topic in catalogue.TOPICS}
     wanted = settings.log.partitions
     other = [
@@ -217,9 +205,6 @@ def _kafka(settings: Settings) -> CheckResult:
 
 
 def _embedded_log(settings: Settings) -> CheckResult:
-    from schemas import catalogue
-    from sesame.app.wiring import build
-
     path = settings.log_path
     if not path.exists():
         folder = path.parent
@@ -236,16 +221,13 @@ def _embedded_log(settings: Settings) -> CheckResult:
         )
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".doctor-"):
         pass  # SQLite writes further files next to the log
-    with closing(build(settings)) as application:
+    with closing(wiring.build(settings)) as application:
         application.log.end_offsets(catalogue.ENROLMENTS)  # a damaged file, or another number of partitions
     return ok(gettext("{path} is writable, {size} MB", path=path, size=path.stat().st_size // 10**6))
 
 
 def _portal(settings: Settings) -> CheckResult:
     """Check what only the students' pages need: their files and the mail server."""
-    from sesame.web.kit.assets import LogoUnusable, read_logo
-    from sesame.web.students import smtp_of
-
     portal = settings.portal
     for path in (portal.tls_cert_file, portal.tls_key_file, portal.charter_file, portal.charter_en_file):
         if path is not None and not os.access(path, os.R_OK):
@@ -255,10 +237,10 @@ def _portal(settings: Settings) -> CheckResult:
             )
     if portal.logo_file is not None:
         try:
-            read_logo(portal.logo_file)
-        except LogoUnusable as error:
+            assets.read_logo(portal.logo_file)
+        except assets.LogoUnusable as error:
             return fail(str(error), error.remedy)
-    accents = smtp_of(settings).probe()
+    accents = portal_context.smtp_of(settings).probe()
     said = {"url": portal.public_url, "host": settings.smtp.host, "port": settings.smtp.port}
     return ok(
         gettext("{url}; the mail server {host} port {port} takes mail", **said)
@@ -276,18 +258,15 @@ def _target(settings: Settings, target: str) -> CheckResult:
 
     No student's object is touched. What the running consumers report is added.
     """
-    from sesame.app.doctor.second_opinion import beside
-    from sesame.app.wiring import build
-
     path = settings.store_file
     if path is not None and not path.exists():
         return fail(gettext("not checked: its consumer needs the database"), gettext("Mend `store` first."))
-    with closing(build(settings)) as application:
+    with closing(wiring.build(settings)) as application:
         found = examine(Check(target, lambda: _path_to(application, target)))
-        return beside(found, settings, application.database, target)
+        return second_opinion.beside(found, settings, application.database, target)
 
 
-def _path_to(application: Application, target: str) -> CheckResult:
+def _path_to(application: wiring.Application, target: str) -> CheckResult:
     with closing(application.handler(target)) as handler:
         handler.probe()
         system = handler.describe().system
@@ -307,16 +286,13 @@ def _path_to(application: Application, target: str) -> CheckResult:
 
 def _cas(settings: Settings) -> CheckResult:
     """Log in as the service account; without its password, only check the service."""
-    from sesame.app.wiring import build
-    from sesame.login.outcome import ProbeOutcome
-
-    probe = build(settings).cas_probe()
+    probe = wiring.build(settings).cas_probe()
     if probe is None:
         return ok(gettext("no CAS server is used"))
     result = probe.run()
     outcome, text = result.outcome, f"{settings.cas.server_url}: {result.message}"
-    if outcome is ProbeOutcome.OK:
+    if outcome is login_outcome.ProbeOutcome.OK:
         return ok(text)
-    if outcome.works or outcome is ProbeOutcome.NOT_TRIED:
+    if outcome.works or outcome is login_outcome.ProbeOutcome.NOT_TRIED:
         return warn(text, result.remedy)
     return fail(result.message, result.remedy, down=outcome.down)

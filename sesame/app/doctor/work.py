@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, TypeVar
 
 from schemas.language import gettext, ngettext
 from sesame.app.doctor.findings import CheckResult, fail, ok, warn
+from sesame.app.lazy import lazily
 from sesame.settings import Settings
+
+with lazily():
+    from pipeline import parking
+    from pipeline import quarantine as pipeline_quarantine
+    from pipeline.db import database as store
+    from sesame.operations.people.diagnosis import processes as diagnosis_processes
+    from sesame.operations.people.diagnosis import reasons
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-    from pipeline.db.database import Database
-    from sesame.operations.people.diagnosis.processes import Process
 
 Found = TypeVar("Found")
 
@@ -24,9 +29,7 @@ _RETRIES_LAST_S = 60.0  # a failure of up to this age may pass without help
 
 def quarantine(settings: Settings) -> CheckResult:
     """Whether a consumer has stopped itself, since too much of its work was given up."""
-    from pipeline import quarantine
-
-    found = _looked_up(settings, lambda _store, connection: quarantine.every(connection))
+    found = _looked_up(settings, lambda _store, connection: pipeline_quarantine.every(connection))
     if found is None:
         return ok(gettext("no consumer has worked yet"))
     if not found:
@@ -46,9 +49,10 @@ def quarantine(settings: Settings) -> CheckResult:
 
 def processes(settings: Settings) -> CheckResult:
     """Whether each consumer runs somewhere, and no process that ran one has died."""
-    from sesame.operations.people.diagnosis.processes import consumers
-
-    found = _looked_up(settings, lambda store, connection: consumers(connection, store, settings.consumers))
+    found = _looked_up(
+        settings,
+        lambda database, connection: diagnosis_processes.consumers(connection, database, settings.consumers),
+    )
     if not found or not any(one.processes for one in found.values()):
         return ok(gettext("none is at work: `sesame run` starts them all"))
     wrong = [
@@ -67,13 +71,13 @@ def processes(settings: Settings) -> CheckResult:
     return fail("; ".join(wrong), _remedy(silent, absent))
 
 
-def _how(process: Process) -> str:
+def _how(process: diagnosis_processes.Process) -> str:
     if process.reason and not process.silent:
         return gettext("{name}: {value}", name=process.words, value=process.reason)
     return process.words
 
 
-def _remedy(silent: Sequence[Process], absent: Sequence[str]) -> str:
+def _remedy(silent: Sequence[diagnosis_processes.Process], absent: Sequence[str]) -> str:
     if silent:
         place = silent[0].place.partition("#")[0]
         return gettext(
@@ -88,11 +92,8 @@ def _remedy(silent: Sequence[Process], absent: Sequence[str]) -> str:
 
 def retries(settings: Settings) -> CheckResult:
     """Students under retry: a target may refuse some while its whole path works."""
-    from pipeline import parking
-    from sesame.operations.people.diagnosis.reasons import explain
-
     found = _looked_up(
-        settings, lambda store, connection: (parking.retries(connection), store.now(connection))
+        settings, lambda database, connection: (parking.retries(connection), database.now(connection))
     )
     if found is None:
         return ok(gettext("no consumer has worked yet"))
@@ -118,18 +119,19 @@ def retries(settings: Settings) -> CheckResult:
         text,
         gettext(
             "{what} Who they are: {command}",
-            what=explain(longest.cause).what,
+            what=reasons.explain(longest.cause).what,
             command=f"sesame students --state retrying --cause {longest.cause}",
         ),
     )
 
 
-def _looked_up(settings: Settings, look: Callable[[Database, Connection], Found]) -> Found | None:
+def _looked_up(settings: Settings, look: Callable[[store.Database, Connection], Found]) -> Found | None:
     """Return `look`'s result from the store; None: there is no store (none is created)."""
-    from pipeline.db.database import Database
-
     path = settings.store_file
     if path is not None and not path.exists():
         return None
-    with closing(Database(settings.store_url.get_secret_value())) as database, database.read() as connection:
+    with (
+        closing(store.Database(settings.store_url.get_secret_value())) as database,
+        database.read() as connection,
+    ):
         return look(database, connection)

@@ -14,7 +14,6 @@ from typing import Final
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -102,24 +101,13 @@ class HttpServer:
         ready: Mapping[str, Check],
         figures: Callable[[], PropagationFigures],
     ) -> Starlette:
-        def show_metrics(_request: Request) -> Response:
-            return Response(metrics.exposition(), headers={**_HEADERS, "Content-Type": CONTENT_TYPE_LATEST})
-
-        def show_figures(_request: Request) -> Response:
-            return figures_answer(figures)
-
-        def show_live(_request: Request) -> Response:
-            return self._verdict(live)
-
-        def show_ready(_request: Request) -> Response:
-            return self._verdict(ready)
-
+        headers = {**_HEADERS, "Content-Type": CONTENT_TYPE_LATEST}
         return Starlette(
             routes=[
-                Route("/metrics", show_metrics),
-                Route(FIGURES_PATH, show_figures),
-                Route("/livez", show_live),
-                Route("/readyz", show_ready),
+                Route("/metrics", lambda _request: Response(metrics.exposition(), headers=headers)),
+                Route(FIGURES_PATH, lambda _request: figures_answer(figures)),
+                Route("/livez", lambda _request: self._verdict(live)),
+                Route("/readyz", lambda _request: self._verdict(ready)),
             ]
         )
 
