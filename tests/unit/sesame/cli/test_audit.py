@@ -71,8 +71,8 @@ def test_who_logged_in_counts_more_than_what_the_environment_says_of_sudo(
     assert [actor for actor, _, _ in noted(site)] == [f"nobody as {ME}"]
 
 
-@pytest.mark.parametrize("sudo", ["", "-1", "0x3e8", "²", "9" * 40, "root"])
-def test_a_number_of_a_user_that_is_none_is_no_trouble(
+@pytest.mark.parametrize("sudo", ["", "-1", "0x3e8", "²", "9" * 40, "root", str(os.getuid())])
+def test_a_number_of_no_other_user_is_no_trouble(
     site: Path, monkeypatch: pytest.MonkeyPatch, sudo: str
 ) -> None:
     monkeypatch.setenv("SUDO_UID", sudo)
