@@ -1,4 +1,4 @@
-"""Compares targets with the accounts: each at night, and by day what they report as changed."""
+"""Compares targets with the accounts, each night and when one reports changes."""
 
 from __future__ import annotations
 
