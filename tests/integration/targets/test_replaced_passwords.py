@@ -50,9 +50,11 @@ class Place:
     """A site with one target, two students, and hands that have the administrator's rights there."""
 
     target: str
+    more = ""  # settings
 
     def __init__(self, folder: Path, section: Mapping[str, Any]) -> None:
-        self.site = Site(folder, f'targets = ["{self.target}"]\n{toml_of(**{self.target: section})}')
+        settings = toml_of(**{self.target: section})
+        self.site = Site(folder, f'targets = ["{self.target}"]\n{settings}\n{self.more}')
         with self.site.database.read() as connection:
             self.desk = RegistryHarness(str(connection.engine.url))
         self.desk.apply(enrolled())
