@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import partial
 
 from consumers.directory import NAME as DIRECTORY
 from consumers.registry.erasure.privacy_key import PrivacyKeyError
@@ -60,8 +59,8 @@ class Housekeeping:
             _Chore("vault", MINUTE_S, self._expire_secrets),
             _Chore("log retention", HOUR_S, application.prune_log),
             _Chore("retention", DAY_S, self._prune_store),
-            _Chore("erasures", ERASURES_EVERY_S, partial(advance, application, retention=False)),
-            _Chore("retention of persons", 10 * MINUTE_S, partial(advance, application, retention=True)),
+            _Chore("erasures", ERASURES_EVERY_S, lambda: advance(application, retention=False)),
+            _Chore("retention of persons", 10 * MINUTE_S, lambda: advance(application, retention=True)),
         ]
         # Where this process may not read the directory, `sesame ledger refresh` is a job of another machine.
         if DIRECTORY in settings.targets and settings.directory.has_secret("bind_password"):
