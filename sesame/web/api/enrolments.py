@@ -6,8 +6,7 @@ bounded whatever their number, and the guard judges them as a whole.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from http import HTTPStatus
@@ -30,6 +29,7 @@ from sesame.operations.imports.acts import (
     for_programs,
     import_files,
     import_sent,
+    json_lines,
     rejected_lines,
 )
 from sesame.operations.imports.turns import ImportTurns, SentLine
@@ -121,10 +121,9 @@ def import_enrolments(
     how = {"dry_run": dry_run, "full_year": full_year, "approve": approve, "accept": tuple(accept or ())}
     if isinstance(call.sent, Path):
         return _answered(call, response, "enrolments", how)
-    values = json.loads(call.sent)
-    student = str(values.get(pegase().column_of("student_number")))
+    student = str(call.sent.get(pegase().column_of("student_number")))
     request = ImportRequest(profile=_PROFILE, **how)
-    line = SentLine(call.actor, values, student, request, FILE)
+    line = SentLine(call.actor, call.sent, student, request, FILE)
     with _refused():
         done = TURNS["enrolments"].import_line(call.site, line, clock=call.clock, stop=call.stop)
     return _told(call, response, _imported(*done))
@@ -152,7 +151,7 @@ def import_lines(
     site: Site,
     actor: Actor,
     kind: str,
-    sent: bytes | Path,
+    sent: Sequence[Mapping[str, Any]] | Path,
     *,
     clock: Callable[[], datetime],
     stop: ImportStop,
@@ -162,7 +161,7 @@ def import_lines(
 
     Args:
         kind: a key of `FORMS`.
-        sent: JSON lines, or the file that they are in.
+        sent: the objects, or the file that has them in lines.
         stop: ends the import, also while it waits for its turn.
         how: the options of `ImportRequest`.
 
@@ -170,7 +169,7 @@ def import_lines(
         LinesUnusable: nothing was published.
         As `import_files`.
     """
-    file, body = (sent, None) if isinstance(sent, Path) else (Path(FILE), sent)
+    file, body = (sent, None) if isinstance(sent, Path) else (Path(FILE), json_lines(sent))
     request = ImportRequest(profile=_PROFILE, sent=body, **{FORMS[kind]: file}, **how)
     with _refused(), TURNS[kind].turn(stop):
         report = import_sent(site, actor, request, file, clock=clock, stop=stop)
@@ -201,7 +200,8 @@ def _for_programs(rejected: RejectedLine) -> RejectedLine:
 
 
 def _answered(call: Call, response: Response, kind: str, how: Mapping[str, Any]) -> EnrolmentsImported:
-    done = import_lines(call.site, call.actor, kind, call.sent, clock=call.clock, stop=call.stop, **how)
+    sent = call.sent if isinstance(call.sent, Path) else [call.sent]
+    done = import_lines(call.site, call.actor, kind, sent, clock=call.clock, stop=call.stop, **how)
     return _told(call, response, done)
 
 

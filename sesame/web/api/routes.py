@@ -12,7 +12,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -32,7 +32,7 @@ from starlette.exceptions import HTTPException
 from schemas.language import gettext
 from schemas.scalars import INTEGER_MAX
 from sesame.acts.acts import Actor, check
-from sesame.operations.imports.acts import ImportStop, json_lines
+from sesame.operations.imports.acts import ImportStop
 from sesame.operations.programs import tokens
 from sesame.web.api import problems
 from sesame.web.api.cursors import Cursors
@@ -175,9 +175,9 @@ class Call:
         tokens.bearer(self.site.database, self.token)
 
     @property
-    def sent(self) -> bytes | Path:
-        """A body of JSON lines: the line of one object, or the file that several are in."""
-        sent: bytes | Path = self.request.state.sent
+    def sent(self) -> dict[str, Any] | Path:
+        """A body of JSON: one object, or the file that lines are in."""
+        sent: dict[str, Any] | Path = self.request.state.sent
         return sent
 
     @property
@@ -189,7 +189,7 @@ class Call:
     @property
     def is_single(self) -> bool:
         """Whether that is one object, and not lines."""
-        return isinstance(self.sent, bytes)
+        return not isinstance(self.sent, Path)
 
     def position(self, cursor: str | None, wanted: Mapping[str, object]) -> Any:
         """The place in the list where the requested page begins; None: the first page.
@@ -324,12 +324,13 @@ async def _with_file(
     handle: Callable[[Request], Awaitable[Response]],
     takes: tuple[str, ...],
 ) -> Response:
-    """Answer what takes its body as a file: of lines as they come, or of one line."""
-    with TemporaryDirectory(prefix="sesame-api-") as folder:
+    """Answer what takes one object, or a file of lines, which is written as they come."""
+    with ExitStack() as stack:
         if check_type(request, takes) == JSON:
             digest = await read_body(request)  # short enough to be its own
-            request.state.sent = json_lines([json_object(digest)])
+            request.state.sent = json_object(digest)
         else:
+            folder = stack.enter_context(TemporaryDirectory(prefix="sesame-api-"))
             request.state.sent = Path(folder) / FILE
             digest = await _write_lines(request.state.sent, request)
         request.state.stop = ImportStop()

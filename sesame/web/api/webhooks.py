@@ -18,7 +18,7 @@ from consumers.webhooks.signatures import SignatureRefused, WebhookHead, Webhook
 from pipeline.settings import SecretUnreadable, read_secret
 from schemas.language import gettext
 from sesame.acts.acts import Actor
-from sesame.operations.imports.acts import ImportStop, json_lines
+from sesame.operations.imports.acts import ImportStop
 from sesame.web.api import problems
 from sesame.web.api.enrolments import FORMS, import_lines
 from sesame.web.api.problems import ApiError
@@ -129,7 +129,7 @@ def _sender(api: Api, source: str, request: Request, body: bytes) -> tuple[str, 
 
 def _import(api: Api, actor: Actor, body: bytes, stop: ImportStop) -> Response:
     kind, objects = _payload(body)
-    done = import_lines(api.site, actor, kind, json_lines(objects), clock=api.clock, stop=stop)
+    done = import_lines(api.site, actor, kind, objects, clock=api.clock, stop=stop)
     status = HTTPStatus.ACCEPTED if done.report["held"] else HTTPStatus.OK
     return Response(done.model_dump_json(), status, media_type=JSON)
 
