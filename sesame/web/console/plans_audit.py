@@ -1,4 +1,4 @@
-"""'Plans retenus', 'Journal': plans that wait for a release, and the audit."""
+"""'Plans bloqués', 'Journal': plans that wait for a release, and the audit."""
 
 from __future__ import annotations
 

@@ -66,10 +66,10 @@ def _kind(name: str) -> InboxKind:
 
 
 @router.get("/imports")
-def show_imports(visit: Visiting, apres: str = "", personnes: str = "", retenus: str = "") -> Response:
+def show_imports(visit: Visiting, apres: str = "", personnes: str = "", bloques: str = "") -> Response:
     """The registrar's files, or the persons that programs sent one by one, the newest first."""
     after = int(apres) if apres.isascii() and apres.isdecimal() else None
-    wanted = ImportsRequest(limit=PAGE, after=after, persons=bool(personnes), held=bool(retenus))
+    wanted = ImportsRequest(limit=PAGE, after=after, persons=bool(personnes), held=bool(bloques))
     found = past_imports.listed(visit.context.site, visit.actor, wanted)
     running = dict(visit.context.imports) if may(visit.actor, "import") else {}
     return visit.page("imports.html", found=found, persons=wanted.persons, held=wanted.held, running=running)

@@ -175,7 +175,7 @@ def test_a_button_is_its_act_under_the_login_of_who_presses_it(
 def test_what_is_held_is_approved_by_its_button(scene: tuple[ConsoleDesk, dict[str, str]]) -> None:
     desk, names = scene
     with desk.browser(Role.OPERATOR, login="odile") as browser:
-        held = browser.get("/console/imports?personnes=oui&retenus=oui").text
+        held = browser.get("/console/imports?personnes=oui&bloques=oui").text
         assert f"/console/imports/{names['import']}" in held
         browser.get(f"/console/imports/{names['import']}")
         page = browser.send(f"/console/imports/{names['import']}/approuver")

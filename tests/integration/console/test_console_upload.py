@@ -102,9 +102,9 @@ def test_what_would_cancel_unusually_many_is_held_until_it_is_approved(desk: Con
     told(send(desk, file_of(*map(line, range(20))), acte="importer"))
     before = enrolled(desk)
     less = file_of(line(0))
-    assert "Il serait retenu" in told(send(desk, less, acte="voir", annee="2026"))
+    assert "Il serait bloqué, à approuver" in told(send(desk, less, acte="voir", annee="2026"))
     page = told(send(desk, less, acte="importer", annee="2026"))
-    assert "Retenu" in page
+    assert "Bloqué, à approuver" in page
     assert "Qui est concerné" in page
     approval = re.search(r'name="approbation" value="([^"]+)"', page)
     assert approval is not None

@@ -96,6 +96,21 @@ def test_french_fills_in_what_english_does() -> None:
                 assert fields(text) | {"n"} == fields(one) | fields(several) | {"n"}, english
 
 
+FRENCH: Final = (
+    CATALOGUE,
+    *ROOT.glob("docs/fr/*.md"),
+    *ROOT.glob("sesame/**/*.toml"),
+    *ROOT.glob("sesame/web/**/*.html"),
+)
+MISLEADS: Final = re.compile(r"\b(retenue?s?|reti(?:ent|endra)|retenir|mise?s? en attente)\b", re.IGNORECASE)
+"""What the guard holds is *bloqué, à approuver*; these read as accepted, or as if time settled it."""
+
+
+@pytest.mark.parametrize("file", FRENCH, ids=lambda file: str(file.relative_to(ROOT)))
+def test_what_the_guard_holds_has_one_word_in_french(file: Path) -> None:
+    assert MISLEADS.findall(file.read_text(encoding="utf-8")) == []
+
+
 def test_a_number_of_things_is_said_as_each_language_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [ngettext("{n} line", "{n} lines", n) for n in (0, 1, 2)] == ["0 lines", "1 line", "2 lines"]
     assert gettext("at most {n}: {what}", n=3, what="{braces}") == "at most 3: {braces}"
