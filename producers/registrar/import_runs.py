@@ -214,15 +214,20 @@ class SqlImports:
                 return run.detail.approved_by
         return None
 
-    def approve_held(self, import_id: int, actor: str) -> bool:
-        """Approve a held import, for when it is sent again; False: not held. Raises StoreUnavailable."""
+    def approve_held(self, import_id: int, actor: str, *, by_two: bool = False) -> bool:
+        """Approve a held import, for when it is sent again; False: not held. Raises StoreUnavailable.
+
+        `by_two`: of the first one only the name is kept.
+        """
         this = imports.c.id == import_id
         with self._database.write() as connection:
             row = connection.execute(self._database.locking(select(imports).where(this))).one_or_none()
             run = None if row is None else _run(row)
             if run is None or run.detail is None or not run.counts.get(ImportEnd.HELD.value):
                 return False
-            detail = run.detail.model_copy(update={"approved_by": actor})
+            first = by_two and run.detail.first_approver in (None, actor)
+            name = "first_approver" if first else "approved_by"
+            detail = run.detail.model_copy(update={name: actor})
             connection.execute(update(imports).where(this).values(detail=_document(detail)))
         return True
 

@@ -78,6 +78,7 @@ class ImportDetail(BaseModel):
         rejects, affected: where these files were written; None: there was nothing to write.
         approval: the id that approves it, or did.
         approved_by: who has approved a held one, for the next time that the same is sent.
+        first_approver: the first of two, until the second approves.
         last_line: the file's, as soon as it has been read.
         differences: by academic year; of a held import, what they would be. None: it ended before they were
             known, or is not of enrolments.
@@ -101,6 +102,7 @@ class ImportDetail(BaseModel):
     affected: str | None = None
     approval: str | None = None
     approved_by: str | None = None
+    first_approver: str | None = None
     last_line: int = 0
     differences: tuple[YearDifference, ...] | None = None
 

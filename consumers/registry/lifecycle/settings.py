@@ -85,7 +85,7 @@ class LifecycleSettings(BaseModel):
     )
     release_by_two: bool = Field(
         default=False,
-        description="Whether two operators have to release what the guard holds.",
+        description="Whether two operators have to release what the guard holds, in the console imports too.",
         json_schema_extra=ADVANCED,
     )
 

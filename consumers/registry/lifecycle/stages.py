@@ -99,7 +99,7 @@ class Lifecycle:
                 return LifeStage(Stage.ERASED, until, {})
             return self._expired(previous, until, today, completed=completed, held=held, now=True)
         if before is Stage.ACTIVE:
-            return self._in_grace(previous, self._grace_ends(today), held=held)
+            return self._in_grace(previous, self.grace_ends(today), held=held)
         if until is not None and prolonged is not None:
             until = max(until, prolonged)
         open_today = until is not None and until >= today
@@ -118,7 +118,7 @@ class Lifecycle:
             begins = until + _ONE_DAY
             steps = [Milestone(begins, Stage.GRACE)]
             steps += [Milestone(begins, Stage.EXPIRED, name) for name in self._shut_in_grace()]
-            until = self._grace_ends(begins)
+            until = self.grace_ends(begins)
         if account.stage in (Stage.ACTIVE, Stage.GRACE):
             steps.append(Milestone(until + _ONE_DAY, Stage.EXPIRED))
         elif account.stage is not Stage.EXPIRED:
@@ -187,7 +187,7 @@ class Lifecycle:
             days += [day + _ONE_DAY for day in ends]
         return max(min(days), today + _ONE_DAY) if days else None
 
-    def _grace_ends(self, begins: date) -> date:
+    def grace_ends(self, begins: date) -> date:
         """The last day of a grace that begins on this day; not before that year's juries."""
         until = begins + timedelta(days=self.registry.grace_days)
         juries = self.rules.juries_on

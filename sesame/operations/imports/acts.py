@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from consumers.registry.erasure.erasures import has_forgotten
 from consumers.registry.people import People
+from pipeline.audit import operator_notes
 from producers.registrar.acceptance import Acceptance
 from producers.registrar.affected import RecordedPerson
 from producers.registrar.enrolments import import_file
@@ -101,7 +102,7 @@ class ImportRequest(Reading):
     """An import of files; see `ImportOptions`.
 
     Attributes:
-        approve: the id reported when the file was held.
+        approve: the id reported when the file was held; `reason`: why that is right.
         accept: codes of values that are right although they look damaged.
         rejects, affected: where to write them; None: in the file's folder.
         passing: the file is gone afterwards: neither is written, the report has their first rows.
@@ -113,6 +114,7 @@ class ImportRequest(Reading):
     republish: bool = False
     full_year: int | None = None
     approve: str | None = None
+    reason: str | None = None
     accept: tuple[str, ...] = ()
     rejects: Path | None = None
     affected: Path | None = None
@@ -382,6 +384,11 @@ def _order(request: ImportRequest, path: Path, settings: RegistrarSettings, acto
 def _note(
     site: Registering, actor: Actor, action: str, request: ImportRequest, file: Path, connection: Connection
 ) -> None:
+    ref = None
+    if request.reason is not None:
+        about, words = request.approve or "", request.reason
+        who: Any = {"student_number": None, "actor": actor.name}
+        ref = operator_notes.keep(connection, site.database, action=action, about=about, words=words, **who)
     acts.note(
         site.database,
         actor,
@@ -390,6 +397,8 @@ def _note(
         file=file.name,
         full_year=request.full_year,
         republish=request.republish or None,
+        approval=request.approve if ref else None,
+        reason_ref=ref,
         requests=request.together if request.together > 1 else None,
     )
 

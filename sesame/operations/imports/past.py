@@ -7,13 +7,15 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from pipeline.audit import operator_notes
 from pipeline.errors import SesameError
 from producers.registrar.feed import SEQUENCES_PER_IMPORT
 from producers.registrar.import_runs import ImportRun, SqlImports
 from producers.registrar.report import ImportDetail, ImportEnd, YearDifference
 from sesame.acts import acts
 from sesame.acts.acts import OFFICE, OPERATORS, Actor, ActPath, Report, act, utc, utc_or_none
-from sesame.acts.ports import Stored
+from sesame.acts.ports import Configured, Stored
+from sesame.operations.imports.losses import ImportLoss, check_typed, loss_of
 
 _DAY_S = 86_400.0
 SUPERSEDED, UNFINISHED = "superseded", "unfinished"
@@ -77,6 +79,7 @@ class PastImportShown(PastImport):
     affected: str | None = None
     approval: str | None = None
     approved_by: str | None = None
+    first_approver: str | None = Field(default=None, exclude=True)
     differences: tuple[YearDifference, ...] | None = None
     before: PastImport | None = None
 
@@ -139,10 +142,7 @@ def shown(site: Stored, actor: Actor, import_id: int) -> PastImportShown:
         raise NoSuchImport
     before = runs.ended_before(run)
     acts.note(site.database, actor, "import.show", import_id=import_id)
-    kept = run.detail.model_dump(include=_KEPT) if run.detail is not None else {}
-    return PastImportShown(
-        **_told(run), **kept, before=None if before is None else PastImport(**_told(before))
-    )
+    return PastImportShown(**_shown(run), before=None if before is None else PastImport(**_told(before)))
 
 
 @act("import.approve", OPERATORS, path=ActPath("approve_import", "POST", "/imports/{import_id}/approve", 204))
@@ -154,16 +154,67 @@ def approve(site: Stored, actor: Actor, import_id: int) -> None:
     Raises:
         NoSuchImport, ImportNotHeld: nothing was done.
     """
+    _approve(site, actor, import_id)
+
+
+def approve_loss(site: Configured, actor: Actor, import_id: int, people: int, reason: str) -> bool:
+    """Approve as `approve` does, after the loss was read; False: a second person has to.
+
+    Args:
+        people: how many it concerns, as typed.
+        reason: why it is right.
+
+    Raises:
+        OtherCount, NoSuchImport, ImportNotHeld: nothing was done.
+    """
+    acts.check(actor, "import.approve")
+    run = SqlImports(site.database).run_of(import_id)
+    if run is None:
+        raise NoSuchImport
+    check_typed(people, held_loss(site, PastImportShown(**_shown(run))))
+    return _approve(site, actor, import_id, reason=reason, by_two=site.settings.lifecycle.release_by_two)
+
+
+def held_loss(site: Configured, one: PastImportShown) -> ImportLoss:
+    """The loss that this import would bring if it were approved today."""
+    with site.database.read() as connection:
+        today = utc(site.database.now(connection)).date()
+    return loss_of(site, one.years, one.counts.get("rejected", 0), today)
+
+
+def _approve(
+    site: Stored, actor: Actor, import_id: int, *, reason: str | None = None, by_two: bool = False
+) -> bool:
     runs = SqlImports(site.database)
     run = runs.run_of(import_id)
     if run is None or run.detail is None:
         raise NoSuchImport
-    acts.note(site.database, actor, "import.approve", import_id=import_id, approval=run.detail.approval)
-    if not runs.approve_held(import_id, actor.name):
+    about = {"import_id": import_id, "approval": run.detail.approval}
+    if reason is None:
+        acts.note(site.database, actor, "import.approve", **about)
+    else:
+        with site.database.write() as connection:
+            operator_notes.keep_and_audit(
+                connection,
+                site.database,
+                action="import.approve",
+                about=run.detail.approval or "",
+                student_number=None,
+                actor=actor.name,
+                words=reason,
+                detail=about,
+            )
+    if not runs.approve_held(import_id, actor.name, by_two=by_two):
         raise ImportNotHeld
+    approved = runs.run_of(import_id)
+    return approved is not None and approved.detail is not None and approved.detail.approved_by is not None
 
 
 _KEPT = set(PastImportShown.model_fields) - set(PastImport.model_fields) - {"before"}
+
+
+def _shown(run: ImportRun) -> dict[str, Any]:
+    return _told(run) | ({} if run.detail is None else run.detail.model_dump(include=_KEPT))
 
 
 def _told(run: ImportRun) -> dict[str, Any]:

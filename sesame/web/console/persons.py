@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Final
@@ -175,6 +176,12 @@ def reason_of(fields: dict[str, str]) -> str:
     if not reason:
         raise PageError(422, "reason")
     return reason
+
+
+def typed_number(fields: dict[str, str]) -> int:
+    """The number of persons typed to approve a loss; -1: it is no number."""
+    typed = re.sub(r"\s", "", fields.get("nombre", ""))
+    return int(typed) if re.fullmatch(r"[0-9]{1,9}", typed) else -1
 
 
 def _of(number: str) -> str:

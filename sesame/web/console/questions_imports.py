@@ -11,11 +11,12 @@ from schemas.language import gettext
 from schemas.scalars import INTEGER_MAX
 from sesame.acts.acts import check, may
 from sesame.operations.imports import past as past_imports
+from sesame.operations.imports.losses import OtherCount
 from sesame.operations.imports.past import ImportsRequest
 from sesame.operations.questions.inbox import INBOX, InboxKind, Question
 from sesame.web.console.console_request import ConsoleRequest, Visiting
 from sesame.web.console.live import kept_live
-from sesame.web.console.persons import PAGE, reason_of
+from sesame.web.console.persons import PAGE, reason_of, typed_number
 from sesame.web.kit.web_request import PageError, Posted
 
 router = APIRouter()
@@ -78,15 +79,30 @@ def show_imports(visit: Visiting, apres: str = "", personnes: str = "", bloques:
 @router.get("/imports/{import_id}")
 def show_import(visit: Visiting, import_id: ImportId) -> Response:
     """One of them: what it counted and refused, and what it changed against the one before."""
-    one = past_imports.shown(visit.context.site, visit.actor, import_id)
-    return visit.page("import.html", one=one, differences=one.differences or ())
+    return _import_page(visit, import_id)
+
+
+def _import_page(visit: ConsoleRequest, import_id: int, status: int = 200, **form: object) -> Response:
+    site = visit.context.site
+    one = past_imports.shown(site, visit.actor, import_id)
+    loss = past_imports.held_loss(site, one)
+    form = {"wrong": "", "reason": ""} | form
+    return visit.page("import.html", status, one=one, differences=one.differences or (), loss=loss, **form)
 
 
 @router.post("/imports/{import_id}/approuver")
-def approve_import(visit: Visiting, import_id: ImportId, _fields: Posted) -> Response:
+def approve_import(visit: Visiting, import_id: ImportId, fields: Posted) -> Response:
     """Approve what the guard holds of it, for when the same is sent again."""
-    past_imports.approve(visit.context.site, visit.actor, import_id)
-    told = gettext("approved; it is published once the same is sent again")
+    typed, reason = typed_number(fields), reason_of(fields)
+    try:
+        done = past_imports.approve_loss(visit.context.site, visit.actor, import_id, typed, reason)
+    except OtherCount as error:
+        return _import_page(visit, import_id, 422, wrong=str(error), reason=reason)
+    told = (
+        gettext("approved; it is published once the same is sent again")
+        if done
+        else gettext("approved; a second one has to")
+    )
     return visit.done(f"/console/imports/{import_id}", told)
 
 

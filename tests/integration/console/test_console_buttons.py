@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,10 +112,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ConsoleDes
 
 
 @contextmanager
-def staged(folder: Path) -> Iterator[tuple[ConsoleDesk, dict[str, str]]]:
+def staged(folder: Path, **more: object) -> Iterator[tuple[ConsoleDesk, dict[str, str]]]:
     """A morning, with one thing of each kind that a button is for."""
     crm = {"url": "https://crm.univ-exemple.fr/", "key_file": folder / "crm.keys"}
-    with ConsoleDesk(folder, more={"webhooks": {"receivers": {"crm": crm}}}) as desk:
+    with ConsoleDesk(folder, more={"webhooks": {"receivers": {"crm": crm}}, **more}) as desk:
         names = morning(desk)
         names["held"] = desk.portal.active()
         desk.portal.apply(HoldPlaced(student_number=names["held"], hold=Hold.SUSPENDED))
@@ -126,7 +127,10 @@ def staged(folder: Path) -> Iterator[tuple[ConsoleDesk, dict[str, str]]]:
             restored.ask(connection, database, names["held"], ["moodle"], now)
         runs, begun = SqlImports(database), ImportDetail(kind=ImportKind.ENROLMENTS, actor="a program")
         which = runs.begin(SENT, file_name="person.jsonl", started_at=now, detail=begun)
-        held = begun.model_copy(update={"ended": ImportEnd.HELD, "ended_at": now, "approval": "a" * 20})
+        year = {"year": 2026, "known": 175, "affected": 72, "losing": 71, "changes": {"gone": 71, "ine": 1}}
+        years = ({**year, "over_threshold": True, "lost_lately": 0},)
+        how = {"ended": ImportEnd.HELD, "ended_at": now, "approval": "a" * 20, "years": years}
+        held = begun.model_copy(update=how)
         runs.finish(which, confirmed=0, finished_at=now, summary={"lines": 1, "held": 1}, detail=held)
         names["import"] = str(which)
         yield desk, names
@@ -172,15 +176,46 @@ def test_a_button_is_its_act_under_the_login_of_who_presses_it(
             assert (entry.actor, entry.reason) == ("ada", f"vu: {act}")
 
 
+def test_a_loss_is_approved_by_its_number_a_reason_and_a_second_person_where_set(tmp_path: Path) -> None:
+    with staged(tmp_path, lifecycle={"release_by_two": True}) as (desk, names):
+        place = f"/console/imports/{names['import']}"
+        for login, number, status, expected in (
+            ("odile", "71", 422, "n'est pas celui des personnes"),
+            ("odile", "beaucoup", 422, "n'est pas celui des personnes"),
+            ("odile", " 7 2 ", 200, "Approuvé par odile ; une seconde personne"),
+            ("odile", "72", 200, "Approuvé par odile ; une seconde personne"),
+            ("otto", "72", 200, "Approuvé par otto : le même envoi"),
+        ):
+            with desk.browser(Role.OPERATOR, login=login) as browser:
+                page = html.unescape(browser.get(place).text).replace("\u202f", " ").replace("\u00a0", " ")
+                assert "71 personnes perdraient une inscription" in page
+                assert "72 personnes concernées sur 175, soit 42 %" in page
+                assert "5 % de l'année, ou à 200 personnes" in page
+                assert "ferme après le" in page
+                assert browser.send(f"{place}/approuver", nombre="72", raison=" ").status_code == 422
+                browser.get(place)
+                said = browser.send(f"{place}/approuver", nombre=number, raison="réforme de la licence")
+                assert said.status_code == status
+                text = html.unescape(said.text).replace("\u202f", " ").replace("\u00a0", " ")
+                assert expected in text
+                assert '<nav aria-label="Console">' in text
+        with desk.browser(Role.OPERATOR) as browser:
+            assert "/approuver" not in browser.get(place).text
+        noted = [(each.actor, each.reason) for each in desk.audit("import.approve")]
+        assert noted == [(who, "réforme de la licence") for who in ("otto", "odile", "odile")]
+
+
 def test_what_is_held_is_approved_by_its_button(scene: tuple[ConsoleDesk, dict[str, str]]) -> None:
     desk, names = scene
     with desk.browser(Role.OPERATOR, login="odile") as browser:
         held = browser.get("/console/imports?personnes=oui&bloques=oui").text
         assert f"/console/imports/{names['import']}" in held
         browser.get(f"/console/imports/{names['import']}")
-        page = browser.send(f"/console/imports/{names['import']}/approuver")
+        page = browser.send(f"/console/imports/{names['import']}/approuver", nombre="72", raison="vu")
         assert page.status_code == 200
         assert "odile" in page.text
         assert "/approuver" not in page.text
     [noted] = desk.audit("import.approve")
-    assert (noted.actor, noted.detail) == ("odile", {"import_id": int(names["import"]), "approval": "a" * 20})
+    detail = {"import_id": int(names["import"]), "approval": "a" * 20}
+    assert (noted.actor, noted.reason) == ("odile", "vu")
+    assert detail.items() <= noted.detail.items()

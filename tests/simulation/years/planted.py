@@ -11,14 +11,14 @@ from consumers.registry.lifecycle.stages import Lifecycle
 from consumers.registry.minter import Minter
 from tests.simulation.faults import Faults
 
-_GRACE, _ERASED, _NAMES = Lifecycle._grace_ends, Lifecycle._erased_on, Minter._names  # noqa: SLF001
+_GRACE, _ERASED, _NAMES = Lifecycle.grace_ends, Lifecycle._erased_on, Minter._names  # noqa: SLF001
 
 
 PLANTED: Final = Faults()
 PLANTED.change("no guard", closings, "may_close", new=lambda *_what: True)
 
 
-@PLANTED.by("a short grace", Lifecycle, "_grace_ends")
+@PLANTED.by("a short grace", Lifecycle, "grace_ends")
 def _short_grace(self: Lifecycle, begins: Any) -> Any:
     return _GRACE(self, begins) - timedelta(20)
 
