@@ -7,7 +7,7 @@ them: events and the audit carry a reference, and the words can be removed witho
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select
@@ -80,6 +80,12 @@ def keep_and_audit(
     )
     audit.note(connection, database, actor=actor, action=action, detail={**detail, "reason_ref": ref})
     return ref
+
+
+def since(connection: Connection, actions: Collection[str], at: float) -> list[Remark]:
+    """Return the remarks on these acts from this time (epoch seconds) on."""
+    query = select(r).where(r.c.at >= at, r.c.action.in_(actions))
+    return [Remark(**row) for row in connection.execute(query).mappings()]
 
 
 def of_student(connection: Connection, student_number: str) -> list[Remark]:

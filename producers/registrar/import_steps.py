@@ -35,7 +35,15 @@ from producers.registrar.guard import AffectedPerson, Fingerprint, YearFigures, 
 from producers.registrar.import_subject import ImportDeps, ImportInterrupted, ImportOptions, ImportSubject
 from producers.registrar.packing import opened
 from producers.registrar.physical import Layout, Source
-from producers.registrar.report import ROWS_MAX, Comparison, ImportDetail, ImportEnd, ImportReport
+from producers.registrar.report import (
+    REFUSED_KEPT_MAX,
+    ROWS_MAX,
+    Comparison,
+    ImportDetail,
+    ImportEnd,
+    ImportReport,
+    RefusedLine,
+)
 from producers.registrar.sheets import REJECTS, affected_cells, reject_cells
 from schemas.language import gettext
 
@@ -238,6 +246,10 @@ class _Import:
             faults=faults,
             rejects_path=rejects_path,
             refused=tuple(islice(refused, ROWS_MAX)) if self.options.rejects_path is None else (),
+            refused_lines=tuple(
+                RefusedLine(line=each.line, column=each.column, fault=each.fault)
+                for each in islice(self.spool.rejections(), REFUSED_KEPT_MAX)
+            ),
             encoding=layout.encoding,
             separator=layout.separator,
             form=layout.form,

@@ -61,6 +61,19 @@ class YearDifference(BaseModel):
 
 PROGRAMMES_MAX = 100
 ROWS_MAX = 1_000
+REFUSED_KEPT_MAX = 200
+
+
+class RefusedLine(BaseModel):
+    """A fault of a line as it is kept: no value and no student. `column`: empty: the whole line."""
+
+    model_config = ConfigDict(frozen=True)
+
+    line: int
+    column: str
+    fault: Fault
+
+
 _COUNTED = ("lines", "students", "recorded", "cancelled", "gone", "unchanged", "duplicates", "rejected")
 
 
@@ -74,6 +87,7 @@ class ImportDetail(BaseModel):
         error: what was wrong, in the command's words.
         published: facts that the log has acknowledged; of a broken-off import alone.
         faults: refused lines by class of fault.
+        refused: the first of them, `REFUSED_KEPT_MAX`.
         years: what would have changed unusually: see `guard.YearFigures.to_json`.
         rejects, affected: where these files were written; None: there was nothing to write.
         approval: the id that approves it, or did.
@@ -97,6 +111,7 @@ class ImportDetail(BaseModel):
     form: str = ""
     full_year: int | None = None
     faults: dict[str, int] = {}
+    refused: tuple[RefusedLine, ...] = ()
     years: tuple[dict[str, Any], ...] = ()
     rejects: str | None = None
     affected: str | None = None
@@ -169,6 +184,7 @@ class ImportReport:
         years: what would change unusually, by academic year.
         affected_path: the file of affected people; likewise.
         refused, affected: the first rows of both, `ROWS_MAX` each, where no file was wanted.
+        refused_lines: see `ImportDetail.refused`.
         full_year: the academic year that the file is declared complete for.
         unattributed: refused lines that name no student; with any, a full year cancels no absent student.
         spared: of teachings: lists from which nothing was taken, since a line of the student was refused.
@@ -207,6 +223,7 @@ class ImportReport:
     years: tuple[YearFigures, ...] = ()
     affected_path: Path | None = None
     refused: Sequence[Row] = ()
+    refused_lines: tuple[RefusedLine, ...] = ()
     affected: Sequence[Row] = ()
     full_year: int | None = None
     unattributed: int = 0
@@ -246,6 +263,7 @@ class ImportReport:
             form=self.form,
             full_year=self.full_year,
             faults={fault.value: count for fault, count in self.faults.items()},
+            refused=self.refused_lines,
             years=tuple(figures.to_json() for figures in self.years),
             rejects=None if self.rejects_path is None else str(self.rejects_path),
             affected=None if self.affected_path is None else str(self.affected_path),

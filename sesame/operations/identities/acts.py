@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
 from consumers.registry import identity_doubts as store
 from consumers.registry.identity_doubts import Doubt, Verdict
+from pipeline.audit import operator_notes
 from pipeline.db.database import Database
 from pipeline.errors import SesameError
 from pipeline.eventlog.port import ERASED_KEY
@@ -21,6 +22,9 @@ from sesame.acts import acts
 from sesame.acts.acts import OFFICE, STAFF, Actor, ActPath, ActRequest, Report, act, shown, utc, utc_or_none
 from sesame.acts.ports import Publishing, Stored
 from sesame.operations.people.known_persons import Side, claimed, known
+
+_ANSWER_S_MAX: Final = 900.0
+"""An answer that the registry has not applied by then left its doubt open: it is shown again."""
 
 
 class NoSuchDoubt(SesameError):
@@ -108,6 +112,24 @@ def listed(site: Stored, _actor: Actor, request: DoubtsRequest) -> list[DoubtSum
     with site.database.read() as connection:
         found = store.in_state(connection, tuple(Verdict) if request.everything else [Verdict.OPEN])
     return [DoubtSummary(**_summary(doubt)) for doubt in found]
+
+
+def unanswered(site: Stored, actor: Actor) -> list[DoubtSummary]:
+    """The doubts that wait for a person, not those whose answer is on its way to the registry."""
+    found = listed(site, actor, DoubtsRequest())
+    with site.database.read() as connection:
+        on_its_way = site.database.now(connection) - _ANSWER_S_MAX
+        remarks = operator_notes.since(connection, ("identity.merge", "identity.separate"), on_its_way)
+    answers: dict[frozenset[str], float] = {}
+    for each in remarks:
+        about = frozenset(filter(None, (each.student_number, each.about)))
+        answers[about] = max(each.at, answers.get(about, 0.0))
+    return [
+        each
+        for each in found
+        if answers.get(frozenset(filter(None, (each.student_number, each.other))), -1.0)
+        < each.raised_at.timestamp()
+    ]
 
 
 @act("identity.show", OFFICE, path=ActPath("show_identity", "GET", "/identities/{student_number}"))

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from schemas.language import gettext
 from sesame.acts.acts import Actor
 from sesame.operations.identities import acts as identities
-from sesame.operations.identities.acts import DoubtsRequest, DoubtSummary, IdentityCase, Merge
+from sesame.operations.identities.acts import DoubtSummary, IdentityCase, Merge
 from sesame.operations.people.diagnosis.words import word
 from sesame.operations.people.known_persons import Side
 from sesame.operations.people.target_look import TargetLook
@@ -155,7 +155,7 @@ _ONE_OR_TWO, _WHOSE, _OPEN_OR_SHUT = ("une", "deux"), ("linked", "separate"), ("
 INBOX: Final = {
     "personnes": InboxKind(
         *("identity.list", "identity.merge", "sesame identities list", _ONE_OR_TWO),
-        lambda site, actor: map(_doubt, identities.listed(site, actor, DoubtsRequest())),
+        lambda site, actor: map(_doubt, identities.unanswered(site, actor)),
         lambda site, actor, number: map(_doubt, identities.show(site, actor, number)),
         _say_who,
     ),

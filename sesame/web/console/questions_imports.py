@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Response
 
+from producers.registrar.faults import REMEDIES, Fault
 from schemas.language import gettext
 from schemas.scalars import INTEGER_MAX
 from sesame.acts.acts import check, may
@@ -82,12 +83,25 @@ def show_import(visit: Visiting, import_id: ImportId) -> Response:
     return _import_page(visit, import_id)
 
 
+def remedy_of(fault: Fault) -> str:
+    """What to do about a refused line."""
+    return gettext(REMEDIES[fault])
+
+
 def _import_page(visit: ConsoleRequest, import_id: int, status: int = 200, **form: object) -> Response:
     site = visit.context.site
     one = past_imports.shown(site, visit.actor, import_id)
     loss = past_imports.held_loss(site, one)
     form = {"wrong": "", "reason": ""} | form
-    return visit.page("import.html", status, one=one, differences=one.differences or (), loss=loss, **form)
+    return visit.page(
+        "import.html",
+        status,
+        one=one,
+        differences=one.differences or (),
+        loss=loss,
+        remedies=remedy_of,
+        **form,
+    )
 
 
 @router.post("/imports/{import_id}/approuver")

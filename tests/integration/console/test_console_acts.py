@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import re
@@ -279,6 +280,33 @@ def test_one_shut_since_a_restore_is_kept_shut_from_the_inbox(desk: ConsoleDesk)
         assert browser.get(f"/console/questions/ailleurs/{number}").status_code == 404
     (entry,) = desk.audit("restored.kept")
     assert (entry.actor, entry.reason) == ("ada", "exclusion prononcée")
+
+
+@pytest.mark.parametrize("answer", ["une", "deux"])
+def test_a_doubt_says_what_lacks_where_and_what_each_answer_does_and_goes_when_answered(
+    desk: ConsoleDesk, answer: str
+) -> None:
+    names = {"birth_name": "Zadig", "given_name": f"Nina{answer}", "ine": None}
+    first = desk.portal.active(**names, mail="nina@courriel.example")
+    second = desk.portal.student(**names)
+    other = [desk.portal.student(**{**names, "birth_name": "Zoé"}) for _ in range(2)][1]
+    path = f"/console/questions/personnes/{second}"
+    with desk.browser("registrar", login="rosa") as browser:
+        listed = browser.get("/console/questions").text
+        assert f"personnes/{second}" in listed
+        assert f"personnes/{other}" in listed
+        page = html.unescape(browser.get(path).text)
+        headers = re.findall(r'<th scope="col">([^<]+)</th>', page)
+        assert headers == ["Donnée", "Dossier existant", "Nouveau dossier"]
+        rows = dict(re.findall(r'<th scope="row">(\w+)[^\n]*?</th>(<td.*?)</tr>', page))
+        assert [">manque<" in each for each in rows["Login"].split("</td>")[:2]] == [False, True]
+        assert "manque" not in rows["INE"], "neither has one"
+        assert "Les deux dossiers n'en font plus qu'un" in page
+        assert "Chacun garde son dossier" in page
+        browser.send(f"{path}/trancher", reponse=answer, raison="vu au guichet", autre=first)
+        listed = browser.get("/console/questions").text
+        assert f"personnes/{second}" not in listed
+        assert f"personnes/{other}" in listed
 
 
 def test_two_numbers_that_nobody_doubted_are_compared_and_merged(desk: ConsoleDesk) -> None:

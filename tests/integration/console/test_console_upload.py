@@ -132,6 +132,24 @@ def test_a_file_says_what_differs_from_the_one_before_it(desk: ConsoleDesk) -> N
         assert re.findall(r">([^<\s]+)<", published[1]) == ["1", "20", "\N{MINUS SIGN}19"]
 
 
+def test_the_page_of_an_import_has_its_refused_lines_and_whom_its_file_lacks(desk: ConsoleDesk) -> None:
+    told(send(desk, file_of(*map(line, range(20))), acte="importer"))
+    wrong = (line(1, born="31/02/2008"), line(2), line(3).replace("@courriel", " courriel"))
+    told(send(desk, file_of(*map(line, range(4, 19)), line(0), *wrong), acte="importer", annee="2026"))
+    with desk.browser("registrar") as browser:
+        page = told(browser.get("/console/imports/2"))
+        before = told(browser.get("/console/imports/1"))
+    assert re.findall(r'<td class="n">(\d+)</td><td>(\w+)</td><td>([^<]+)</td>', page) == [
+        ("18", "DATE_NAI_IND", "date incorrecte"),
+        ("20", "MAIL_PERSO", "adresse électronique incorrecte"),
+    ]
+    assert "Écrivez la date sous la forme 31/12/2005" in page
+    assert "absent du fichier" in page
+    for kept in ("31/02/2008", "22900001", "c3 courriel", "bad_date", "partie"):
+        assert kept not in page, kept
+    assert "Écrivez la date" not in before
+
+
 def test_one_under_way_is_followed_by_its_lines(desk: ConsoleDesk) -> None:
     told(send(desk, file_of(*map(line, range(20))), acte="importer"))
     with desk.application.database.write() as connection:  # as if its process had died at line 12
