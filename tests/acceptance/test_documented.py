@@ -1,0 +1,206 @@
+"""The tutorial and *Run on one server*, typed word by word: each block, and the answer that is shown."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from email import message_from_string
+from email.policy import default
+from itertools import pairwise
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from sandbox.demo import machine
+from sandbox.process import PATIENCE_S, MissingServer, wait_until
+from sesame.testing.servers import require_service
+from sesame.testing.servers.narrowing import present
+from tests.docs.documents import ROOT, Block, blocks
+
+pytestmark = pytest.mark.timeout(1800)
+
+TUTORIAL = "docs/tutorial/first-accounts.md"
+VARIES = {
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d": "TIME",
+    r"\d+\.\d+ s\b": "SECONDS",
+    r"/tmp/sesame-\w+": "FOLDER",  # noqa: S108 (the page's)
+    r"[ \t]+": " ",
+}
+"""What differs from run to run, and its name instead."""
+LOOKS = ("sesame status", "sesame overview", "entry", "systemctl is-active", "curl")
+"""Commands that change nothing: a reader who was faster than the servers types them again."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _machine() -> None:
+    def check() -> None:
+        try:
+            machine.check()
+        except machine.MachineUnfit as unfit:
+            raise MissingServer(str(unfit), "") from unfit
+
+    require_service(check)
+
+
+class Shell:
+    """A reader's bash, which takes one block after the other. `said`: the answers so far."""
+
+    def __init__(self, folder: Path, path: Path, *starter: str) -> None:
+        self._folder, self.said = folder, list[str]()
+        self.replaced: dict[str, str] = {}
+        known = {key: value for key, value in os.environ.items() if key in ("HOME", "PYTHONPATH")}
+        self._process = subprocess.Popen(
+            [*starter, "bash", "--noprofile", "--norc"],
+            cwd=folder,
+            env={
+                **known,
+                "PATH": f"{path}:/usr/sbin:/usr/bin:/sbin:/bin",
+                "LC_ALL": "C.UTF-8",
+            },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def type(self, *lines: str) -> str:
+        """Type these lines; return what they print."""
+        text = "\n".join(lines)
+        for shown, real in self.replaced.items():
+            text = text.replace(shown, real)
+        typed = self._folder / "typed.sh"
+        typed.write_text(text + "\n", encoding="utf-8")
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f". {typed} </dev/null; echo; echo ==typed==\n")
+        self._process.stdin.flush()
+        answer = "".join(iter(self._process.stdout.readline, "==typed==\n"))
+        assert self._process.poll() is None, answer
+        self.said.append(answer.rstrip("\n"))
+        return self.said[-1]
+
+    def try_block(self, block: Block, shown: Block | None) -> None:
+        """Type a block, and compare the answer with the one shown; look again if only a look differs."""
+        *acts, look = block.lines if block.lines[-1].startswith(LOOKS) else (*block.lines, "")
+        first = self.type(*acts)
+        if shown is None:
+            self.type(look)
+            return
+        answers = [""]
+
+        def as_shown() -> bool:
+            answers[0] = "\n".join(filter(None, (first, self.type(look))))
+            return matches(answers[0], shown.lines)
+
+        try:
+            wait_until(as_shown, f"{block.document}: line {shown.line}", PATIENCE_S / 4 if look else 1.0)
+        except TimeoutError:
+            raise AssertionError(f"{shown.document}, line {shown.line}: {answers[0]}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.communicate()
+
+
+def matches(answer: str, shown: tuple[str, ...]) -> bool:
+    """Whether the answer is as shown. A line of `…` stands for any lines, one in a line for its rest."""
+    pattern = "".join(
+        r"(?:.*\n)*" if line == "…" else re.escape(line).replace("…", ".*") + r" ?\n"
+        for line in map(_alike, shown)
+    )
+    return re.fullmatch(pattern, _alike(answer) + "\n") is not None
+
+
+def _alike(text: str) -> str:
+    for found, name in VARIES.items():
+        text = re.sub(found, name, text)
+    return text.replace("\ufeff", "")
+
+
+def read(page: str) -> Iterator[tuple[Block, Block | None]]:
+    """The page's blocks to type, each with the answer shown below it."""
+    mine = [block for block in blocks() if block.document == page]
+    for block, after in pairwise([*mine, Block(page, 0, "", ())]):
+        if block.language == "sh":
+            yield block, after if after.language == "text" else None
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown", "same"),
+    [
+        ("at 2026-11-30 15:53:27, 1.02 s", "at 2026-11-24 16:00:15, 0.2 s", True),
+        ("/tmp/sesame-abc_1/x  4", "/tmp/sesame-0welype6/x 4", True),  # noqa: S108 (the page's)
+        ("a\nb\nc", "a\n…", True),
+        ("a\nb\nc", "…\nb\n…", True),
+        ("49 complete", "50 complete", False),
+        ("a\nb", "a", False),
+        ("waiting", "completed\n…", False),
+        ("", "a", False),
+    ],
+)
+def test_an_answer_is_the_one_shown_but_for_times_and_folders(answer: str, shown: str, same: bool) -> None:
+    assert matches(answer, tuple(shown.split("\n"))) is same
+
+
+def program(folder: Path, name: str, text: str) -> None:
+    """A program that the page calls, found before the machine's."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/bash\n{text}\n", encoding="utf-8")
+    (folder / name).chmod(0o755)
+
+
+def cloned(folder: Path) -> Path:
+    """What `git clone` would bring, as the files are now, with the environment that is there already."""
+    folder.mkdir()
+    named = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in filter(None, named.stdout.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    (folder / ".venv").symlink_to(Path(sys.executable).parents[1])
+    return folder
+
+
+def test_the_tutorial_can_be_typed(tmp_path: Path) -> None:
+    clone, path = cloned(tmp_path / "clone"), tmp_path / "bin"
+    program(path, "apt-get", ":")  # `make machine` has installed it
+    program(path, "git", f'[ "$1 $3" = "clone sesame" ] && mv {clone} sesame')
+    program(path, "make", 'exec /usr/bin/make -o python -o servers "$@"')
+    page = (ROOT / TUTORIAL).read_text(encoding="utf-8")
+    (start, shown), *steps, (stop, _) = read(TUTORIAL)
+    with Shell(tmp_path, path) as shell:
+        try:
+            shell.try_block(start, shown)
+            demo = shell.said[0]
+            for folder in re.findall(r"/tmp/sesame-\w+", page):  # noqa: S108 (the page's)
+                shell.replaced[folder] = present(re.search(r"SESAME_CONFIG=(/.+)/sesame/", demo))[1]
+            for step in steps:
+                shell.try_block(*step)
+            [curl] = re.findall(r"^  (curl .+)$", demo, re.MULTILINE)
+            user = present(re.search(r"--user '[^']+'", page))[0]
+            assert "Bienvenue" in header(shell.type(re.sub(r"--netrc-file \S+", user, curl)))
+            by_hand = next(block for block in blocks() if block.lines[:1] and "by hand" in block.lines[0])
+            assert matches(demo, ("…", *by_hand.lines, "…"))
+        finally:
+            shell.type(*stop.lines)
+    assert list((tmp_path / "sesame" / ".demo").glob("*.json")) == []
+
+
+def header(message: str) -> str:
+    """The subject of a message."""
+    return str(message_from_string(message, policy=default)["Subject"])
