@@ -41,7 +41,7 @@ KILLS ?= 200
 
 BIN := $(VENV)/bin
 
-.PHONY: help setup python servers machine demo stop test collected bench soak faults check lint types layers schemas docs format pages pictures lock mutation clean
+.PHONY: help setup python servers machine demo stop test collected bench soak faults check lint types layers schemas docs format pages pictures wheels lock mutation clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -142,6 +142,9 @@ pictures: python # take the documents' pictures, of an incident too, and the pat
 	@"$(BIN)/python" -m scripts.incident
 	@"$(BIN)/python" -m scripts.path run
 
+wheels: python ## Fill the folder wheels, from which a server installs Sésame without a clone
+	@scripts/stage wheels scripts/wheels wheels
+
 lock: ## Resolve requirements.lock anew
 	@scripts/lock
 
@@ -149,5 +152,5 @@ mutation: python # mutation run; MUTANTS=directory for one group, MUTANTS="PATTE
 	@"$(BIN)/python" -m scripts.mutation --jobs "$(or $(JOBS),3)" $(MUTANTS)
 
 clean: stop ## Remove the environment, caches and the demo's leftovers
-	@rm -rf "$(VENV)" .cache .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis node_modules *.egg-info
+	@rm -rf "$(VENV)" .cache .demo wheels .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis node_modules *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

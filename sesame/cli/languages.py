@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from copy import copy
 from functools import cache, partial
 from gettext import GNUTranslations
+from os.path import isfile
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -58,7 +59,7 @@ def _of_settings(config: str) -> Language | None:
         return _known(given)
     named = config or os.environ.get(CONFIG_VARIABLE)
     try:
-        path = Path(named) if named else next(path for path in USUAL_FILES if path.is_file())
+        path = Path(named) if named else next(path for path in USUAL_FILES if isfile(path))  # noqa: PTH113 -- as there
         return _known(tomllib.loads(path.read_text(encoding="utf-8"))["language"])
     except (StopIteration, OSError, ValueError, LookupError):
         return None

@@ -52,7 +52,10 @@ def find_file(config: Path | None = None) -> Path | None:
                 ),
             )
         return named
-    return next((path for path in USUAL_FILES if path.is_file()), None)
+    here, usual = USUAL_FILES
+    if os.path.isfile(here):  # noqa: PTH113 -- root's own folder, closed to `sesame`, has no such file
+        return here
+    return usual if usual.is_file() else None
 
 
 def load(config: Path | None = None) -> Settings:

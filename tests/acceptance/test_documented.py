@@ -18,6 +18,7 @@ from typing import Self
 import pytest
 
 from sandbox.demo import machine
+from sandbox.demo.world import World
 from sandbox.process import PATIENCE_S, MissingServer, wait_until
 from sesame.testing.servers import require_service
 from sesame.testing.servers.narrowing import present
@@ -26,6 +27,7 @@ from tests.docs.documents import ROOT, Block, blocks
 pytestmark = pytest.mark.timeout(1800)
 
 TUTORIAL = "docs/tutorial/first-accounts.md"
+ONE_SERVER = "docs/how-to/run-on-one-server.md"
 VARIES = {
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d": "TIME",
     r"\d+\.\d+ s\b": "SECONDS",
@@ -33,6 +35,7 @@ VARIES = {
     r"[ \t]+": " ",
 }
 """What differs from run to run, and its name instead."""
+NOTHING = Path(os.devnull)
 LOOKS = ("sesame status", "sesame overview", "entry", "systemctl is-active", "curl")
 """Commands that change nothing: a reader who was faster than the servers types them again."""
 
@@ -51,8 +54,8 @@ def _machine() -> None:
 class Shell:
     """A reader's bash, which takes one block after the other. `said`: the answers so far."""
 
-    def __init__(self, folder: Path, path: Path, *starter: str) -> None:
-        self._folder, self.said = folder, list[str]()
+    def __init__(self, folder: Path, path: Path, *starter: str | Path, pasted: Path = NOTHING) -> None:
+        self._folder, self._pasted, self.said = folder, pasted, list[str]()
         self.replaced: dict[str, str] = {}
         known = {key: value for key, value in os.environ.items() if key in ("HOME", "PYTHONPATH")}
         self._process = subprocess.Popen(
@@ -60,7 +63,7 @@ class Shell:
             cwd=folder,
             env={
                 **known,
-                "PATH": f"{path}:/usr/sbin:/usr/bin:/sbin:/bin",
+                "PATH": f"{path}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                 "LC_ALL": "C.UTF-8",
             },
             stdin=subprocess.PIPE,
@@ -79,7 +82,7 @@ class Shell:
         typed.write_text(text + "\n", encoding="utf-8")
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(f". {typed} </dev/null; echo; echo ==typed==\n")
+        self._process.stdin.write(f". {typed} <{self._pasted}; echo; echo ==typed==\n")
         self._process.stdin.flush()
         answer = "".join(iter(self._process.stdout.readline, "==typed==\n"))
         assert self._process.poll() is None, answer
@@ -204,3 +207,98 @@ def test_the_tutorial_can_be_typed(tmp_path: Path) -> None:
 def header(message: str) -> str:
     """The subject of a message."""
     return str(message_from_string(message, policy=default)["Subject"])
+
+
+MACHINE = """
+set -e
+mount --make-rprivate /
+for place in etc opt usr/local/bin var/lib srv; do
+  mkdir -p {machine}/$place
+  [ $place != etc ] || cp -a /etc {machine}
+  mount --bind {machine}/$place /$place
+done
+mkdir -p /srv/apogee /etc/systemd/system
+cp {file} /srv/apogee/export.csv
+exec "$@"
+"""
+"""The folders that the page writes to are another machine's."""
+SYSTEMCTL = """
+units=/etc/systemd/system
+start() {
+  file=$units/$1.service
+  user=$(sed -n 's/^User=//p' $file)
+  cd "$(sed -n 's/^WorkingDirectory=//p' $file)"
+  setsid runuser -u "$user" -- env -i $(sed -n 's/^Environment=//p' $file) \\
+    $(sed -n 's/^ExecStart=//p' $file) >{logs}/$1.log 2>&1 </dev/null &
+  echo $! >{logs}/$1.pid
+}
+case $1 in
+  daemon-reload) systemd-analyze verify --man=no $units/sesame*.* ;;
+  enable)
+    [ "$2" = --now ] || exit 1
+    for unit in "${@:3}"; do
+      case $unit in *.target) ;; *) unit=$unit.service ;; esac
+      wanted=$(sed -n 's/^WantedBy=//p' $units/$unit) || exit 1
+      echo "Created symlink $units/$wanted.wants/$unit"
+      case $unit in *.service) start ${unit%.service} ;; esac
+    done ;;
+  is-active)
+    for unit in "${@:2}"; do
+      pgrep -s "$(cat {logs}/$unit.pid)" >/dev/null && echo active || echo failed
+    done ;;
+  *) exit 1 ;;
+esac
+"""
+"""systemd's part, where it does not run: verify units, start their commands as their users."""
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> Path:
+    """The folder that `make wheels` fills."""
+    folder = tmp_path / "wheels"
+    environment = {**os.environ, "VENV": str(Path(sys.executable).parents[1])}
+    subprocess.run([ROOT / "scripts" / "wheels", folder], env=environment, check=True, timeout=PATIENCE_S)
+    return folder
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another machine's root")
+@pytest.mark.usefixtures("wheels")
+def test_one_server_is_set_up_as_its_page_says(tmp_path: Path) -> None:
+    path, logs, file = tmp_path / "bin", tmp_path / "logs", tmp_path / "export.csv"
+    logs.mkdir()
+    rows = (ROOT / "examples" / "registrar-2026.csv").read_text(encoding="utf-8").splitlines()
+    file.write_text("\n".join(rows[:21]) + "\n", encoding="utf-8")
+    program(path, "apt-get", ":")
+    program(path, "systemctl", SYSTEMCTL.replace("{logs}", str(logs)))
+    program(path, "machine", MACHINE.format(machine=tmp_path / "machine", file=file))
+    apart = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", path / "machine")
+    with World(tmp_path / "records") as world:
+        world.start()
+        with Shell(tmp_path, path, *apart, pasted=world.moodle.token_file) as shell:
+            ports = {9464: world.http_port, 8080: world.pages.port, 8081: world.console.port}
+            shell.replaced = {f"127.0.0.1:{usual}/": f"127.0.0.1:{port}/" for usual, port in ports.items()}
+            for block, shown in read(ONE_SERVER):
+                if block.lines[0] == "sesame settings check":
+                    shell.type(*edited(world, tmp_path))
+                shell.try_block(block, shown)
+            assert "pytest" not in shell.type("/opt/sesame/bin/pip list")
+            assert "Recevoir mon code" in shell.type(f"curl -s {world.pages.url}")
+
+
+def edited(world: World, folder: Path) -> Iterator[str]:
+    """What an editor does: the world's settings, with secrets and certificates in the page's folder."""
+    text = world.settings_file.read_text(encoding="utf-8").replace(
+        f'data_dir = "{world.private}/data"', 'data_dir = "/var/lib/sesame"'
+    )
+    named = {
+        "bind_password_file": "ldap-password",
+        "api_key_file": "doveadm-key",
+        "token_file": "moodle-token",
+        "probe_password_file": "cas-probe-password",
+    }
+    for setting, real in re.findall(r'^(\w+_file) = "(.+)"$', text, re.MULTILINE):
+        own = named.get(setting) or real.replace("/", "-").strip("-")
+        text = text.replace(f'"{real}"', f'"/etc/sesame/{own}"')
+        yield f"cat {real} >/etc/sesame/{own}"
+    (folder / "edited.toml").write_text(text, encoding="utf-8")
+    yield f"cat {folder / 'edited.toml'} >/etc/sesame/sesame.toml"

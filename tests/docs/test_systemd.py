@@ -18,7 +18,7 @@ from sesame.cli import main
 ROOT = Path(__file__).parents[2]
 UNITS = sorted((ROOT / "ops" / "systemd").glob("*.*"))
 SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
-PROGRAM = "/opt/sesame/.venv/bin/sesame"
+PROGRAM = "/opt/sesame/bin/sesame"
 EXPOSURE_MAX = 20  # tenths: what systemd-analyze calls "OK"
 
 
