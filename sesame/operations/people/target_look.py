@@ -63,6 +63,15 @@ class TargetLook(Report):
     obstacle: str = ""
     unseen: str = ""
 
+    @property
+    def conforms(self) -> bool:
+        """Whether all is as wanted: one object that does not differ, or none where none is wanted."""
+        if self.unseen or self.obstacle or len(self.objects) > 1:
+            return False
+        if not self.objects:
+            return not any(self.wanted.values())
+        return not any(field.differs for field in self.beside(self.objects[0]))
+
     def beside(self, found: ObservedObject | None) -> list[FieldComparison]:
         """Compare an object's fields with the wanted ones; None: there is no object yet."""
         there = {} if found is None else found.fields
@@ -85,13 +94,15 @@ def _seen(site: HasConnectors, target: str, account: Account) -> TargetLook:
         wanted = connector.wanted(account)
         secret = connector.credential
     objects: tuple[ObservedObject, ...] = ()
-    obstacle = wanted.held
+    obstacle, fields = wanted.held, wanted.fields
     if isinstance(seen, Held | Refused):
         obstacle = seen
     else:
         objects = tuple(_there(one, secret) for one in seen)
+        if not objects and not account.access_open:
+            obstacle, fields = None, {}  # nothing is made for a shut access, and nothing is left to shut
     told = "" if obstacle is None else obstacle.cause if isinstance(obstacle, Refused) else obstacle.reason
-    return TargetLook(target=target, objects=objects, wanted=_shown(wanted.fields, secret), obstacle=told)
+    return TargetLook(target=target, objects=objects, wanted=_shown(fields, secret), obstacle=told)
 
 
 def _there(found: TargetObject, secret: str | None) -> ObservedObject:

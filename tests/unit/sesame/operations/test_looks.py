@@ -6,9 +6,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 
@@ -28,7 +29,7 @@ from consumers.kit.settings import ClientSettings
 from pipeline.errors import TargetDown
 from pipeline.target import Preview
 from sandbox.process import wait_until
-from schemas.account import Account
+from schemas.account import Account, Hold
 from sesame.operations.people.diagnosis import live
 from sesame.operations.people.diagnosis.engine import judge
 from sesame.operations.people.diagnosis.live import LiveChecks
@@ -175,13 +176,15 @@ def test_a_target_that_is_not_ready_has_said_so(reason: str) -> None:
 # --- what is there beside what is wanted ------------------------------------------------------------------
 
 
-def beside(made: Callable[[], Anything]) -> TargetLook:
+def beside(made: Callable[[], Anything], account: Account = LEA) -> TargetLook:
     class Site:
         @contextmanager
         def connector(self, _target: str) -> Iterator[Anything]:
             yield made()
 
-    [found] = look_at(cast("HasConnectors", Site()), ["odd"], LEA.model_copy(update={"credential_ref": "v1"}))
+    [found] = look_at(
+        cast("HasConnectors", Site()), ["odd"], account.model_copy(update={"credential_ref": "v1"})
+    )
     return found
 
 
@@ -208,6 +211,36 @@ def test_a_look_says_what_is_in_the_way(said: Callable[[], Any], obstacle: str, 
     assert (found.obstacle, found.objects) == (obstacle, ())
     assert found.unseen.startswith(unseen)
     assert "Léa" not in found.unseen
+
+
+SHUT: Final = Refused("odd_behind", "access is to be shut, and the server still finds the user")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "holds", "conforms", "obstacle"),
+    [
+        (Wanted({}, SHUT), [], [Hold.SUSPENDED], True, ""),
+        (Wanted({}, SHUT), [THERE], [Hold.SUSPENDED], False, "odd_behind"),
+        (Wanted({}), [], [Hold.SUSPENDED], True, ""),
+        (Wanted({"open": ("no",)}), [replace(THERE, fields={"open": ("no",)})], [Hold.SUSPENDED], True, ""),
+        (Wanted({"open": ("no",)}), [replace(THERE, fields={"open": ("yes",)})], [Hold.SUSPENDED], False, ""),
+        (Wanted({"open": ("no",)}), [], [Hold.SUSPENDED], True, ""),
+        (Wanted({"name": ("Léa",)}), [THERE], [], True, ""),
+        (Wanted({"name": ("Léa",)}), [THERE, THERE], [], False, ""),
+        (Wanted({"name": ("Léa",)}), [], [], False, ""),
+        (Wanted({"name": ("Léa",)}, SHUT), [], [], False, "odd_behind"),
+    ],
+)
+def test_a_look_conforms_where_a_shut_access_leaves_nothing_to_be_seen(
+    wanted: Wanted, there: list[TargetObject], holds: list[Hold], conforms: bool, obstacle: str
+) -> None:
+    class Mailbox(Odd):
+        def wanted(self, account: Account) -> Wanted:
+            return wanted
+
+    account = LEA.model_copy(update={"holds": tuple(holds)})
+    found = beside(lambda: Mailbox(says(there)), account)
+    assert (found.conforms, found.obstacle) == (conforms, obstacle)
 
 
 # --- the rules ----------------------------------------------------------------------------------------
