@@ -10,7 +10,8 @@ from sqlalchemy import Column, Connection, Float, Integer, String, Table, Text, 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import of_nobody
-from schemas.language import gettext_noop
+from pipeline.engine.circuit import CIRCUIT_REASONS
+from schemas.language import gettext_noop, retold
 
 consumer_status = Table(
     "consumer_status",
@@ -30,6 +31,27 @@ consumer_status = Table(
 
 TOLD_TO_STOP: Final = gettext_noop("the process was told to stop")
 """The reason of a consumer that ended as it should: recorded in English, shown in the reader's language."""
+
+PAUSED: Final = gettext_noop("paused by an operator")
+ENDED_BY_ERROR: Final = gettext_noop("an error ended the loop; the log has it")
+HANGING: Final = gettext_noop(
+    "{calls} of {slots} calls have not come back in the {seconds} s that the connector promises: restart"
+    " this process; if it comes again, tell the connector's author"
+)
+OWN_REASONS: Final = (TOLD_TO_STOP, PAUSED, ENDED_BY_ERROR, HANGING, *CIRCUIT_REASONS)
+"""All reasons in Sésame's own words; other ones are a target's or a connector's, word for word."""
+
+
+def own_words(reason: str) -> str | None:
+    """A recorded reason in the reader's language; None: it is a target's, word for word."""
+    return retold(reason, OWN_REASONS) if reason else ""
+
+
+def in_words(reason: str) -> str:
+    """A recorded reason in the reader's language, as far as it is Sésame's own."""
+    own = own_words(reason)
+    return reason if own is None else own
+
 
 SILENT_AFTER_S: Final = 30.0
 """Each loop says every few seconds that it is there: one that has not for so long is dead, or hangs."""

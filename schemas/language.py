@@ -8,9 +8,11 @@ Babel is needed for a text in another language than English only, and imported t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import datetime, tzinfo
+from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from io import BytesIO
 from pathlib import Path
@@ -25,6 +27,7 @@ Translations = Callable[[], NullTranslations]
 """Returns a language's translations, at each text: none is loaded without one."""
 
 _ENGLISH: Final = NullTranslations()
+_zone: ContextVar[tzinfo | None] = ContextVar("zone", default=None)
 _current: ContextVar[tuple[Language, Translations]] = ContextVar("language")
 
 
@@ -64,10 +67,34 @@ def gettext_noop(message: str) -> str:
     return message
 
 
+def retold(text: str, messages: Sequence[str]) -> str | None:
+    """A text recorded in English, in the language of this context; None: none of these messages made it."""
+    for message in messages:
+        if found := _made_by(message).fullmatch(text):
+            return gettext(message, **found.groupdict())
+    return None
+
+
+@cache
+def _made_by(message: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.*)", re.escape(message)), re.DOTALL)
+
+
 def decimal(value: float) -> str:
     """A number with one decimal, as the language of this context writes it."""
     text = f"{value:.1f}"
     return text.replace(".", ",") if spoken() == "fr" else text
+
+
+def keep_time(zone: tzinfo | None) -> None:
+    """From here on, in this context, show times of this zone; None: of the machine's."""
+    _zone.set(zone)
+
+
+def local(at: datetime) -> datetime:
+    """A time in this context's zone; one without a zone is taken for one of it."""
+    zone = _zone.get()
+    return at.replace(tzinfo=zone) if at.tzinfo is None and zone is not None else at.astimezone(zone)
 
 
 def written_time(at: datetime, language: Language) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,6 +170,7 @@ def entries(
     about: str | None = None,
     since: float = 0.0,
     until: float | None = None,
+    without: Collection[str] = (),
 ) -> list[Entry]:
     """Return the matching entries, the newest first.
 
@@ -181,6 +182,7 @@ def entries(
         about: a value that the detail has: a student number, a consumer, a replay.
         since: seconds since the epoch, UTC.
         until: before this moment, likewise; None: until now.
+        without: none of these actions.
     """
     a = audit.c
     wanted = [a.at >= since]
@@ -192,6 +194,8 @@ def entries(
         wanted.append((a.actor == actor) | a.actor.startswith(f"{actor} as ", autoescape=True))
     if action is not None:
         wanted.append((a.action == action) | a.action.startswith(f"{action}.", autoescape=True))
+    if without:
+        wanted.append(a.action.not_in(without))
     if student is not None:
         wanted.append(a.id.in_(_naming(student)))
     if about is not None:

@@ -19,6 +19,16 @@ from enum import Enum, StrEnum, auto
 from typing import Final
 
 from pipeline.engine.limits import Limits
+from schemas.language import gettext_noop
+
+GIVEN_UP: Final = gettext_noop(
+    "{failed} of the last {turns} turns were given up for good within {seconds} s, {count} of them by {cause}"
+)
+REFUSED_AGAIN: Final = gettext_noop("a student who was tried was refused again, by {cause}")
+TRYING_STUDENT: Final = gettext_noop("a probe succeeded; trying one student")
+TRYING_BATCH: Final = gettext_noop("a probe succeeded; trying one batch")
+CIRCUIT_REASONS: Final = (GIVEN_UP, REFUSED_AGAIN, TRYING_STUDENT, TRYING_BATCH)
+"""Recorded in English, shown in the reader's language."""
 
 
 class FailureRate:
@@ -51,10 +61,8 @@ class FailureRate:
         if failed < limits.quarantine_failed_min or failed < limits.quarantine_share * self._turns:
             return ""
         cause, count = self._causes.most_common(1)[0]
-        return (
-            f"{failed} of the last {self._turns} turns were given up for good within "
-            f"{limits.quarantine_window_s:g} s, {count} of them by {cause}"
-        )
+        seconds = f"{limits.quarantine_window_s:g}"
+        return GIVEN_UP.format(failed=failed, turns=self._turns, seconds=seconds, count=count, cause=cause)
 
     def forget(self) -> None:
         """Restart with an empty window."""
@@ -210,7 +218,7 @@ class Circuit:
         if state is CircuitState.CLOSED:
             self.since, self._delay_s = None, self._limits.probe_delay_s_min
         elif state is CircuitState.HALF_OPEN:
-            self.reason = f"a probe succeeded; trying one {'student' if self.quarantined else 'batch'}"
+            self.reason = TRYING_STUDENT if self.quarantined else TRYING_BATCH
         else:
             self.since = now if self.since is None else self.since
             self._next_at = now + self._delay_of(state)

@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Final, TypeVar
 
 from pipeline.engine.bell import Batch, Bell, Place, QueuedStudent, Queues, WorkItem
-from pipeline.engine.circuit import Circuit, CircuitState, FailureRate
+from pipeline.engine.circuit import REFUSED_AGAIN, Circuit, CircuitState, FailureRate
 from pipeline.engine.limits import Limits
 from pipeline.engine.offsets import Offsets, Partition
 from schemas.account import Lane
@@ -403,7 +403,7 @@ class Engine:
         if self.circuit.state is not CircuitState.HALF_OPEN or not self._culprit.fresh(batch.number):
             return
         if given_up:
-            self.circuit.quarantine(now, f"a student who was tried was refused again, by {given_up[0]}")
+            self.circuit.quarantine(now, REFUSED_AGAIN.format(cause=given_up[0]))
         else:
             self.circuit.lift()
 

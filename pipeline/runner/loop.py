@@ -33,23 +33,17 @@ from pipeline.parking.parking_lot import ParkingLot
 from pipeline.quarantine import Quarantine
 from pipeline.runner.batch_run import BatchRun, Observer, Probed, Results, Runner
 from pipeline.runner.effects import Effects
-from pipeline.status import TOLD_TO_STOP
+from pipeline.status import ENDED_BY_ERROR, HANGING, PAUSED, TOLD_TO_STOP
 from pipeline.target import Handler
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import EnvelopeError, from_record
-from schemas.language import gettext_noop
 
 POLL_S = 0.02
 IDLE_POLL_S = 0.5  # with nothing under way only the log has news, and it wakes the poll
 COMMIT_EVERY_S = 0.2
 REPORT_EVERY_S = 2.0
 STORE_PAUSE_S = 1.0
-HANGING = (
-    "{calls} of {slots} calls have not come back in the {seconds:g} s that the connector promises: restart"
-    " this process; if it comes again, tell the connector's author"
-)
-PAUSED = gettext_noop("paused by an operator")
 LANES = tuple(Lane)  # of an enumeration the class is slow to go through
 RECORDS_PER_POLL, RECORDS_PER_POLL_MAX = 500, 2_000
 """As many records as there is room for are read at once: the more of a student's bells are here, the fewer
@@ -111,7 +105,7 @@ class TargetWorker:
     def run(self, stopping: threading.Event) -> None:
         """Work until `stopping` is set, then finish what is under way and commit."""
         self._runner.start()
-        why = "an error ended the loop; the log has it"
+        why = ENDED_BY_ERROR
         try:
             while not stopping.is_set():
                 try:
@@ -278,7 +272,7 @@ class TargetWorker:
         if hanging := self._runner.hanging():
             slots, promised_s = self._engine.limits.slots, self._handler.call_s_max
             state = "hanging" if hanging >= slots else state
-            reason = HANGING.format(calls=hanging, slots=slots, seconds=promised_s)
+            reason = HANGING.format(calls=hanging, slots=slots, seconds=f"{promised_s:g}")
         self._observer.lag(self.name, self._consumer.lag())
         self._observer.state(self.name, state, reason)
 

@@ -141,6 +141,18 @@ class ActRefused(SesameError):
     exit_code = 2
 
 
+LOOKS: Final = frozenset(
+    {
+        *("adopt.questions", "adopt.show", "audit.list", "completions.follow"),
+        *("dead_letters.list", "dead_letters.page", "dead_letters.show", "diagnose", "events.poll"),
+        *("group.look", "identity.list", "identity.show", "import.show", "lifecycle.held"),
+        *("lifecycle.preview", "overview.people", "person.look", "privacy.receipt", "restored.list"),
+        *("status.show", "students.list", "students.search", "students.show", "students.timeline"),
+        "support.look",
+    }
+)
+"""Acts that only look, of all that the audit has: they would hide what was done."""
+
 EVERYBODY: Final = frozenset(Role)
 STAFF: Final = EVERYBODY - {Role.VIEWER}
 """Roles that may see student numbers: a viewer sees counts, never students."""

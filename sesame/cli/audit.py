@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from sesame.cli.output import CommandResult, local_time, remark, show_table
 
 with lazily():
     from sesame.operations.keeping import audit as keeping_audit
+    from sesame.operations.people.diagnosis import act_sentences
 
 _SHOWN = 50
 
@@ -33,8 +34,9 @@ _FILTERS: Final = (
     click.option(
         "--about", metavar="VALUE", help="A student number, a consumer, a replay's or a file's name."
     ),
-    click.option("--since", help="Of this time on, e.g. 2026-09-01T08:00 (of the machine's time zone)."),
+    click.option("--since", help="Of this time on, e.g. 2026-09-01T08:00 (of the site's time zone)."),
     click.option("--until", help="Before this time."),
+    click.option("--acts-only", is_flag=True, help="Without those who only looked at persons."),
 )
 
 
@@ -43,6 +45,12 @@ def _filtered(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(_FILTERS):
         command = option(command)
     return command
+
+
+def _times(context: Context, since: str | None, until: str | None) -> dict[str, Any]:
+    """The options' times, of the zone that the settings name."""
+    context.settings  # noqa: B018 (read first)
+    return {"since": moment("--since", since) or 0.0, "until": moment("--until", until)}
 
 
 @click.group(invoke_without_command=True)
@@ -62,9 +70,7 @@ def audit(context: Context, /, *, since: str | None, until: str | None, limit: i
     """
     if click.get_current_context().invoked_subcommand is not None:
         return
-    page = keeping_audit.AuditPageRequest(
-        since=moment("--since", since) or 0.0, until=moment("--until", until), limit=limit + 1, **given
-    )
+    page = keeping_audit.AuditPageRequest(**_times(context, since, until), limit=limit + 1, **given)
     found = context.run(keeping_audit.entries, page)
     shown, more = found[:limit], len(found) > limit
     write(CommandResult(shown, partial(_show, shown)))
@@ -81,16 +87,12 @@ def _show(entries: Sequence[keeping_audit.AuditEntry]) -> None:
             local_time(entry.at),
             entry.actor,
             entry.action,
-            _in_one_line(entry.detail),
+            act_sentences.as_text(entry.action, entry.detail),
             entry.reason or "",
         )
         for entry in entries
     ]
     show_table(names, rows, folded=detail)
-
-
-def _in_one_line(detail: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in detail.items() if name != "reason_ref")
 
 
 @audit.command()
@@ -106,9 +108,7 @@ def _in_one_line(detail: Mapping[str, Any]) -> str:
 @pass_context
 def export(context: Context, /, *, since: str | None, until: str | None, form: Any, **given: Any) -> None:
     """Write all entries to standard output, or those that are asked for. Noted in the audit."""
-    wanted = keeping_audit.AuditRequest(
-        since=moment("--since", since) or 0.0, until=moment("--until", until), **given
-    )
+    wanted = keeping_audit.AuditRequest(**_times(context, since, until), **given)
     for line in context.run(keeping_audit.export, wanted, form):
         click.echo(line, nl=False)
 

@@ -7,11 +7,12 @@ from contextlib import ExitStack
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
+from zoneinfo import ZoneInfo
 
 import click
 
 from pipeline.errors import SesameError
-from schemas.language import gettext
+from schemas.language import gettext, keep_time
 from sesame.app.lazy import lazily, load_lean
 from sesame.cli.languages import speak
 from sesame.cli.operator import operator
@@ -53,6 +54,7 @@ class Context:
             SettingsError: they cannot be used.
         """
         settings = sesame_settings.load(self.config)
+        keep_time(ZoneInfo(settings.portal.timezone))
         if self._chosen is None and settings.language is not None:
             speak(settings.language)
         return settings

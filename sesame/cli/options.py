@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from schemas.language import gettext
+from schemas.language import gettext, local
 from sesame.app.lazy import lazily
 from sesame.cli.errors import ExitCode
 from sesame.cli.output import CommandResult, write_json
@@ -73,7 +73,9 @@ def reason_option(default: str | None = None) -> Callable[[Command], Command]:
 
 
 def moment(option: str, text: str | None) -> float | None:
-    """A time that was given by an option, in epoch seconds; None: it was not given.
+    """A time of the site's zone that an option gives, in epoch seconds; None: it was not given.
+
+    The settings, which name the zone, have been read.
 
     Raises:
         click.BadParameter: it is no time.
@@ -86,7 +88,7 @@ def moment(option: str, text: str | None) -> float | None:
         raise click.BadParameter(
             gettext("{option} is a time such as 2026-09-01T08:00, not {text!r}", option=option, text=text)
         ) from None
-    return given.timestamp()
+    return local(given).timestamp()
 
 
 def _one_line(_context: click.Context, _option: click.Parameter, value: object) -> object:

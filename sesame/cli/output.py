@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 from pipeline.errors import SesameError
-from schemas.language import gettext, spoken, written_time
+from schemas.language import gettext, local, spoken, written_time
 from sesame.app.lazy import lazily
 from sesame.cli.errors import ExitCode
 
@@ -91,8 +91,8 @@ def coloured(text: str, colour: str | None, *, bold: bool = False) -> str:
 
 
 def local_time(at: datetime) -> str:
-    """A time by this machine's clock, in the form of the current language."""
-    return written_time(at.astimezone(), spoken())
+    """A time by the site's clock, with its zone, in the form of the current language."""
+    return f"{written_time(local(at), spoken())} {local(at):%Z}"
 
 
 def local_day(day: date) -> str:

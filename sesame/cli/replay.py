@@ -29,7 +29,7 @@ _PER_S = 100  # `sesame.operations.work.replays.PER_S`, tested
 @click.option("--consumer", default="", help="The target's name, e.g. directory. Not with --resume.")
 @click.option("--student", "students", multiple=True, help="This student number; may be given several times.")
 @click.option("--cause", help="Everybody with an unresolved dead letter of this cause, or who waits for it.")
-@click.option("--since", help="Only of this time on, e.g. 2026-09-01T08:00 (of the machine's time zone).")
+@click.option("--since", help="Only of this time on, e.g. 2026-09-01T08:00 (of the site's time zone).")
 @click.option("--until", help="Only of before this time.")
 @click.option("--all", "everybody", is_flag=True, help="Everybody who has activated.")
 @click.option("--first", type=click.IntRange(min=1), help="Ask for so many now; --resume goes on.")

@@ -18,7 +18,7 @@ from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled
 from pipeline.runner import Effects
 from pipeline.target import Closed, Dead, Done, Handler, HandlerOutcome, Retry, Waiting
 from schemas.account import Account, Lane
-from schemas.language import gettext
+from schemas.language import gettext, local
 from sesame.acts import acts
 from sesame.acts.acts import OPERATORS, Actor, ActPath, ActRequest, Report, act, utc
 from sesame.acts.admission import admit
@@ -223,4 +223,4 @@ def _words(outcome: HandlerOutcome) -> tuple[str, str]:
 
 
 def _time(epoch_s: float) -> str:
-    return utc(epoch_s).astimezone().strftime("%H:%M:%S")
+    return local(utc(epoch_s)).strftime("%H:%M:%S %Z")

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pipeline import audit
 from pipeline.audit import verification
 from sesame.acts import acts
-from sesame.acts.acts import OPERATORS, Actor, Report, act, utc
+from sesame.acts.acts import LOOKS, OPERATORS, Actor, Report, act, utc
 from sesame.acts.ports import Stored
 from sesame.operations.keeping import spreadsheet
 
@@ -44,6 +44,7 @@ class AuditRequest(BaseModel):
         student: to this student number, alone or among others.
         about: a student number, a consumer, a replay's or a file's name.
         since, until: from this time on, and before this one (Unix time, in seconds).
+        acts_only: without what only looked at persons.
     """
 
     actor: str | None = None
@@ -52,6 +53,11 @@ class AuditRequest(BaseModel):
     about: str | None = None
     since: float = 0.0
     until: float | None = None
+    acts_only: bool = False
+
+    def wanted(self) -> dict[str, Any]:
+        """The filter, as the store has it."""
+        return self.model_dump(exclude={"acts_only"}) | {"without": LOOKS if self.acts_only else ()}
 
 
 class AuditPageRequest(AuditRequest):
@@ -69,7 +75,7 @@ class AuditPageRequest(AuditRequest):
 def entries(site: Stored, _actor: Actor, request: AuditPageRequest) -> list[AuditEntry]:
     """The matching entries, the newest first."""
     with site.database.read() as connection:
-        found = audit.entries(connection, **request.model_dump())
+        found = audit.entries(connection, **request.wanted())
     return [AuditEntry(**asdict(entry) | {"at": utc(entry.at)}) for entry in found]
 
 
@@ -94,7 +100,7 @@ def _lines(site: Stored, request: AuditRequest, form: Literal["csv", "jsonl"]) -
     before: int | None = None
     while True:
         with site.database.read() as connection:
-            found = audit.entries(connection, **request.model_dump(), before=before, limit=_EXPORT_PAGE)
+            found = audit.entries(connection, **request.wanted(), before=before, limit=_EXPORT_PAGE)
         for each in found:
             entry = AuditEntry(**asdict(each) | {"at": utc(each.at)})
             yield entry.model_dump_json() + "\n" if form == "jsonl" else spreadsheet.line(_cells(entry))

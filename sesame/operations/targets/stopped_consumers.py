@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from pipeline import lost_records, quarantine
+from pipeline import lost_records, quarantine, status
 from pipeline.audit import operator_notes
 from pipeline.errors import SesameError
 from schemas.language import gettext
@@ -40,7 +40,9 @@ def quarantined(site: Stored, _actor: Actor) -> list[QuarantinedConsumer]:
     """All quarantined consumers, by name."""
     with site.database.read() as connection:
         return [
-            QuarantinedConsumer(consumer=row.consumer, since=utc(int(row.since)), reason=row.reason)
+            QuarantinedConsumer(
+                consumer=row.consumer, since=utc(int(row.since)), reason=status.in_words(row.reason)
+            )
             for row in quarantine.every(connection)
         ]
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 from urllib.parse import urlencode, urlsplit
+from zoneinfo import ZoneInfo
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -17,6 +18,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.errors import DependencyDown, SesameError
+from schemas.language import keep_time
 from sesame.acts.acts import ActRefused
 from sesame.operations import load_all
 from sesame.web.console import (
@@ -78,7 +80,8 @@ def make_console(context: ConsoleContext) -> FastAPI:
         app.add_exception_handler(kind, partial(_explained, status, what))
     console = context.site.settings.console
     server = urlsplit(context.server.login_url())
-    app.add_middleware(Speaking, cookie=cookie_name(LANGUAGE, secure=console.secure))
+    zone = ZoneInfo(context.site.settings.portal.timezone)
+    app.add_middleware(Speaking, cookie=cookie_name(LANGUAGE, secure=console.secure), zone=zone)
     app.add_middleware(
         Guard,
         hosts=[console.origin.partition("://")[2]],
@@ -92,17 +95,19 @@ def make_console(context: ConsoleContext) -> FastAPI:
 
 
 class Speaking:
-    """Sets the browser's language for all that answers a request."""
+    """Sets the browser's language and the site's time zone for all that answers a request."""
 
-    def __init__(self, app: ASGIApp, *, cookie: str) -> None:
+    def __init__(self, app: ASGIApp, *, cookie: str, zone: ZoneInfo) -> None:
         self._app = app
         self._cookie = cookie
+        self._zone = zone
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application."""
         if scope["type"] == "http":
             asked = HTTPConnection(scope)
             chosen = asked.cookies.get(self._cookie)
+            keep_time(self._zone)
             speak_for(spoken(chosen, asked.headers.get("accept-language", "")))
         await self._app(scope, receive, send)
 

@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 from babel.dates import format_datetime, format_time
 from babel.numbers import format_decimal
 
-from schemas.language import LANGUAGES, Language, spoken
+from schemas.language import LANGUAGES, Language, gettext, spoken
 from schemas.typography import NO_BREAK, spaced
+from sesame.operations.people.diagnosis import act_sentences
 from sesame.operations.people.diagnosis.reasons import explain
 from sesame.operations.people.diagnosis.words import word
 from sesame.settings import Settings
@@ -57,6 +58,7 @@ class ConsolePages:
         self._environments = {language: environment(ROOM, language, self.assets) for language in LANGUAGES}
         for language, made in self._environments.items():
             made.filters |= _filters(language, settings)
+            made.globals |= {"said": act_sentences.sentence, "zone": partial(_zone, settings.portal.timezone)}
         self._common = {
             "institution": settings.portal.institution,
             "logo": self.assets.logo,
@@ -74,6 +76,12 @@ class ConsolePages:
         return made.render(**self._common, language=language, **context)
 
 
+def _zone(name: str) -> str:
+    """The site's time zone, with its distance from UTC today: Europe/Paris (UTC+02:00)."""
+    offset = datetime.now(ZoneInfo(name)).isoformat()[-6:]
+    return f"{name} (UTC{offset})"
+
+
 def _filters(language: Language, settings: Settings) -> dict[str, Callable[..., str]]:
     zone = ZoneInfo(settings.portal.timezone)
     return {
@@ -85,10 +93,13 @@ def _filters(language: Language, settings: Settings) -> dict[str, Callable[..., 
         "moment": lambda at: _moment(at, datetime.now(UTC), language, zone),
         "clock": lambda at: format_time(at.astimezone(zone), "HH:mm:ss", locale=language),
         "day": lambda when: day(date.fromisoformat(str(when)), language),
+        "place": lambda name: f"/console/cibles{'/' if name in settings.targets else '#cible-'}{name}",
         "service": partial(service_name, settings, language=language),
         "meaning": lambda token: _set(explain(token).what, language),
         "remedy": lambda token: _set(explain(token).next, language),
         "token": lambda name, kind: word(kind, name, language),
+        "shown": lambda value: _set(_in_words(value, language, zone), language),
+        "brief": lambda token: _set(act_sentences.brief(token), language),
         "sentence": lambda text: _set(f"{text[:1].upper()}{text[1:]}.", language),
         "set": lambda text: _set(text, language),
     }
@@ -120,6 +131,19 @@ def _moment(at: datetime, now: datetime, language: Language, zone: ZoneInfo) -> 
         return format_time(local, "HH:mm:ss", locale=language)
     form = "dd/MM/yyyy HH:mm:ss" if language == "fr" else "yyyy-MM-dd HH:mm:ss"
     return format_datetime(local, form, locale=language)
+
+
+def _in_words(value: Any, language: Language, zone: ZoneInfo) -> str:
+    """A value of the evidence."""
+    if isinstance(value, bool):
+        return gettext("yes") if value else gettext("no")
+    if isinstance(value, datetime):
+        return _moment(value, datetime.now(UTC), language, zone)
+    if isinstance(value, date):
+        return day(value, language)
+    if isinstance(value, list | tuple):
+        return ", ".join(_in_words(each, language, zone) for each in value)
+    return str(value)
 
 
 def _set(text: str, language: Language) -> str:

@@ -27,7 +27,7 @@ Word = Annotated[str, Field(max_length=64)]
 
 
 class AuditForm(BaseModel):
-    """The form's filter of the audit; `du`, `au`: the first and the last day."""
+    """The form's filter of the audit; `du`, `au`: the first and the last day; `actes`: no looks."""
 
     actor: Word = ""
     action: Word = ""
@@ -35,6 +35,7 @@ class AuditForm(BaseModel):
     about: Word = ""
     du: date | None = None
     au: date | None = None
+    actes: bool = False
 
     @field_validator("du", "au", mode="before")
     @classmethod
@@ -98,6 +99,7 @@ def _filter(visit: ConsoleRequest, asked: AuditForm) -> dict[str, Any]:
     words = asked.model_dump(include={"actor", "action", "student", "about"})
     return {
         **{name: value.strip() or None for name, value in words.items()},
+        "acts_only": asked.actes,
         "since": 0.0 if since is None else since.timestamp(),
         "until": None if until is None else (until + timedelta(days=1)).timestamp(),
     }

@@ -21,7 +21,7 @@ from pipeline.status import ConsumerStatus
 from pipeline.target import ADMINISTRATIVE_PENDING
 from pipeline.target_states import State, TargetState
 from schemas.account import Account, Stage
-from schemas.language import gettext
+from schemas.language import gettext, local
 from sesame.acts.acts import Report, utc, utc_or_none
 from sesame.login import cas_logins
 from sesame.operations.people.diagnosis.reasons import explain
@@ -269,15 +269,17 @@ def _on_its_way(target: str, seen: int, known: _Known) -> TargetStatus:
         return TargetStatus(target, "down", since, seen, cause=text, next=step)
     if consumer.state != "running":
         state = "down" if consumer.state == "open" else consumer.state  # an open circuit, in people's words
-        text = gettext(
-            "The target is {state}: {reason}", state=word("states", state), reason=gettext(consumer.reason)
-        )
+        own, shown = status.own_words(consumer.reason), word("states", state)
+        text = gettext("The target is {state}.", state=shown)
+        if own:
+            text = gettext("The target is {state}: {reason}", state=shown, reason=own)
         step = (
             gettext("An operator looks at it; nothing is lost.")
             if consumer.state in ("quarantined", "paused")
             else gettext("It goes on by itself when the target is back; nothing is lost.")
         )
-        return TargetStatus(target, "down", utc(consumer.since), seen, state, (), text, step)
+        said = consumer.reason if own is None else ""
+        return TargetStatus(target, "down", utc(consumer.since), seen, state, (), text, step, said)
     leader = known.follows.get(target)
     if leader is not None and not _reached(leader, known):
         text, step = (
@@ -290,7 +292,7 @@ def _on_its_way(target: str, seen: int, known: _Known) -> TargetStatus:
         due = utc_or_none(parked.due_at)
         step = words.next
         if due is not None:
-            time = f"{due.astimezone():%H:%M:%S}"
+            time = f"{local(due):%H:%M:%S}"
             step = gettext("Attempt {attempt} at {time}.", attempt=parked.attempts + 1, time=time)
         said, since = words.beyond(parked.message), utc(parked.first_at)
         return TargetStatus(target, "retrying", since, seen, parked.cause, (), words.what, step, said)

@@ -128,7 +128,7 @@ def _process(row: ConsumerStatus, now: float) -> Process:
     return Process(
         place=row.place,
         state=row.state,
-        reason=gettext(row.reason),
+        reason=status.in_words(row.reason),
         since=utc(row.since),
         seen_at=utc(row.seen_at),
         silent=silent,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
@@ -20,24 +20,14 @@ from producers.activation.mail_proofs import mail_proofs
 from producers.registrar.feed import SEQUENCES_PER_IMPORT
 from producers.registrar.import_runs import imports
 from schemas.language import decimal, gettext, ngettext
-from sesame.acts.acts import Report, utc
+from sesame.acts.acts import LOOKS, Report, utc
 from sesame.login import cas_logins
+from sesame.operations.people.diagnosis.act_sentences import as_text, brief
 from sesame.operations.people.diagnosis.words import word
 
 MOMENTS_MAX: Final = 200
 _OF_STAFF_MAX: Final = 60
-_LOOKS: Final = frozenset(
-    {
-        "diagnose",
-        "overview.people",
-        "status.show",
-        "students.list",
-        "students.search",
-        "students.show",
-        "students.timeline",
-    }
-)
-"""Acts that only look: they would hide on a timeline what was done. The audit has them."""
+_SEVERAL: Final = ("students", "student_numbers", "joined", "left")
 
 
 class Moment(Report):
@@ -175,9 +165,9 @@ def _ended(one: Attempt) -> str:
         case AttemptEnd.CLOSED:
             return gettext("access shut")
         case AttemptEnd.RETRY:
-            return gettext("tried in vain: {cause}", cause=one.reason)
+            return gettext("tried in vain: {cause}", cause=brief(one.reason))
         case AttemptEnd.WAITING | AttemptEnd.FAILED:
-            return gettext("{state}: {reason}", state=word("states", one.ended), reason=one.reason)
+            return gettext("{state}: {reason}", state=word("states", one.ended), reason=brief(one.reason))
 
 
 def _window(connection: Connection, number: str) -> Iterator[Moment]:
@@ -199,7 +189,7 @@ def _letters(letters: Sequence[DeadLetter]) -> Iterator[Moment]:
             "given up after {n} attempt: {cause}",
             "given up after {n} attempts: {cause}",
             letter.attempts,
-            cause=letter.cause,
+            cause=brief(letter.cause),
         )
         where = letter.consumer
         yield from _moment(letter.recorded_at, what, consumer=where, state="dead", said=letter.message)
@@ -215,8 +205,15 @@ def _replays(asked: Sequence[AskedReplay]) -> Iterator[Moment]:
         yield from _moment(asked_at, what, consumer=replay.consumer, state=ended)
 
 
+def _alone(detail: Mapping[str, Any]) -> dict[str, Any]:
+    """What an entry tells on one student's page: of others it has the number."""
+    return {
+        name: len(value) if name in _SEVERAL and isinstance(value, list) else value
+        for name, value in detail.items()
+    }
+
+
 def _staff(connection: Connection, number: str) -> Iterator[Moment]:
-    for entry in audit.entries(connection, student=number, limit=_OF_STAFF_MAX):
-        if entry.action not in _LOOKS:
-            what = gettext("{actor}: {act}", actor=entry.actor, act=entry.action)
-            yield from _moment(entry.at, what, said=entry.reason or "")
+    for entry in audit.entries(connection, student=number, limit=_OF_STAFF_MAX, without=LOOKS):
+        what = gettext("{actor} {act}", actor=entry.actor, act=as_text(entry.action, _alone(entry.detail)))
+        yield from _moment(entry.at, what, said=entry.reason or "")

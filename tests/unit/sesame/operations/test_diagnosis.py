@@ -256,7 +256,7 @@ def test_a_target_that_is_out_of_order_says_so_in_peoples_words(
     desk.consumer("moodle", state, "connection refused")
     moodle = desk.at("moodle")
     assert (moodle.state, moodle.reason) == ("down", word)
-    assert moodle.cause == f"The target is {word}: connection refused"
+    assert (moodle.cause, moodle.message) == (f"The target is {word}.", "connection refused")
     assert moodle.since == datetime.fromtimestamp(START - 120, UTC)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Literal
 
-from pipeline.status import ConsumerStatus
+from pipeline.status import ConsumerStatus, in_words
 from schemas.language import Language, gettext
 from sesame.operations.people.diagnosis.situation import Situation
 from sesame.operations.people.diagnosis.words import rules_document, word
@@ -67,7 +67,7 @@ class Rule:
 
 def said_by(consumer: ConsumerStatus) -> str:
     """A consumer's state in words, with the reason that it gave."""
-    state, reason = word("states", consumer.state), gettext(consumer.reason)
+    state, reason = word("states", consumer.state), in_words(consumer.reason)
     return gettext("{name}: {value}", name=state, value=reason) if reason else state
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from consumers.kit.passwords import SEAL_BROKEN
+from pipeline.status import in_words
 from schemas.account import Lane
 from schemas.language import gettext
 from sesame.acts.acts import utc, utc_or_none
@@ -181,7 +182,7 @@ def _by_state(s: Situation, name: str, states: frozenset[str] | set[str]) -> Ite
         if target.state in ("failed", "waiting") or consumer is None or consumer.state not in states:
             continue
         if s.now.timestamp() - consumer.seen_at <= CONSUMER_SILENT_AFTER_S:
-            evidence = {"state": word("states", consumer.state), "said": consumer.reason}
+            evidence = {"state": word("states", consumer.state), "said": in_words(consumer.reason)}
             yield Finding(name, target.target, evidence, since=utc(consumer.since))
 
 
