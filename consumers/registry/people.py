@@ -195,6 +195,12 @@ class People:
         """The numbers that an operator merged into this one."""
         return [_person(row) for row in connection.execute(_MERGED, {"number": student_number})]
 
+    def held(self, connection: Connection) -> list[KnownPerson]:
+        """Those with a hold in force, by number."""
+        wanted = people.c.holds != "[]", people.c.merged_into.is_(None)
+        rows = connection.execute(select(people).where(*wanted).order_by(people.c.student_number))
+        return [_person(row) for row in rows]
+
     def numbers(self, connection: Connection, student_number: str) -> list[str]:
         """All numbers of a person, first the one that the others were merged into."""
         person = self.known(connection, student_number)

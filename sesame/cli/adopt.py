@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from schemas.language import gettext
+from schemas.language import gettext, gettext_noop, ngettext
 from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
@@ -25,6 +25,14 @@ with lazily():
     from sesame.operations.questions.adoption import run
 
 _ID_SHOWN = 12
+_COLUMNS = (
+    gettext_noop("id"),
+    gettext_noop("kind"),
+    gettext_noop("target"),
+    gettext_noop("student"),
+    gettext_noop("state"),
+    gettext_noop("object"),
+)
 
 
 @click.group(invoke_without_command=True)
@@ -60,10 +68,16 @@ def adopt(ctx: click.Context, *, dry_run: bool, report_path: Path | None) -> Non
     )
     write(CommandResult(found, lambda: click.echo("\n".join(_text(found)))))
     if report_path is not None:
-        remark(f"object by object: {report_path}")
+        remark(gettext("object by object: {path}", path=report_path))
     asked = sum(found.questions.values())
     if asked:
-        remark(f"{asked} questions wait for an operator: sesame adopt questions")
+        remark(
+            ngettext(
+                "{n} question waits for an operator: sesame adopt questions",
+                "{n} questions wait for an operator: sesame adopt questions",
+                asked,
+            )
+        )
         raise click.exceptions.Exit(int(ExitCode.PARTLY))
 
 
@@ -92,7 +106,7 @@ def decide_command(
 ) -> None:
     """Answer the questions IDS; the next `sesame adopt` acts on it, and nobody is asked again."""
     if answer is None or bool(ids) == (kind is not None):
-        raise click.UsageError("give ids or --kind, and one of --link and --separate")
+        raise click.UsageError(gettext("give ids or --kind, and one of --link and --separate"))
     site, actor = context.looking, operator()
     given = {"ids": ids, "kind": kind, "answer": answer, "reason": reason}
     request = adoption_acts.AnswerRequest.model_validate(given)
@@ -102,7 +116,7 @@ def decide_command(
         newest = max((question.raised_at for question in found), default=0.0)
         request = request.model_copy(update={"until": newest})
     done = adoption_acts.decide(site, actor, request)
-    click.echo(f"{done.decided} decided: {answer}; `sesame adopt` acts on it")
+    click.echo(gettext("{n} decided: {answer}; `sesame adopt` acts on it", n=done.decided, answer=answer))
 
 
 @adopt.command(name="link")
@@ -122,7 +136,9 @@ def link_command(context: Context, *, student: str, object_: str, target: str, r
         linked = context.run(adoption_acts.link, request)
     except acts.UnknownTarget as error:
         raise click.BadParameter(str(error)) from error
-    click.echo(f"{linked.object} is {student}'s; `sesame adopt` acts on it")
+    click.echo(
+        gettext("{object} is {student}'s; `sesame adopt` acts on it", object=linked.object, student=student)
+    )
 
 
 @adopt.command(name="activate")
@@ -141,17 +157,20 @@ def activate_command(context: Context, *, dry_run: bool, yes: bool) -> CommandRe
         confirm(gettext("These targets will be written: {targets}. Go on?", targets=", ".join(written)))
     request = activation.ActivateAllRequest(dry_run=dry_run)
     report = context.run(adoption_acts.activate, request, clock=wiring.utc_now)
-    verb = "would be asked for" if dry_run else "are asked for"
-    text = f"{report.requested} accounts {verb}, {report.already} were before"
+    counts = {"n": report.requested, "already": report.already}
+    if dry_run:
+        text = gettext("{n} accounts would be asked for, {already} were before", **counts)
+    else:
+        text = gettext("{n} accounts are asked for, {already} were before", **counts)
     return CommandResult(report, partial(click.echo, text))
 
 
 def _show_questions(found: list[adoption_acts.AdoptionQuestion]) -> None:
     if not found:
-        remark("No questions.")
+        remark(gettext("No questions."))
         return
     show_table(
-        ("id", "kind", "target", "student", "state", "object"),
+        [gettext(name) for name in _COLUMNS],
         [
             (each.id[:_ID_SHOWN], each.kind, each.target, each.student_number or "", each.state, each.object)
             for each in found
@@ -163,28 +182,30 @@ def _show_questions(found: list[adoption_acts.AdoptionQuestion]) -> None:
 
 def _text(found: run.AdoptionReport) -> Iterator[str]:
     for target, standings in found.standings.items():
-        counts = ", ".join(f"{count} {_PLURALS[standing]}" for standing, count in standings.items())
-        yield f"{target}: {found.read[target]} objects: {counts}"
+        counts = ", ".join(gettext(_PLURALS[standing], n=count) for standing, count in standings.items())
+        n = found.read[target]
+        yield gettext("{target}: {n} objects: {counts}", target=target, n=n, counts=counts)
     for kind, count in found.questions.items():
-        yield f"  {kind}: {count}: {_words(kind)}"
+        yield gettext("  {kind}: {n}: {what}", kind=kind, n=count, what=_words(kind))
     if found.written is None:
-        yield "dry run: nothing was written"
+        yield gettext("dry run: nothing was written")
     else:
-        yield (
-            f"ledger: {found.written.names} new names; {found.written.adopted} objects newly linked; "
-            f"{found.written.asked} new questions, {found.written.mended} mended; "
-            f"{found.written.accounts_differing} accounts are made again"
+        yield gettext(
+            "ledger: {names} new names; {adopted} objects newly linked; {asked} new questions, "
+            "{mended} mended; {accounts_differing} accounts are made again",
+            **{name: getattr(found.written, name) for name in _WRITTEN},
         )
 
 
+_WRITTEN = ("names", "adopted", "asked", "mended", "accounts_differing")
 _PLURALS = {
-    "match": "matches",
-    "candidate": "candidates",
-    "conflict": "in conflict",
-    "stranger": "strangers",
+    "match": gettext_noop("{n} matches"),
+    "candidate": gettext_noop("{n} candidates"),
+    "conflict": gettext_noop("{n} in conflict"),
+    "stranger": gettext_noop("{n} strangers"),
 }
 
 
 def _words(kind: str) -> str:
-    what, remedy = (words.word(table, kind, "en") for table in ("object_questions", "object_remedies"))
-    return f"{what}. {remedy}" if what else "linked by hand"
+    what, remedy = (words.word(table, kind) for table in ("object_questions", "object_remedies"))
+    return f"{what}. {remedy}" if what else gettext("linked by hand")

@@ -14,60 +14,80 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from schemas.language import gettext
+from schemas.language import gettext, gettext_noop
 from sesame.cli import click_words
 from sesame.cli.encoding import write_anything
 from sesame.cli.errors import ExitCode, report
 from sesame.cli.languages import in_words, speak, speak_as_asked, with_lang
-from sesame.cli.output import remark
+from sesame.cli.output import count_remarks, remark
 
-COMMANDS: Final[dict[str, str]] = {
-    "access": "sesame.cli.support:access",
-    "activate": "sesame.cli.activate:activate",
-    "adopt": "sesame.cli.adopt:adopt",
-    "audit": "sesame.cli.audit:audit",
-    "backup": "sesame.cli.backup:backup",
-    "cohorts": "sesame.cli.status:cohorts",
-    "connector": "sesame.cli.connector:connector",
-    "console": "sesame.cli.services:console",
-    "consume": "sesame.cli.services:consume",
-    "dead-letters": "sesame.cli.dead_letters:dead_letters",
-    "diagnose": "sesame.cli.support:diagnose",
-    "doctor": "sesame.cli.doctor:doctor",
-    "export": "sesame.cli.export:export",
-    "hold": "sesame.cli.hold:hold",
-    "identities": "sesame.cli.identities:identities",
-    "import": "sesame.cli.imports:import_command",
-    "imports": "sesame.cli.past_imports:imports",
-    "ledger": "sesame.cli.identities:ledger",
-    "lifecycle": "sesame.cli.lifecycle:lifecycle",
-    "lost-records": "sesame.cli.consumers:lost_records_group",
-    "migrate": "sesame.cli.installation:migrate",
-    "overview": "sesame.cli.overview:overview",
-    "privacy": "sesame.cli.privacy:privacy",
-    "processes": "sesame.cli.consumers:processes",
-    "provision": "sesame.cli.provision:provision",
-    "quarantine": "sesame.cli.consumers:quarantine",
-    "reconcile": "sesame.cli.reconcile:reconcile",
-    "replay": "sesame.cli.replay:replay",
-    "replays": "sesame.cli.replay:replays",
-    "restore": "sesame.cli.backup:restore",
-    "restored": "sesame.cli.restored:restored",
-    "rights": "sesame.cli.kafka:rights",
-    "run": "sesame.cli.services:run",
-    "serve": "sesame.cli.services:serve",
-    "settings": "sesame.cli.settings:settings",
-    "status": "sesame.cli.status:status",
-    "students": "sesame.cli.status:students",
-    "support": "sesame.cli.support:support",
-    "targets": "sesame.cli.targets:targets",
-    "token": "sesame.cli.token:token",
-    "topics": "sesame.cli.kafka:topics",
-    "vault": "sesame.cli.installation:vault",
-    "version": "sesame.cli.installation:version",
-    "web": "sesame.cli.services:web",
+SECTIONS: Final[dict[str, dict[str, str]]] = {
+    gettext_noop("Students"): {
+        "status": "sesame.cli.status:status",
+        "diagnose": "sesame.cli.support:diagnose",
+        "students": "sesame.cli.status:students",
+        "cohorts": "sesame.cli.status:cohorts",
+        "support": "sesame.cli.support:support",
+        "access": "sesame.cli.support:access",
+        "activate": "sesame.cli.activate:activate",
+        "provision": "sesame.cli.provision:provision",
+        "hold": "sesame.cli.hold:hold",
+    },
+    gettext_noop("Registrar's files"): {
+        "import": "sesame.cli.imports:import_command",
+        "imports": "sesame.cli.past_imports:imports",
+        "identities": "sesame.cli.identities:identities",
+        "ledger": "sesame.cli.identities:ledger",
+    },
+    gettext_noop("Targets"): {
+        "overview": "sesame.cli.overview:overview",
+        "targets": "sesame.cli.targets:targets",
+        "reconcile": "sesame.cli.reconcile:reconcile",
+        "adopt": "sesame.cli.adopt:adopt",
+        "connector": "sesame.cli.connector:connector",
+    },
+    gettext_noop("Failures"): {
+        "dead-letters": "sesame.cli.dead_letters:dead_letters",
+        "replay": "sesame.cli.replay:replay",
+        "replays": "sesame.cli.replay:replays",
+        "quarantine": "sesame.cli.consumers:quarantine",
+        "lost-records": "sesame.cli.consumers:lost_records_group",
+    },
+    gettext_noop("Retention and audit"): {
+        "lifecycle": "sesame.cli.lifecycle:lifecycle",
+        "privacy": "sesame.cli.privacy:privacy",
+        "audit": "sesame.cli.audit:audit",
+        "export": "sesame.cli.export:export",
+    },
+    gettext_noop("Processes"): {
+        "run": "sesame.cli.services:run",
+        "consume": "sesame.cli.services:consume",
+        "serve": "sesame.cli.services:serve",
+        "web": "sesame.cli.services:web",
+        "console": "sesame.cli.services:console",
+        "processes": "sesame.cli.consumers:processes",
+    },
+    gettext_noop("Backups"): {
+        "backup": "sesame.cli.backup:backup",
+        "restore": "sesame.cli.backup:restore",
+        "restored": "sesame.cli.restored:restored",
+    },
+    gettext_noop("Installation"): {
+        "doctor": "sesame.cli.doctor:doctor",
+        "settings": "sesame.cli.settings:settings",
+        "migrate": "sesame.cli.installation:migrate",
+        "vault": "sesame.cli.installation:vault",
+        "token": "sesame.cli.token:token",
+        "topics": "sesame.cli.kafka:topics",
+        "rights": "sesame.cli.kafka:rights",
+        "completion": "sesame.cli.installation:completion",
+        "man": "sesame.cli.installation:man",
+        "version": "sesame.cli.installation:version",
+    },
 }
-"""Name to `module:attribute` of a click command; the module is imported when the command runs."""
+"""By the help's sections: name to `module:attribute` of a command; the module is imported when it runs."""
+
+COMMANDS: Final = {name: place for section in SECTIONS.values() for name, place in section.items()}
 
 
 class LazyGroup(click.Group):
@@ -91,6 +111,16 @@ class LazyGroup(click.Group):
             raise TypeError(f"{self._lazy[cmd_name]} is not a click command")
         return in_words(with_lang(command))
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, which suggests commands that are imported already only."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as unknown:
+            names = self.list_commands(ctx)
+            raise click.exceptions.NoSuchCommand(unknown.command_name, possibilities=names, ctx=ctx) from None
+
 
 def _imported(module: str) -> ModuleType:
     """Import a module in English: click's types take their names at creation."""
@@ -108,6 +138,7 @@ class RootGroup(LazyGroup):
         try:
             return super().main(*args, **kwargs)
         finally:
+            count_remarks()
             speak("en")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -119,6 +150,16 @@ class RootGroup(LazyGroup):
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help, in the current language."""
         super(RootGroup, in_words(self)).format_help(ctx, formatter)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands in their sections, each with its whole summary."""
+        longest = max(map(len, COMMANDS))
+        for section, commands in SECTIONS.items():
+            with formatter.section(gettext(section)):
+                found = ((name, self.get_command(ctx, name)) for name in commands)
+                formatter.write_dl(
+                    [(name.ljust(longest), each.short_help or "") for name, each in found if each is not None]
+                )
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; on an exception write its message and remedy, and set its code."""

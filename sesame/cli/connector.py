@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from schemas.language import gettext, gettext_noop
 from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
@@ -16,6 +17,14 @@ from sesame.cli.output import CommandResult, remark, show_table
 
 with lazily():
     from sesame.operations.targets.connectors import acts as connectors_acts
+
+_COLUMNS = (
+    gettext_noop("name"),
+    gettext_noop("package"),
+    gettext_noop("follows"),
+    gettext_noop("verbs"),
+    gettext_noop("proven"),
+)
 
 
 @click.group()
@@ -51,13 +60,20 @@ def new(context: Context, name: str, folder: Path | None) -> None:
         request = connectors_acts.NewConnectorRequest(name=name, folder=folder or Path(f"sesame-{name}"))
     except ValidationError:
         raise click.BadParameter(
-            f"{name!r} must begin with a letter, and have lower-case letters, digits and _ only"
+            gettext(
+                "{name!r} must begin with a letter, and have lower-case letters, digits and _ only", name=name
+            )
         ) from None
     written = connectors_acts.new(context, operator(), request)
     for path in written.files:
         click.echo(path)
     where = written.files[0].parent
-    remark(f"Its suite: python -m pytest {where}. Install it beside Sésame: pip install -e {where}.")
+    remark(
+        gettext(
+            "Its suite: python -m pytest {where}. Install it beside Sésame: pip install -e {where}.",
+            where=where,
+        )
+    )
 
 
 @connector.command()
@@ -83,23 +99,28 @@ def _show(found: list[connectors_acts.ConnectorLine]) -> None:
             each.package,
             each.follows or "",
             ", ".join(each.verbs),
-            each.fault or (f"{len(each.proven)} checks" if each.proven else "nothing here"),
+            each.fault
+            or (gettext("{n} checks", n=len(each.proven)) if each.proven else gettext("nothing here")),
         )
         for each in found
     ]
-    show_table(("name", "package", "follows", "verbs", "proven"), rows, folded="proven")
+    columns = [gettext(name) for name in _COLUMNS]
+    show_table(columns, rows, folded=columns[-1])
 
 
 def _show_checked(name: str, report: connectors_acts.ConnectorCheckReport) -> None:
     for failed in report.failed:
-        click.echo(f"FAILED {_sentence(failed.check)}\n  {failed.message}")
+        what = gettext("FAILED {check}", check=_sentence(failed.check))
+        click.echo(f"{what}\n  {failed.message}")
     for skipped in report.skipped:
-        click.echo(f"skipped {_sentence(skipped.check)}: {skipped.reason}")
-    click.echo(f"{report.passed} passed, {len(report.failed)} failed, {len(report.skipped)} skipped")
+        check = _sentence(skipped.check)
+        click.echo(gettext("skipped {check}: {reason}", check=check, reason=skipped.reason))
+    counts = {"n": report.passed, "failed": len(report.failed), "skipped": len(report.skipped)}
+    click.echo(gettext("{n} passed, {failed} failed, {skipped} skipped", **counts))
     for left in report.left:
-        click.echo(f"left: {left}")
+        click.echo(gettext("left: {what}", what=left))
     if report.left:
-        remark(f"Erase it: sesame connector check {name} --clean")
+        remark(gettext("Erase it: sesame connector check {name} --clean", name=name))
 
 
 def _sentence(check: str) -> str:

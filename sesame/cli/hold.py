@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from schemas.language import gettext, ngettext
+from schemas.language import gettext, gettext_noop, ngettext
 from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import dry_run_option, json_option, reason_option, write
-from sesame.cli.output import CommandResult, local_time, remark
+from sesame.cli.output import CommandResult, local_time, remark, show_table
 
 with lazily():
     from schemas import account
@@ -31,6 +31,13 @@ _FROM = click.option(
     help="A list: a number, a login or an address a line; of a CSV the first column; - is standard input.",
 )
 _LINES_SHOWN = 20
+_COLUMNS = (
+    gettext_noop("student"),
+    gettext_noop("hold"),
+    gettext_noop("since"),
+    gettext_noop("by"),
+    gettext_noop("reason"),
+)
 
 
 @click.group()
@@ -104,6 +111,35 @@ def lift_command(
     else:
         told = gettext("{number}: nothing to lift: there is no hold {kind}", **said)
     return CommandResult(report.model_dump(mode="json"), partial(click.echo, told))
+
+
+@hold.command(name="list")
+@click.option("--kind", "--cause", type=click.Choice(_KINDS), help="Those of one kind only.")
+@json_option
+@pass_context
+def list_command(context: Context, *, kind: str | None) -> CommandResult:
+    """List the holds in force, by student number: since when, by whom, and why."""
+    asked = holds.HoldsRead(kind=None if kind is None else _hold(kind))
+    found = context.run(holds.list_holds, asked)
+    return CommandResult([each.model_dump(mode="json") for each in found], partial(_show_holds, found))
+
+
+def _show_holds(found: list[holds.HeldStudent]) -> None:
+    if not found:
+        remark(gettext("No hold is in force."))
+        return
+    columns = [gettext(name) for name in _COLUMNS]
+    rows = [
+        (
+            each.student_number,
+            words.word("holds", each.kind),
+            "" if each.since is None else local_time(each.since),
+            each.actor or "",
+            each.reason or "",
+        )
+        for each in found
+    ]
+    show_table(columns, rows, folded=columns[-1])
 
 
 def _answer_list(report: holds.HoldsReport) -> None:

@@ -7,12 +7,16 @@ import time
 from functools import partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import cast
 
 import click
+from click.shell_completion import ShellComplete, get_completion_class
 
 from schemas.language import gettext
 from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
+from sesame.cli.man_page import ManPage, walk
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
 from sesame.cli.output import CommandResult, remark
@@ -68,6 +72,34 @@ def version() -> CommandResult:
     sesame, python = installed_version(), platform.python_version()
     text = f"sesame {sesame} (Python {python})"
     return CommandResult({"sesame": sesame, "python": python}, partial(click.echo, text))
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+@click.pass_context
+def completion(ctx: click.Context, *, shell: str) -> None:
+    """Print what lets SHELL complete commands, options and choices.
+
+    Install it for everybody: `sesame completion bash > /usr/share/bash-completion/completions/sesame`.
+    """
+    made = cast("type[ShellComplete]", get_completion_class(shell))
+    click.echo(made(ctx.find_root().command, {}, "sesame", "_SESAME_COMPLETE").source())
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.pass_context
+def man(ctx: click.Context, *, folder: Path) -> None:
+    """Write a man page for each command into FOLDER, from its help.
+
+    Install them for everybody: `/opt/sesame/bin/sesame man /usr/local/share/man/man1`, as root.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for context in walk(ctx.find_root().command, "sesame"):
+        summary = context.command.get_short_help_str(limit=1000)
+        page = ManPage(context.command_path.replace(" ", "-"), installed_version(), summary)
+        context.command.format_help(context, page)
+        (folder / f"{page.name}.1").write_text(page.getvalue(), encoding="utf-8")
 
 
 def installed_version() -> str:

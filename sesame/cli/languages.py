@@ -81,9 +81,7 @@ def _given(words: Sequence[str], option: str) -> str:
 
 
 def in_words(command: _Command) -> _Command:
-    """The command with its help translated; English is the docstring itself."""
-    if spoken.spoken() == "en":
-        return command
+    """The command with its help translated, and its summary whole."""
     told = copy(command)
     told._help_option = None  # noqa: SLF001 -- made once, in the language of the first who asked
     if command.help is not None:

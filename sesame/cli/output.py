@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from textwrap import indent
@@ -105,9 +106,22 @@ def side_console() -> rich_console.Console:
     return rich_console.Console(file=sys.stderr, **_LITERAL)
 
 
+_REMARKS: Final[Counter[str]] = Counter()
+
+
 def remark(text: str) -> None:
-    """Write a line to standard error: what is not data."""
-    click.echo(text, err=True)
+    """Write a line to standard error: what is not data. One made again is counted at the command's end."""
+    _REMARKS[text] += 1
+    if _REMARKS[text] == 1 or not text:
+        click.echo(text, err=True)
+
+
+def count_remarks() -> None:
+    """Say how often each repeated remark was made, and forget them all."""
+    for text, n in _REMARKS.items():
+        if n > 1 and text:
+            click.echo(gettext("{text} ({n} times)", text=text, n=n), err=True)
+    _REMARKS.clear()
 
 
 def confirm(question: str) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import click
-
 from sesame.cli import main
+from sesame.cli.man_page import walk
 
 _HEAD = """\
 # Command line
@@ -27,18 +24,6 @@ ends with 0, whether there is something to do or not; with 3 or 5 where somethin
 | 5 | held for approval |
 | 130 | interrupted |
 """
-
-
-def walk(command: click.Command, path: str, parent: click.Context | None = None) -> Iterator[click.Context]:
-    """Every command from `command` down, as a context that knows its full name."""
-    shown = {**command.context_settings, "max_content_width": 100, "terminal_width": 100}
-    context = click.Context(command, info_name=path, parent=parent, **shown)
-    yield context
-    if isinstance(command, click.Group):
-        for name in command.list_commands(context):
-            below = command.get_command(context, name)
-            if below is not None and not below.hidden:
-                yield from walk(below, name, context)
 
 
 def cli_page() -> str:

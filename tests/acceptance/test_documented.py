@@ -212,7 +212,7 @@ def header(message: str) -> str:
 MACHINE = """
 set -e
 mount --make-rprivate /
-for place in etc opt usr/local/bin var/lib srv; do
+for place in etc opt usr/local/bin usr/local/share usr/share/bash-completion/completions var/lib srv; do
   mkdir -p {machine}/$place
   [ $place != etc ] || cp -a /etc {machine}
   mount --bind {machine}/$place /$place
@@ -281,6 +281,7 @@ def test_one_server_is_set_up_as_its_page_says(tmp_path: Path) -> None:
                 if block.lines[0] == "sesame settings check":
                     shell.type(*edited(world, tmp_path))
                 shell.try_block(block, shown)
+            assert "sesame-hold-list.1" in shell.type("ls /usr/local/share/man/man1")
             assert "pytest" not in shell.type("/opt/sesame/bin/pip list")
             assert "Recevoir mon code" in shell.type(f"curl -s {world.pages.url}")
 

@@ -60,6 +60,7 @@ def _looks() -> Iterator[Case]:
         "adopt-questions-all": "adopt questions --all",
         "settings": "settings show",
         "version": "version",
+        "holds": "hold list",
     }.items():
         yield Case(name, (line, f"{line} --json"))
     yield Case(
@@ -173,7 +174,10 @@ def _acts() -> Iterator[Case]:
     yield Case(
         "hold",
         (
+            "hold list --lang fr",
             'hold place 22600001 --reason "vol, ticket 4713"',
+            "hold list --kind suspended --json",
+            "hold list --kind technical",
             "hold lift 22600001 --reason retrouvé",
             "audit --limit 2 --json",
         ),
@@ -287,6 +291,7 @@ def _acts() -> Iterator[Case]:
             "adopt decide --kind names_and_birth_date --separate --reason vu --yes",
             "adopt decide --kind mail_differs --link --reason vu",
             "adopt questions --all",
+            "adopt questions --all --lang fr",
         ),
         answer="y\n",
     )

@@ -9,7 +9,11 @@ from tests.cli.player import Case
 
 def refusals() -> Iterator[Case]:
     """What is refused, and what is said then."""
-    yield Case("no-command", ("", "nope", "--version", "--nope"), "nothing")
+    yield Case(
+        "no-command",
+        ("", "nope", "statu", "statu --lang fr", "--version", "--nope", "completion csh", "man /dev/null"),
+        "nothing",
+    )
     yield Case(
         "unknown-student",
         (

@@ -13,7 +13,7 @@ from pipeline.errors import SesameError
 from sesame import pages
 from sesame.app.observability.metrics import Metrics
 from sesame.cli import main
-from sesame.cli.page import walk
+from sesame.cli.man_page import walk
 from sesame.operations.people.diagnosis.reasons import explanations
 from sesame.operations.people.diagnosis.rules.base import all_rules
 from sesame.settings import Settings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,7 +19,7 @@ from producers.holds import HoldRequest, HoldsRequest
 from schemas.account import Hold, StudentNumber
 from schemas.language import gettext
 from schemas.scalars import Text
-from sesame.acts.acts import DESK, OPERATORS, Actor, ActPath, ActRequest, Report, act, utc
+from sesame.acts.acts import DESK, OPERATORS, Actor, ActPath, ActRequest, Report, act, shown, utc
 from sesame.acts.ports import Publishing, Shutting, Stored
 from sesame.operations.people.known_persons import NoSuchStudent, refuse_erased
 from sesame.operations.people.search import holders_of
@@ -96,6 +96,50 @@ def lift(site: Publishing, actor: Actor, request: HoldChangeRequest) -> HoldRepo
         return standing.report(changed=False)
     holds.lift(checked, database=site.database, producer=site.producer)
     return standing.report(changed=True)
+
+
+class HoldsRead(ActRequest):
+    """Which holds to list; None: of every kind."""
+
+    kind: Hold | None = None
+
+
+class HeldStudent(Report):
+    """A hold in force.
+
+    `since`, `actor` and `reason` are those of the operator who placed it; None: the registry itself did.
+    """
+
+    student_number: str
+    kind: Hold
+    since: datetime | None
+    actor: str | None
+    reason: str | None
+
+
+@act("hold.list", DESK, shows=lambda found, _request: shown(each.student_number for each in found))
+def list_holds(site: Stored, _actor: Actor, request: HoldsRead) -> list[HeldStudent]:
+    """List the holds in force, by student number."""
+    with site.database.read() as connection:
+        held = [
+            (person.student_number, kind)
+            for person in People(site.database).held(connection)
+            for kind in sorted(person.holds)
+            if request.kind in (None, kind)
+        ]
+        return [_held(connection, site.database, number, kind) for number, kind in held]
+
+
+def _held(connection: Connection, database: Database, number: str, kind: Hold) -> HeldStudent:
+    last = _last_note(connection, People(database).numbers(connection, number), kind)
+    placed = last if last is not None and last.action == _PLACE else None
+    return HeldStudent(
+        student_number=number,
+        kind=kind,
+        since=None if placed is None else utc(placed.at),
+        actor=None if placed is None else placed.actor,
+        reason=None if placed is None else placed.words,
+    )
 
 
 class HoldListRequest(BaseModel):
@@ -266,13 +310,7 @@ def _check_known(standing: _Standing, request: HoldChangeRequest) -> None:
 def _standing_in(connection: Connection, database: Database, number: str, kind: Hold) -> _Standing:
     people = People(database)
     person = people.known(connection, number)
-    noted = [
-        remark
-        for each in people.numbers(connection, number)  # a hold is the person's, whichever number it names
-        for remark in operator_notes.of_student(connection, each)
-        if remark.about == kind and remark.action in (_PLACE, _LIFT)
-    ]
-    last = max(noted, key=lambda remark: remark.at, default=None)
+    last = _last_note(connection, people.numbers(connection, number), kind)
     return _Standing(
         number,
         kind,
@@ -281,6 +319,17 @@ def _standing_in(connection: Connection, database: Database, number: str, kind: 
         asked=None if last is None else last.action,
         asked_at=None if last is None else last.at,
     )
+
+
+def _last_note(connection: Connection, numbers: Iterable[str], kind: Hold) -> operator_notes.Remark | None:
+    """The last act on a hold. It is the person's, whichever of these numbers it names."""
+    noted = [
+        note
+        for number in numbers
+        for note in operator_notes.of_student(connection, number)
+        if note.about == kind and note.action in (_PLACE, _LIFT)
+    ]
+    return max(noted, key=lambda note: note.at, default=None)
 
 
 def _checked(site: Stored, actor: Actor, request: HoldChangeRequest) -> HoldRequest:

@@ -18,7 +18,7 @@ from babel.messages.pofile import read_po
 from schemas.language import gettext, ngettext, spoken
 from sesame.cli import languages, main
 from sesame.cli.languages import paragraphs, speak
-from sesame.cli.page import walk
+from sesame.cli.man_page import walk
 from sesame.settings.load import CONFIG_VARIABLE, USUAL_FILES
 from sesame.testing.servers.command import sesame
 

@@ -6,6 +6,8 @@ import errno
 import gc
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -23,7 +25,8 @@ from sesame.app.doctor.findings import Check, CheckResult, CheckState, examine, 
 from sesame.cli import main
 from sesame.cli.commands import LazyGroup, RootGroup
 from sesame.cli.errors import ExitCode, exit_code_of
-from sesame.cli.page import walk
+from sesame.cli.man_page import walk
+from sesame.cli.output import remark
 from sesame.settings import SettingsError, load
 from sesame.testing.servers.command import sesame
 from sesame.testing.servers.narrowing import expect, present
@@ -195,6 +198,90 @@ def test_every_command_is_in_the_table_of_its_group() -> None:
     context = click.Context(group)
     for name in group.list_commands(context):
         assert present(group.get_command(context, name)).name == name
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_a_list_of_commands_is_in_sections_and_cuts_no_summary(language: str) -> None:
+    shown = sesame("--lang", language, "--help").stdout
+    commands = shown[shown.index("-h, --help") :].splitlines()
+    heads = [line for line in commands if line.rstrip(" :") and not line.startswith((" ", "-"))]
+    named = [line.split()[0] for line in commands if re.match(r"  [a-z]", line)]
+    assert len(heads) > 5
+    assert sorted(named) == sorted(main.list_commands(click.Context(main)))
+    for context in walk(main, "sesame"):
+        if isinstance(context.command, click.Group):
+            words = [*context.command_path.split()[1:], "--lang", language, "--help"]
+            assert "..." not in re.sub(r"[A-Z\]]\.{3}", "", sesame(*words).stdout), words
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("statu 22600001", "'status'"),
+        ("dead-leters list", "'dead-letters'"),
+        ("importt", "'import'"),
+        ("hold lst", "'list'"),
+    ],
+)
+def test_a_command_mistyped_is_answered_with_the_one_that_was_meant(typed: str, meant: str) -> None:
+    result = sesame(*typed.split())
+    assert result.exit_code == 2
+    assert meant in result.stderr.rpartition("Did you mean")[2]
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"), [("hol", {"hold"}), ("hold l", {"lift", "list"}), ("hold list --k", {"--kind"})]
+)
+def test_the_shell_completes_what_is_typed(tmp_path: Path, typed: str, found: set[str]) -> None:
+    program = tmp_path / "sesame"
+    program.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{COMPLETE}' \"$@\"\n", encoding="utf-8")
+    program.chmod(0o755)
+    script = tmp_path / "script"
+    script.write_text(sesame("completion", "bash").stdout, encoding="utf-8")
+    words = ["sesame", *typed.split()]
+    typing = f"COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}"
+    asked = f"source {script}; {typing}; _sesame_completion sesame; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    done = subprocess.run(
+        ["bash", "-c", asked],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(done.stdout.split()) == found
+
+
+COMPLETE = 'from sesame.cli import main; main(prog_name="sesame")'
+
+
+def test_every_command_has_a_man_page_that_says_its_help(tmp_path: Path) -> None:
+    folder = tmp_path / "man1"
+    assert sesame("man", str(folder)).exit_code == 0
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in folder.iterdir()}
+    contexts = {context.command_path.replace(" ", "-"): context for context in walk(main, "sesame")}
+    assert set(pages) == set(contexts)
+    for name, context in contexts.items():
+        lines = pages[name].splitlines()
+        assert lines[0].startswith(f'.TH "{name.upper()}" 1 ')
+        assert [line for line in lines if line.startswith("'")] == []
+        said = " ".join(pages[name].replace(r"\-", "-").split())
+        for option in context.command.params:
+            if isinstance(option, click.Option) and not option.hidden:
+                assert option.opts[0] in said, name
+                assert " ".join(str(option.help).split()) in said, name
+
+
+def test_a_remark_made_again_is_counted_at_the_end() -> None:
+    @click.command()
+    def work() -> None:
+        for number in range(20):
+            remark("the same for all")
+            remark(f"another, {number % 2}")
+
+    result = CliRunner().invoke(RootGroup("sesame", commands={"work": work}), ["work"])
+    lines = result.stderr.splitlines()
+    assert lines[:3] == ["the same for all", "another, 0", "another, 1"]
+    assert lines[3:] == ["the same for all (20 times)", "another, 0 (10 times)", "another, 1 (10 times)"]
 
 
 def test_a_fault_of_ours_quotes_nobody() -> None:

@@ -17,7 +17,7 @@ from schemas.account import Hold
 from sesame.cli import main
 from sesame.cli.commands import COMMANDS
 from sesame.cli.imports import _CODE
-from sesame.cli.page import walk
+from sesame.cli.man_page import walk
 from sesame.operations.work.dead_letters import PAGE
 from sesame.operations.work.replays import PER_S
 

@@ -30,6 +30,7 @@ WITHOUT_A_ROUTE = {
     "group.look": SCIM,
     "group.make": SCIM,
     "hold.lift_all": LISTS,
+    "hold.list": "it reads everybody; `students.list` is a page at a time",
     "hold.place_all": LISTS,
     "identity.mint_again": LOOKS,
     "import.explain": MACHINE,
