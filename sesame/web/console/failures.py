@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import threading
 from contextvars import copy_context
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import structlog
+from anyio import to_thread
 from fastapi import APIRouter, Path, Response
 
 from pipeline.errors import SesameError, fault
@@ -24,6 +25,7 @@ from sesame.operations.work.replays import (
     ResumeReplayRequest,
 )
 from sesame.web.console.console_request import ConsoleRequest, Visiting
+from sesame.web.console.live import kept_live
 from sesame.web.console.now import by_consumer
 from sesame.web.console.persons import reason_of
 from sesame.web.kit.site import Site
@@ -37,6 +39,9 @@ LOOKED_AT_MAX: Final = 100
 """Students whom a preview compares with their target; the reader waits for it."""
 
 PER_S_MAX: Final = 10_000
+_STOPPED: Final = frozenset({"quarantined", "paused", "down", "open", "misconfigured", "hanging"})
+"""States of a consumer in which a replay waits until somebody acts or its target is back."""
+
 Token = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 ReplayId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,16}$")]
 
@@ -131,9 +136,29 @@ def show_replays(visit: Visiting) -> Response:
 @router.get("/relances/{replay_id}")
 def show_replay(visit: Visiting, replay_id: ReplayId) -> Response:
     """A replay's progress and outcome, and the way on."""
+    return visit.page("replay.html", **_replay(visit, replay_id))
+
+
+@router.get("/relances/{replay_id}/flux")
+async def stream_replay(visit: Visiting, replay_id: ReplayId) -> Response:
+    """The page's live part, whenever it changes."""
+    await to_thread.run_sync(_replay, visit, replay_id)  # there is such a replay, and they may see it
+    return kept_live(visit, lambda again: again.render("_replay.html", **_replay(again, replay_id)))
+
+
+def _replay(visit: ConsoleRequest, replay_id: str) -> dict[str, Any]:
+    """The page's variables. `stopped_at`: the state of a consumer that carries nothing out at present."""
     request = ResumeReplayRequest(replay_id=replay_id, first=1)
-    found = replays.standing(visit.context.site, visit.actor, request)
-    return visit.page("replay.html", replay_id=replay_id, seen=found)
+    seen = replays.standing(visit.context.site, visit.actor, request)
+    consumer = visit.context.overview.show(visit.actor).consumers.get(seen.consumer)
+    stopped = (
+        consumer is not None and consumer["state"] in _STOPPED and seen.done + seen.failed < seen.students
+    )
+    return {
+        "replay_id": replay_id,
+        "seen": seen,
+        "stopped_at": consumer["state"] if consumer is not None and stopped else None,
+    }
 
 
 @router.post("/relances/{replay_id}/suite")

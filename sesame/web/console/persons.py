@@ -18,7 +18,7 @@ from sesame.operations.access.holds import HoldChangeRequest
 from sesame.operations.access.lifecycle import ProlongRequest
 from sesame.operations.access.provisioning import ProvisionRequest, provision
 from sesame.operations.people.diagnosis import students
-from sesame.operations.people.diagnosis.students import StudentsRequest
+from sesame.operations.people.diagnosis.students import ListedState, StudentsRequest
 from sesame.operations.people.search import Search, search
 from sesame.operations.people.student import StudentRequest, show
 from sesame.operations.work.blast_radius import PreviewRequest, ReplayPreview, preview
@@ -41,15 +41,17 @@ Number = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,32}$")]
 
 
 @router.get("/personnes")
-def find(visit: Visiting, q: str = "", apres: str = "") -> Response:
-    """Search persons, or those who wait, are retried or were given up for a cause."""
+def find(visit: Visiting, q: str = "", apres: str = "", etat: ListedState | None = None) -> Response:
+    """Search persons, or those in a state, or who wait, are retried or were given up for a cause."""
     asked = q.strip()[:200]
-    if asked.lower().startswith(CAUSE):
-        cause = asked[len(CAUSE) :].strip().lower()
+    if asked.lower().startswith(CAUSE) or etat is not None:
+        cause = asked[len(CAUSE) :].strip().lower() if etat is None else None
         page = students.listed(
-            visit.context.site, visit.actor, StudentsRequest(cause=cause, after=apres, limit=PAGE)
+            visit.context.site, visit.actor, StudentsRequest(state=etat, cause=cause, after=apres, limit=PAGE)
         )
-        return visit.page("persons_by_cause.html", cause=cause, listed=page.students, next=page.next)
+        return visit.page(
+            "persons_by_cause.html", cause=cause, state=etat, listed=page.students, next=page.next
+        )
     found = search(visit.context.site, visit.actor, Search(text=asked)) if asked else None
     if found is not None and len(found.students) == 1:
         return visit.to(_of(found.students[0].student_number))

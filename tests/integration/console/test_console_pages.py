@@ -156,7 +156,7 @@ def test_the_first_page_is_light_and_works_without_scripts(scene: Scene, browser
             page.get_by_role("link", name="Actualiser").click()
             return page.locator(".figure.bad").text_content()
 
-        wait_until(lambda: refreshed() == "14", "the page to show what is newer than a moment")
+        wait_until(lambda: refreshed() == "15", "the page to show what is newer than a moment")
 
 
 def test_students_are_escaped_and_the_answer_is_guarded(scene: Scene) -> None:

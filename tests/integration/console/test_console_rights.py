@@ -46,6 +46,7 @@ MAY = {
     ("POST", "/echecs/{consumer}/{cause}/classer"): OPERATORS,
     ("GET", "/relances"): EVERYBODY,
     ("GET", "/relances/{replay_id}"): OPERATORS,
+    ("GET", "/relances/{replay_id}/flux"): OPERATORS,
     ("POST", "/relances/{replay_id}/suite"): OPERATORS,
     ("POST", "/relances/{replay_id}/arreter"): OPERATORS,
     ("GET", "/attente"): DESK,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import tomllib
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from pipeline import audit, lost_records, quarantine
 from pipeline.status import consumer_status
 from producers.replay.requests import plan
 from schemas.account import Lane
+from sesame.operations.people.diagnosis import overview
 from sesame.operations.questions.reconcile import passes
 from sesame.operations.questions.reconcile.passes import Pass
 from sesame.testing.servers.console_kit import ConsoleDesk
@@ -303,3 +305,57 @@ def test_every_act_that_the_audit_has_is_a_sentence() -> None:
                 }
     assert len(noted) > 30
     assert {each for each in noted if re.fullmatch(r"[a-z_]+(\.[a-z_]+)*", each)} <= set(acts_with_words())
+
+
+def test_every_figure_target_and_line_of_the_first_page_leads_somewhere(
+    scene: tuple[ConsoleDesk, dict[str, str]],
+) -> None:
+    desk, _names = scene
+    at_work(desk, silent=("moodle",), mailbox="quarantined", directory="down")
+    with desk.browser("operator", "administrator") as browser:
+        page = browser.get("/console/").text
+        body = page[page.index('id="etat"') : page.index('id="annonce"')]
+        parts = re.findall(
+            r'<li class="card">.*?</li>|<th scope="row">.*?</th>|<h2 id="pire".*?</h2>', body, re.DOTALL
+        )
+        for lines in re.findall(
+            r'<details id="autres">.*?</details>|<ul class="lines">.*?</ul>', body, re.DOTALL
+        ):
+            parts += re.findall(r"<li>.*?</li>", lines, re.DOTALL)
+        parts += re.findall(
+            r'<li>(?:<a[^>]*|<span) class="tag is-(?:waiting|failed|after|retrying)".*?</li>', body, re.DOTALL
+        )
+        assert len(parts) > 20
+        assert [each for each in parts if '<a href="/console/' not in each and "<a class" not in each] == []
+        for place in sorted(set(re.findall(r'href="(/console/[^"#]*)', "".join(parts)))):
+            assert browser.get(unescape(place)).status_code == 200, place
+        doubt = next(each for each in parts if "doubtful" in each and "<strong>" in each)
+        assert 'href="/console/questions"' in doubt
+        assert "sesame identities" not in doubt
+        assert "cause</span>" not in body
+
+
+def test_a_trial_that_waits_for_a_quarantined_target_says_so_and_offers_no_more(
+    scene: tuple[ConsoleDesk, dict[str, str]],
+) -> None:
+    desk, names = scene
+    path = f"/console/relances/{names['replay']}"
+
+    def shown(**states: str) -> str:
+        at_work(desk, **states)
+        desk.context.overview = type(desk.context.overview)(desk.context.site, "overview.show", overview.show)
+        return browser.get(path).text
+
+    with desk.browser("operator") as browser:
+        page = shown(mailbox="quarantined")
+        assert 'href="/console/cibles/mailbox">Messagerie</a> <span class="tag is-quarantined">' in page
+        assert 'href="/console/cibles#cible-mailbox"' in page
+        assert f'data-flux="{path}/flux"' in page
+        assert f'action="{path}/suite"' not in page
+        page = shown(mailbox="running")
+        assert "is-quarantined" not in page
+        assert f'action="{path}/suite"' in page
+        at_work(desk, mailbox="quarantined")
+        with browser.client.stream("GET", f"{path}/flux") as answer:
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            assert "demandés sur 6" in "".join(itertools.islice(answer.iter_text(), 1))
