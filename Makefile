@@ -59,21 +59,23 @@ machine: python # all of the Debian packages that the tests use, and what Maven 
 	@scripts/stage kafka "$(BIN)/python" -m sandbox.kafka
 	@scripts/stage apereo "$(BIN)/python" -m sandbox.apereo
 
-demo: python servers ## From a registrar's file to accounts that work: STUDENTS=500 KAFKA=1 PROCESSES=2 CAS=apereo KEEP=1
+demo: python servers ## From a registrar's file to accounts that work, to look at on a terminal: STUDENTS=500 KAFKA=1 PROCESSES=2 CAS=apereo KEEP=1
 	@$(if $(filter-out 0 no false,$(KAFKA) $(PROCESSES)),scripts/setup-debian java && "$(BIN)/python" -m sandbox.kafka,:)
 	@$(if $(filter-out 0 no false,$(PROCESSES)),scripts/setup-debian postgres,:)
 	@$(if $(filter-out 0 no false,$(AD)),scripts/setup-debian samba,:)
 	@$(if $(filter apereo,$(CAS)),scripts/setup-debian java && "$(BIN)/python" -m sandbox.apereo,:)
-	@"$(BIN)/python" -m sandbox.demo run --students "$(or $(STUDENTS),500)" \
+	@# On a terminal it stays, to be looked at; with KEEP=0 it ends.
+	@keep="$(if $(filter-out 0 no false,$(KEEP)),--keep)"; \
+	if [ -t 1 ] && [ -z "$(KEEP)$(JSON)$${CI:-}" ]; then keep=--keep; fi; \
+	"$(BIN)/python" -m sandbox.demo run --students "$(or $(STUDENTS),500)" \
 	  $(if $(filter-out 0 no false,$(KAFKA)),--kafka) \
 	  $(if $(filter-out 0 no false,$(PROCESSES)),--processes "$(PROCESSES)") \
 	  $(if $(CAS),--cas "$(CAS)") \
 	  $(if $(JSON),--json "$(JSON)") $(if $(filter-out 0 no false,$(TIMETABLE)),--timetable) \
 	  $(if $(filter-out 0 no false,$(SCIM)),--scim) $(if $(filter-out 0 no false,$(PARTAGE)),--partage) \
-	  $(if $(filter-out 0 no false,$(AD)),--ad) \
-	  $(if $(filter-out 0 no false,$(KEEP)),--keep)
+	  $(if $(filter-out 0 no false,$(AD)),--ad) $$keep
 
-stop: ## End what `make demo KEEP=1` left running
+stop: ## End what `make demo` left running
 	@if [ -x "$(BIN)/python" ]; then "$(BIN)/python" -m sandbox.demo stop; fi
 
 test: python ## Everything: set-up, checks, and every test against real servers (CI=true: none may be skipped)

@@ -58,12 +58,13 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything. `folder` has the database, the certificate and the secret key."""
+    """Everything. `folder` has database, certificate and secret key; `forgotten_url`: for a lost password."""
 
     folder: str
     port: int
     directory: CasDirectory
     services: tuple[Service, ...]
+    forgotten_url: str = ""
 
     def write(self, path: Path) -> None:
         """Write the file."""

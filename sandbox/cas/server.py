@@ -34,6 +34,7 @@ class CasServer(Server):
         folder: where everything lives (default: a new temporary folder, removed by `close`).
         logout_ca_file: verifies the services when the server notifies them of a logout; None: the system's
             certificates.
+        forgotten_url: where the login page sends people without a password; empty: nowhere.
         keep_running: leave the server up when the interpreter exits.
     """
 
@@ -44,9 +45,11 @@ class CasServer(Server):
         folder: Path | None = None,
         *,
         logout_ca_file: Path | None = None,
+        forgotten_url: str = "",
         keep_running: bool = False,
     ) -> None:
         self.directory = directory
+        self._forgotten_url = forgotten_url
         self._services = tuple(services)
         self._temporary = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="cas-"))
@@ -97,7 +100,8 @@ class CasServer(Server):
         if not key.exists():
             key.touch(mode=0o600)
             key.write_text(secrets.token_urlsafe(48), encoding="ascii")
-        Config(str(self.folder), self.port, self.directory, self._services).write(self._config_file)
+        config = Config(str(self.folder), self.port, self.directory, self._services, self._forgotten_url)
+        config.write(self._config_file)
 
     @property
     def _config_file(self) -> Path:

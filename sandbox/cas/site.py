@@ -38,6 +38,7 @@ def configure(config: Config) -> None:
         DATABASES={"default": _database(folder / "cas.sqlite")},
         DEFAULT_AUTO_FIELD="django.db.models.AutoField",
         LANGUAGE_CODE="fr",
+        FORGOTTEN_URL=config.forgotten_url,
         USE_TZ=True,
         SESSION_COOKIE_SECURE=True,
         CSRF_COOKIE_SECURE=True,
@@ -72,6 +73,11 @@ def application() -> Any:
     return get_asgi_application()
 
 
+def addresses(_request: object) -> dict[str, str]:
+    """Of other pages, for the templates."""
+    return {"forgotten_url": settings.FORGOTTEN_URL}
+
+
 def _templates() -> dict[str, object]:
     return {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -81,6 +87,7 @@ def _templates() -> dict[str, object]:
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.messages.context_processors.messages",
+                "sandbox.cas.site.addresses",
             ]
         },
     }

@@ -82,6 +82,11 @@ def run(
     apereo: bool,
 ) -> int:
     """Play the demo."""
+    if keep and (
+        running := next(filter(None, (one.words for one in record.former(record.place(records)))), "")
+    ):
+        say(f"A demo runs already: `make stop` ends it.\n{running}")
+        return 0
     with stage("machine"):
         play.check_machine()
         clean_up(record.place(records))
@@ -107,8 +112,9 @@ def run(
             by_hand = ByHand()
             by_hand.enrol(world)
             world.start_console()
-            world.keep()
-            say(_kept(world) + by_hand.words(world))
+            words = f"{_kept(world)}\n{by_hand.words(world)}"
+            world.keep(words)
+            say(words)
     except Exception:
         _point_at_log(world)
         raise
@@ -144,12 +150,15 @@ def clean_up(records: Path) -> None:
 
 
 def _kept(world: World) -> str:
+    login, password = world.shown or ("", "")
+    operators = world.operator_password_file.read_text(encoding="ascii")
     return (
         f"\nEverything runs on in {world.folder} until `make stop`.\n"
         f"  export SESAME_CONFIG={world.settings_file}\n"
         f"  {sesame_program()} overview\n"
-        f"  CAS: {world.cas.url}login (its certificate is verified with {world.cas.ca_file})\n"
-        f"  console: {world.console.url}/console/, {OPERATOR}, password in {world.operator_password_file}\n"
+        f"  CAS: {world.cas.url}login, {login}, password {password}\n"
+        f"    (the browser does not know its certificate, {world.cas.ca_file}: accept it once)\n"
+        f"  console: {world.console.url}/console/, {OPERATOR}, password {operators}\n"
         f"  API: {world.console.url}/v1\n"
         f"  an operator's token for the API, for a week: {world.token_file}\n"
         f"  logs of Sésame's processes: {', '.join(map(str, world.pipeline.log_files))}"

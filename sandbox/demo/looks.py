@@ -56,6 +56,7 @@ class Looks:
 def looks_at(world: World, student: Announced, password: str) -> Looks:
     """Prepare the commands for this student. The password goes into files that only we can read."""
     password_file = write_private(world.private / "one-student.password", password)
+    world.shown = student.login, password
     netrc = f"machine 127.0.0.1 login {student.mail} password {password}\n"
     netrc_file = write_private(world.private / "one-student.netrc", netrc)
     dn = f"uid={student.login},{world.slapd.people_dn}"

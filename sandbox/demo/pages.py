@@ -5,6 +5,7 @@ Both are served by plain HTTP on loopback, so that a browser asks about no certi
 
 from __future__ import annotations
 
+import sys
 import urllib.request
 from http import HTTPStatus
 from pathlib import Path
@@ -12,25 +13,46 @@ from pathlib import Path
 from sandbox.demo.machine import sesame_program
 from sandbox.demo.program import environment
 from sandbox.ports import free_port
-from sandbox.process import ManagedProcess
+from sandbox.process import ManagedProcess, accepts_tcp
 from sandbox.smtp import MailSink
+
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 class StudentsPages:
-    """Both servers. `mail` keeps messages to personal addresses, `web` serves the pages."""
+    """`mail` keeps messages to personal addresses, `messages` shows them, `web` serves the pages."""
 
     def __init__(self, folder: Path, settings_file: Path, *, keep: bool) -> None:
         self.port = free_port()
         self.mail = MailSink(folder / "smtp", outlives_parent=keep)
         self.web = _served("web", settings_file, self.url, keep=keep)
+        self.messages_port = free_port()
+        self.messages = ManagedProcess(
+            "the messages' page",
+            [
+                sys.executable,
+                *("-m", "sandbox.smtp.page", "--port", str(self.messages_port)),
+                *("--messages", self.mail.folder),
+            ],
+            log_file=folder / "messages.log",
+            ready=lambda: accepts_tcp(self.messages_port),
+            cwd=_ROOT,
+            outlives_parent=keep,
+        )
 
     @property
     def url(self) -> str:
         """The pages' address."""
         return _on_loopback(self.port)
 
+    @property
+    def messages_url(self) -> str:
+        """The address of the page that shows the messages."""
+        return _on_loopback(self.messages_port)
+
     def stop(self) -> None:
-        """End both."""
+        """End all three."""
+        self.messages.stop()
         self.web.stop()
         self.mail.stop()
 

@@ -23,6 +23,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _PROGRAMS = ("slapd", "dovecot", "samba", "python", "sesame")
 FOLDER_PREFIX = "sesame-"
+WORDS = "words"
+"""File next to the settings: addresses and logins of a kept demo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,14 @@ class Record:
     def running(self) -> bool:
         """Whether the demo runs now."""
         return self.same_boot and self.driver.alive and not self.kept
+
+    @property
+    def words(self) -> str:
+        """What a kept demo that runs said at its end; empty: it is none."""
+        if not (self.kept and self.same_boot and any(process.alive for process in self.processes)):
+            return ""
+        file = self.folder / "sesame" / WORDS
+        return file.read_text(encoding="utf-8") if file.exists() else str(self.folder)
 
     def end(self) -> None:
         """End what is provably this demo's, and remove its folder and its file."""

@@ -80,6 +80,7 @@ def write(world: World) -> None:
         "moodle_url": moodle.url,
         "moodle_token_file": moodle.token_file,
         "portal_url": world.pages.url,
+        "messages_url": world.pages.messages_url,
         "portal_port": world.pages.port,
         "console_url": world.console.url,
         "console_port": world.console.port,

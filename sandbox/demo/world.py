@@ -111,6 +111,8 @@ class World:
         self.samba: Samba | None = None
         self.kafka: Kafka | None = None
         self.postgres: Postgres | None = None
+        self.shown: tuple[str, str] | None = None
+        """Login and password of the student who is looked at."""
         try:
             self._prepare_servers(keep=keep)
             self.cas = self._cas(Apereo if apereo else CasServer, keep=keep)
@@ -150,7 +152,8 @@ class World:
     def _cas(self, program: type[CasServer], *, keep: bool) -> CasServer:
         services = [Service("portail", r"^https?://127[.]0[.]0[.]1:[0-9]+/")]
         directory = CasDirectory.of(self.slapd)
-        return program(directory, services, self.folder / "cas", keep_running=keep)
+        forgotten = self.pages.url
+        return program(directory, services, self.folder / "cas", forgotten_url=forgotten, keep_running=keep)
 
     def _pipeline(self, processes: int, *, keep: bool) -> Pipeline:
         if not processes:
@@ -238,9 +241,11 @@ class World:
             self.record.add(name, part.pid)
 
     def start_pages(self) -> None:
-        """Start `sesame web`, the students' pages."""
+        """Start `sesame web`, the students' pages, and the page that shows their messages."""
         self.pages.web.start()
         self.record.add("sesame web", self.pages.web.pid)
+        self.pages.messages.start()
+        self.record.add("messages", self.pages.messages.pid)
 
     def start_console(self) -> None:
         """Start `sesame console`, the operators' console and the API. Let an operator and a program in."""
@@ -276,8 +281,9 @@ class World:
         """The token of a program that may do what operators may."""
         return self.private / "api.token"
 
-    def keep(self) -> None:
-        """Leave everything as it is, until `stop`."""
+    def keep(self, words: str) -> None:
+        """Leave everything as it is, until `stop`. `words`: for a second demo, which shows them."""
+        write_private(self.private / record.WORDS, words)
         self.record.kept = True
         self.record.save()
 

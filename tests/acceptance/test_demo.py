@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
+import tomllib
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,9 +18,11 @@ from pathlib import Path
 import pytest
 
 from sandbox.demo import machine, record, table
+from sandbox.demo.world import OPERATOR
 from sandbox.kafka import fetch_jars
 from sandbox.process import PATIENCE_S, MissingServer, wait_until
 from sesame.testing.servers import require_service
+from sesame.testing.servers.narrowing import present
 from tests.acceptance.acting import STUDENTS
 
 pytestmark = pytest.mark.timeout(1800)
@@ -131,16 +137,103 @@ def test_it_names_the_students_pages_and_somebody_who_may_activate_by_hand(
     text, _, _ = kept
     found = re.search(r"^Activate an account by hand: (http://127\.0\.0\.1:\d+)$", str(text), re.MULTILINE)
     assert found is not None
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(found[1], timeout=PATIENCE_S) as answer:
-        assert "Recevoir mon code" in answer.read().decode()
+    assert "Recevoir mon code" in read(found[1])
     assert re.search(r"^  student number \d+, personal address \S+@\S+$", str(text), re.MULTILINE)
+
+
+def read(url: str, ca_file: str | None = None) -> str:
+    """The page at an address on loopback."""
+    tls = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file))
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), tls)
+    with opener.open(url, timeout=PATIENCE_S) as answer:
+        return str(answer.read().decode())
+
+
+def test_it_shows_the_messages_that_it_sends(kept: Sequence[str | Path]) -> None:
+    text, _, records = kept
+    page = present(re.search(r"newest message: (\S+)$", str(text), re.MULTILINE))[1]
+    assert "Aucun message" in read(page)
+    (one,) = record.former(Path(records))
+    sent = one.folder / "smtp" / "messages"
+    for number, body in enumerate(("Votre code : 704 671", "Un <b>autre</b> https://127.0.0.1/lien")):
+        content = f"X-Envelope-To: zoé@courriel.example\r\nSubject: N° {number} <i>\r\n\r\n{body}\r\n"
+        (sent / f"{number}-00001.eml").write_bytes(content.encode())
+    try:
+        shown = read(page)
+        assert re.findall(r'href="/([0-9-]+)">(.+?)</a>', shown) == [
+            ("1-00001", "N° 1 &lt;i&gt;"),
+            ("0-00001", "N° 0 &lt;i&gt;"),
+        ]
+        assert "704 671" in read(f"{page}/0-00001")
+        assert '&lt;b&gt;autre&lt;/b&gt; <a href="https://127.0.0.1/lien">' in read(f"{page}/1-00001")
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            read(f"{page}/../smtp.log")
+    finally:
+        for file in sent.glob("*-00001.eml"):
+            file.unlink()
+
+
+def test_each_door_is_named_with_a_login_that_opens_it(kept: Sequence[str | Path]) -> None:
+    text, _, records = kept
+    (one,) = record.former(Path(records))
+    found = re.findall(r"^  (?:CAS|console): \S+, (\S+), password (\S+)$", str(text), re.MULTILINE)
+    assert [login for login, _ in found][1:] == [OPERATOR]
+    settings = tomllib.loads((one.folder / "sesame" / "sesame.toml").read_text(encoding="utf-8"))
+    directory = settings["directory"]
+    for login, password in found:
+        who = f"uid={login},{directory['people_dn']}"
+        address = ["-H", directory["uri"], "-D", who, "-w", password, "-b", who, "-s", "base"]
+        asked = ["ldapsearch", "-x", "-ZZ", *address]
+        environment = {**os.environ, "LDAPTLS_CACERT": directory["ca_file"]}
+        assert f"dn: {who}" in subprocess.check_output(asked, env=environment, text=True)
+    assert set(settings["portal"]["links"]) == {"ent", "mailbox", "moodle"}
+    forgotten = f'<a href="{settings["portal"]["public_url"]}">Mot de passe oublié ?</a>'
+    assert forgotten in read(settings["cas"]["server_url"] + "login", settings["cas"]["ca_file"])
+
+
+def test_a_second_one_says_which_is_running(kept: Sequence[str | Path]) -> None:
+    text, _, records = kept
+    again = run_demo("run", "--students", "1", "--keep", "--records", records)
+    assert again.returncode == 0
+    assert again.stdout.startswith("A demo runs already: `make stop` ends it.\n")
+    assert again.stdout.splitlines()[1:] == str(text)[str(text).index("\nEverything runs on") :].splitlines()
+    (one,) = record.former(Path(records))
+    assert one.kept
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "terminal", "stays"),
+    [
+        ([], {}, True, True),
+        (["KEEP=0"], {}, True, False),
+        (["JSON=numbers.json"], {}, True, False),
+        ([], {"CI": "true"}, True, False),
+        ([], {}, False, False),
+        (["KEEP=1"], {}, False, True),
+    ],
+)
+def test_on_a_terminal_the_demo_stays(
+    tmp_path: Path, words: list[str], environment: dict[str, str], terminal: bool, stays: bool
+) -> None:
+    program = tmp_path / "bin" / "python"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$*" >"$0.asked"\n', encoding="utf-8")
+    program.chmod(0o755)
+    make = ["make", "-s", "-o", "python", "-o", "servers", "demo", f"VENV={tmp_path}", *words]
+    without = {name: value for name, value in os.environ.items() if name not in ("CI", "MAKEFLAGS")}
+    master, slave = os.openpty()
+    out = slave if terminal else subprocess.DEVNULL
+    subprocess.run(make, cwd=ROOT, env=without | environment, stdout=out, check=True, timeout=PATIENCE_S)
+    os.close(slave)
+    os.close(master)
+    asked = program.with_name("python.asked").read_text(encoding="utf-8").split()
+    assert ("--keep" in asked) is stays
 
 
 def test_stop_ends_and_removes_what_was_kept(kept: Sequence[str | Path]) -> None:
     _, _, records = kept
     (one,) = record.former(Path(records))
-    beside = {"cas", "mail sink", "sesame console", "sesame run", "sesame web"}
+    beside = {"cas", "mail sink", "messages", "sesame console", "sesame run", "sesame web"}
     assert {process.name for process in one.processes if process.alive} == {*TARGETS, *beside}
 
     assert run_demo("stop", "--records", records).returncode == 0
