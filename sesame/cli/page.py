@@ -30,6 +30,6 @@ def cli_page() -> str:
     """The page, in Markdown."""
     parts = [_HEAD]
     for context in walk(main, "sesame"):
-        title = context.command_path
-        parts.append(f"## `{title}`\n\n```text\n{context.command.get_help(context)}\n```\n")
+        shown = context.command.get_help(context).partition("\n\nCommands:")[0]  # a group's follow it here
+        parts.append(f"## `{context.command_path}`\n\n```text\n{shown}\n```\n")
     return "\n".join(parts).rstrip("\n") + "\n"

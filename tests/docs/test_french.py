@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from contextvars import copy_context
@@ -25,7 +26,10 @@ TWINS: Final = {
 }
 """The French page, and the English one, below `docs`."""
 
-pages = pytest.mark.parametrize(("french", "english"), TWINS.items(), ids=TWINS.keys())
+PAIRS: Final = {f"docs/fr/{mine}": f"docs/{theirs}" for mine, theirs in TWINS.items()} | {
+    "README.fr.md": "README.md"
+}
+pages = pytest.mark.parametrize(("french", "english"), PAIRS.items(), ids=PAIRS.keys())
 
 
 def text_of(path: Path) -> str:
@@ -35,7 +39,7 @@ def text_of(path: Path) -> str:
 def typed(page: str) -> list[list[str]]:
     """Every command of the page, without what is free text in it."""
     found = []
-    for program in ("sesame", "python"):
+    for program in ("sesame", "python", "python3", "pip", "make", "git", "apt-get"):
         for where, words in commands(program):
             if where.startswith(f"{page}, "):
                 after_reason = {n + 1 for n, word in enumerate(words) if word == "--reason"}
@@ -51,8 +55,10 @@ def names(page: str) -> set[str]:
 
 @pages
 def test_each_page_leads_to_its_twin(french: str, english: str) -> None:
-    assert f"\n*[In English](../{english})*\n" in text_of(FRENCH / french)
-    assert f"\n*[En français](../fr/{french})*\n" in text_of(ROOT / "docs" / english)
+    to_english = os.path.relpath(english, Path(french).parent)
+    to_french = os.path.relpath(french, Path(english).parent)
+    assert f"\n*[In English]({to_english})*\n" in text_of(ROOT / french)
+    assert f"\n*[En français]({to_french})*\n" in text_of(ROOT / english)
 
 
 def test_every_french_page_has_a_twin_and_stands_in_the_index() -> None:
@@ -68,14 +74,14 @@ ALONE: Final = frozenset({"fichiers-du-bureau.md"})
 
 @pages
 def test_the_commands_are_the_same(french: str, english: str) -> None:
-    mine, theirs = typed(f"docs/fr/{french}"), typed(f"docs/{english}")
+    mine, theirs = typed(french), typed(english)
     assert mine
     assert mine == theirs
 
 
 @pages
 def test_the_same_settings_options_and_words_are_named(french: str, english: str) -> None:
-    assert names(f"docs/fr/{french}") ^ names(f"docs/{english}") <= {"language", "--lang"}
+    assert names(french) ^ names(english) <= {"language", "--lang"}
 
 
 @pages
@@ -84,7 +90,7 @@ def test_headings_and_rows_of_tables_are_as_many(french: str, english: str) -> N
         prose = re.sub(r"^```.*?^```$", "", text_of(path), flags=re.MULTILINE | re.DOTALL)
         return [found[0].strip() for found in re.findall(r"^(#+ |\|(?!-))", prose, re.MULTILINE)]
 
-    assert shape(FRENCH / french) == shape(ROOT / "docs" / english)
+    assert shape(ROOT / french) == shape(ROOT / english)
 
 
 def french(words: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -111,9 +117,20 @@ def test_each_change_means_what_the_file_of_affected_people_says_in_french() -> 
     assert rows == french({change.value: meaning for change, meaning in MEANINGS.items()})
 
 
-@pytest.mark.parametrize("page", sorted(FRENCH.glob("*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", sorted([*FRENCH.glob("*.md"), *ROOT.glob("*.fr.md")]), ids=lambda page: page.name
+)
 def test_the_typography_is_french(page: Path) -> None:
     prose = re.sub(r"^```.*?^```$", "", text_of(page), flags=re.MULTILINE | re.DOTALL)
     prose = re.sub(r"`[^`]*`|\]\([^)]*\)|\*\[In English\]", "", prose)
     assert re.findall(r".*\w[;:?!](?:\s|$).*", prose) == []  # a blank before them
     assert [sign for sign in "\u2014\u2019\u00a0\u202f" if sign in prose] == []
+
+
+def test_the_demos_table_is_the_same_in_both_readmes() -> None:
+    tables = [
+        re.findall(r"<!-- demo-table -->.*?<!-- /demo-table -->", text_of(ROOT / name), re.DOTALL)
+        for name in ("README.md", "README.fr.md")
+    ]
+    assert len(tables[0]) == 1
+    assert tables[0] == tables[1]
