@@ -35,7 +35,7 @@ from producers.registrar.import_steps import run_import
 from producers.registrar.import_subject import ImportDeps, ImportOptions, ImportSubject, Progress
 from producers.registrar.physical import LINES_MAX, Line
 from producers.registrar.profile import FeedProfile
-from producers.registrar.report import Comparison, Counts, ImportKind, ImportReport
+from producers.registrar.report import ROWS_MAX, Comparison, Counts, ImportKind, ImportReport, NewPerson
 from producers.registrar.rows import Fact
 from producers.registrar.sheets import AFFECTED
 from producers.registrar.spool import Spool, Spooled
@@ -165,7 +165,7 @@ class _Enrolments(ImportSubject):
     def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Counts:
         if comparison.full_year is not None:
             self._add_absent(comparison.full_year, comparison.last_line)
-        counts = Counts()
+        counts, arrivals = Counts(), dict[str, NewPerson]()
         source = self.profile.name
         others = [other for other in self.memory.sources() if other != source]
         for page in self.spool.facts():
@@ -188,6 +188,8 @@ class _Enrolments(ImportSubject):
                     continue
                 _count(counts, each)
                 held, last = anywhere.get(each.step_key), newest.get(each.student)
+                if held is None and last is None and not each.cancelled and len(arrivals) < ROWS_MAX:
+                    arrivals.setdefault(each.student, _arrival(each))
                 noted += self._keep_to_publish(each, before, held, last)
                 if not same:
                     self._note_difference(each, held, live)
@@ -196,6 +198,7 @@ class _Enrolments(ImportSubject):
             self._note_affected(noted)
             comparison.progress(page[-1].line)
         counts.differences = self.spool.differences()
+        counts.arrivals = tuple(arrivals.values())
         return counts
 
     def _add_absent(self, year: int, last_line: int) -> None:
@@ -287,6 +290,12 @@ class _Enrolments(ImportSubject):
                 ToPublish(Spooled(line, fingerprint, json.loads(fact)), base, outline)
                 for line, fingerprint, fact, base, outline in page
             ]
+
+
+def _arrival(spooled: Spooled) -> NewPerson:
+    birth_name, given_name = (str(spooled.fact.get(name) or "") for name in ("birth_name", "given_name"))
+    ine = spooled.fact.get("ine")
+    return NewPerson(spooled.student, birth_name, given_name, str(spooled.fact["birth_date"]), ine)
 
 
 def _count(counts: Counts, spooled: Spooled) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -14,9 +15,19 @@ from schemas.language import gettext, gettext_noop
 class UnusableFile(SesameError):
     """The file as a whole cannot be read as an export. Nothing was published."""
 
-    def __init__(self, message: str = "", *, remedy: str = "", sent: str = "") -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        remedy: str = "",
+        sent: str = "",
+        sheets: Sequence[str] = (),
+        header: Sequence[str] = (),
+    ) -> None:
         super().__init__(message, remedy=remedy)
         self.sent = sent  # the same for a program, which sends lines and has no file
+        self.sheets = tuple(sheets)  # one of them has to be chosen
+        self.header = tuple(header)  # its columns, where they are not the wanted ones
 
 
 class Fault(StrEnum):

@@ -151,7 +151,7 @@ def _refuse_what_does_not_fit(path: Path, header: Header, columns: Sequence[str]
             "in a mapping file (docs/reference/mapping.md).",
             columns=", ".join(columns),
         )
-        raise UnusableFile(none + told, remedy=remedy)
+        raise UnusableFile(none + told, remedy=remedy, header=_columns_of(header) if told else ())
     if missing := [column for column in columns if folded(column) not in header.names]:
         known = {folded(column) for column in columns}
         others = [name for name in header.written if folded(name) not in known]
@@ -165,7 +165,8 @@ def _refuse_what_does_not_fit(path: Path, header: Header, columns: Sequence[str]
             "Add the columns to the export, under exactly these names. Or name the export's own columns in a "
             "mapping file (docs/reference/mapping.md)."
         )
-        raise UnusableFile(lacking + _beside(others, missing), remedy=remedy)
+        told = lacking + _beside(others, missing)
+        raise UnusableFile(told, remedy=remedy, header=_columns_of(header))
     if twice := [column for column in columns if header.names.count(folded(column)) > 1]:
         repeated = gettext(
             "{path}, line {line}: the header names {columns} more than once",
@@ -195,7 +196,17 @@ def _refuse_what_is_no_export(path: Path, header: Header, columns: Sequence[str]
         "are called in it (docs/reference/mapping.md).",
         columns=", ".join(columns),
     )
-    raise UnusableFile(what, remedy=remedy)
+    raise UnusableFile(what, remedy=remedy, header=_columns_of(header))
+
+
+def _columns_of(header: Header) -> list[str]:
+    """The names of its columns, as far as a person may match them."""
+    return list(dict.fromkeys(name for name in header.written if name))[:_COMPARED_MAX]
+
+
+def nearest(column: str, found: Sequence[str]) -> str:
+    """The found column most like this one; empty: none is."""
+    return next(iter(_nearest(column, _compared(found))), "")
 
 
 def _beside(found: Iterable[str], expected: Sequence[str]) -> str:

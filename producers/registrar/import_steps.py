@@ -42,7 +42,7 @@ from producers.registrar.report import (
     ImportDetail,
     ImportEnd,
     ImportReport,
-    RefusedLine,
+    KeptRejection,
 )
 from producers.registrar.sheets import REJECTS, affected_cells, reject_cells
 from schemas.language import gettext
@@ -247,7 +247,7 @@ class _Import:
             rejects_path=rejects_path,
             refused=tuple(islice(refused, ROWS_MAX)) if self.options.rejects_path is None else (),
             refused_lines=tuple(
-                RefusedLine(line=each.line, column=each.column, fault=each.fault)
+                KeptRejection(line=each.line, column=each.column, fault=each.fault)
                 for each in islice(self.spool.rejections(), REFUSED_KEPT_MAX)
             ),
             encoding=layout.encoding,

@@ -87,7 +87,7 @@ def opened(
             form, sheet = _unpack(path, profile, unpacked, heed)
         except Unpackable as error:
             what = gettext("{path}: {why}", path=path, why=error)
-            raise UnusableFile(what, remedy=error.remedy) from error
+            raise UnusableFile(what, remedy=error.remedy, sheets=error.sheets) from error
         except _BROKEN as error:
             what = gettext("{path}: it is damaged, or packed in an unknown way", path=path)
             raise UnusableFile(what, remedy=REMEDY) from error

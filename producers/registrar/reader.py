@@ -44,6 +44,7 @@ from producers.registrar.physical import (
 from producers.registrar.profile import FeedProfile, FileForm
 from schemas.language import gettext
 
+_NO_TABLES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"%PDF-")
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0"
 
 
@@ -210,6 +211,11 @@ def _refuse_what_is_no_text(source: Source, start: bytes) -> None:
                 path=source,
             ),
             remedy=gettext("Save it as .xlsx, without a password, or as CSV."),
+        )
+    if start.startswith(_NO_TABLES):
+        raise UnusableFile(
+            gettext("{path}: this is a picture or a PDF, and no table", path=source),
+            remedy=gettext("Export the list itself, as CSV or .xlsx."),
         )
     if b"\0" in start.split(b"\n", 1)[0]:
         what = gettext("{path}, line 1: this is not text (it holds zero bytes)", path=source)

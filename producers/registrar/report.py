@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -64,7 +64,17 @@ ROWS_MAX = 1_000
 REFUSED_KEPT_MAX = 200
 
 
-class RefusedLine(BaseModel):
+class NewPerson(NamedTuple):
+    """A person of whom no file and no program has told before. `birth_date`: ISO 8601."""
+
+    student_number: str
+    birth_name: str
+    given_name: str
+    birth_date: str
+    ine: str | None
+
+
+class KeptRejection(BaseModel):
     """A fault of a line as it is kept: no value and no student. `column`: empty: the whole line."""
 
     model_config = ConfigDict(frozen=True)
@@ -111,7 +121,7 @@ class ImportDetail(BaseModel):
     form: str = ""
     full_year: int | None = None
     faults: dict[str, int] = {}
-    refused: tuple[RefusedLine, ...] = ()
+    refused: tuple[KeptRejection, ...] = ()
     years: tuple[dict[str, Any], ...] = ()
     rejects: str | None = None
     affected: str | None = None
@@ -150,6 +160,7 @@ class Counts:
     spared: int = 0
     not_enrolled: int = 0
     differences: tuple[YearDifference, ...] | None = None
+    arrivals: tuple[NewPerson, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +196,7 @@ class ImportReport:
         affected_path: the file of affected people; likewise.
         refused, affected: the first rows of both, `ROWS_MAX` each, where no file was wanted.
         refused_lines: see `ImportDetail.refused`.
+        arrivals: the first `ROWS_MAX` new persons; of enrolments.
         full_year: the academic year that the file is declared complete for.
         unattributed: refused lines that name no student; with any, a full year cancels no absent student.
         spared: of teachings: lists from which nothing was taken, since a line of the student was refused.
@@ -223,7 +235,8 @@ class ImportReport:
     years: tuple[YearFigures, ...] = ()
     affected_path: Path | None = None
     refused: Sequence[Row] = ()
-    refused_lines: tuple[RefusedLine, ...] = ()
+    refused_lines: tuple[KeptRejection, ...] = ()
+    arrivals: tuple[NewPerson, ...] = ()
     affected: Sequence[Row] = ()
     full_year: int | None = None
     unattributed: int = 0

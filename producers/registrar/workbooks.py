@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import IO
@@ -39,9 +39,10 @@ REMEDY = gettext_noop("Save it anew as .xlsx, .ods or CSV, and import that.")
 class Unpackable(Exception):
     """What is packed in a file cannot be read: why, and what to do. `packing.opened` says it of the file."""
 
-    def __init__(self, why: str, remedy: str = REMEDY) -> None:
+    def __init__(self, why: str, remedy: str = REMEDY, sheets: Sequence[str] = ()) -> None:
         super().__init__(why)
         self.remedy = remedy
+        self.sheets = sheets  # one of them has to be chosen
 
 
 class Budget:
@@ -235,17 +236,19 @@ def choose_sheet(sheets: list[tuple[str, bool, bool]], wanted: str) -> str:
             if name.strip().casefold() == wanted.strip().casefold():
                 return name
         raise Unpackable(
-            gettext("it has no sheet {sheet}; its sheets: {names}", sheet=wanted, names=names), remedy=remedy
+            gettext("it has no sheet {sheet}; its sheets: {names}", sheet=wanted, names=names),
+            remedy=remedy,
+            sheets=[name for name, _, _ in sheets],
         )
     full = [(name, hidden) for name, hidden, holds in sheets if holds]
     shown = [name for name, hidden in full if not hidden]
     if len(shown) > 1:
         names = ", ".join(shown[:20])
         several = gettext("{n} sheets hold something: {names}", n=len(shown), names=names)
-        raise Unpackable(several, remedy=remedy)
+        raise Unpackable(several, remedy=remedy, sheets=shown)
     if not shown and full:
         what = gettext("only hidden sheets hold something: {names}", names=full[0][0])
-        raise Unpackable(what, remedy=remedy)
+        raise Unpackable(what, remedy=remedy, sheets=[name for name, _ in full])
     if not shown:
         again = gettext("Export it again; nothing was published.")
         raise Unpackable(gettext("its sheets are empty"), remedy=again)

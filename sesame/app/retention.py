@@ -200,6 +200,9 @@ The audit is archived: `audit-2026.jsonl`, a JSON object a line, has the entries
 to these files and never reads them: move and remove them by your rules. After a crash an entry may be there
 twice, with one id.
 
+A file sent in the console is kept for 15 minutes, sealed, in `kept-files` of `data_dir`, in no backup. It is
+deleted once imported, refused or set aside, and at each start.
+
 For the retention of the log see [settings](settings.md#log).
 """
 

@@ -237,7 +237,8 @@ def import_sent(
         done = import_files(site, actor, sent, clock=clock, progress=advance)
     except UnusableFile as error:
         text = str(error).replace(str(file), file.name)
-        raise UnusableFile(text, remedy=error.remedy, sent=error.sent) from error
+        choices: dict[str, Any] = {"sheets": error.sheets, "header": error.header}
+        raise UnusableFile(text, remedy=error.remedy, sent=error.sent, **choices) from error
     [report] = done.reports
     return report
 

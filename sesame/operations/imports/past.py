@@ -11,7 +11,7 @@ from pipeline.audit import operator_notes
 from pipeline.errors import SesameError
 from producers.registrar.feed import SEQUENCES_PER_IMPORT
 from producers.registrar.import_runs import ImportRun, SqlImports
-from producers.registrar.report import ImportDetail, ImportEnd, RefusedLine, YearDifference
+from producers.registrar.report import ImportDetail, ImportEnd, KeptRejection, YearDifference
 from sesame.acts import acts
 from sesame.acts.acts import OFFICE, OPERATORS, Actor, ActPath, Report, act, utc, utc_or_none
 from sesame.acts.ports import Configured, Stored
@@ -80,7 +80,7 @@ class PastImportShown(PastImport):
     approval: str | None = None
     approved_by: str | None = None
     first_approver: str | None = Field(default=None, exclude=True)
-    refused: tuple[RefusedLine, ...] = Field(default=(), exclude=True)
+    refused: tuple[KeptRejection, ...] = Field(default=(), exclude=True)
     differences: tuple[YearDifference, ...] | None = None
     before: PastImport | None = None
 

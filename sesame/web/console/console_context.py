@@ -19,6 +19,7 @@ from sesame.login.port import LoginServer
 from sesame.operations.imports.acts import ImportStop
 from sesame.operations.people.diagnosis import overview, students
 from sesame.web.console.console_pages import ConsolePages
+from sesame.web.console.kept_files import KeptFiles
 from sesame.web.kit.languages import speak_for
 from sesame.web.kit.signatures import Signing
 from sesame.web.kit.site import Site
@@ -86,6 +87,7 @@ class ConsoleContext:
         self.browser_cookie = "console-navigateur"  # a browser does not keep cookies apart by port
         self.overview = SharedReport(self.site, "overview.show", overview.show)
         self.cohorts = SharedReport(self.site, "students.cohorts", students.waiting_by_cohort)
+        self.kept = KeptFiles(settings.data_dir / "kept-files", self.keys)
         self.places = threading.BoundedSemaphore(LIVE_MAX)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Final
 
@@ -13,6 +14,7 @@ from schemas.scalars import INTEGER_MAX
 from sesame.acts.acts import check, may
 from sesame.operations.imports import past as past_imports
 from sesame.operations.imports.losses import OtherCount
+from sesame.operations.imports.mappings import saved
 from sesame.operations.imports.past import ImportsRequest
 from sesame.operations.questions.inbox import INBOX, InboxKind, Question
 from sesame.web.console.console_request import ConsoleRequest, Visiting
@@ -72,9 +74,30 @@ def show_imports(visit: Visiting, apres: str = "", personnes: str = "", bloques:
     """The registrar's files, or the persons that programs sent one by one, the newest first."""
     after = int(apres) if apres.isascii() and apres.isdecimal() else None
     wanted = ImportsRequest(limit=PAGE, after=after, persons=bool(personnes), held=bool(bloques))
-    found = past_imports.listed(visit.context.site, visit.actor, wanted)
-    running = dict(visit.context.imports) if may(visit.actor, "import") else {}
-    return visit.page("imports.html", found=found, persons=wanted.persons, held=wanted.held, running=running)
+    return imports_page(visit, wanted=wanted)
+
+
+def imports_page(
+    visit: ConsoleRequest,
+    status: int = 200,
+    *,
+    wanted: ImportsRequest | None = None,
+    asked: Mapping[str, str] | None = None,
+    words: Sequence[str] = (),
+) -> Response:
+    """The list, with the form of an import; `asked`, `words`: its fields, and what was wrong with them."""
+    wanted = wanted or ImportsRequest(limit=PAGE)
+    site = visit.context.site
+    return visit.page(
+        "imports.html",
+        status,
+        found=past_imports.listed(site, visit.actor, wanted),
+        persons=wanted.persons,
+        held=wanted.held,
+        running=dict(visit.context.imports) if may(visit.actor, "import") else {},
+        form={"asked": {"genre": "", "profil": "", "annee": "", **(asked or {})}, "profiles": saved(site)},
+        words=words,
+    )
 
 
 @router.get("/imports/{import_id}")

@@ -15,7 +15,7 @@ from schemas.language import Language
 from sesame.web.kit.signatures import Signing
 
 FORM_TOKEN: Final = "jeton"  # noqa: S105 - the field's name
-FIELDS_MAX: Final = 20
+FIELDS_MAX: Final = 60
 
 
 class WebContext(Protocol):

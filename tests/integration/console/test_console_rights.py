@@ -72,6 +72,8 @@ MAY = {
     ("GET", "/imports/{import_id}/flux"): OFFICE,
     ("POST", "/imports/{import_id}/approuver"): OPERATORS,
     ("POST", "/imports/arreter"): OFFICE,
+    ("POST", "/imports/suite"): OFFICE,
+    ("GET", "/imports/modeles/{kind}.csv"): OFFICE,
 }
 FIELDS = {
     "raison": "un essai",
@@ -81,6 +83,7 @@ FIELDS = {
     "reponse": "deux",
 }
 GIVEN = {
+    "{kind}": "inscriptions",
     "{language}": "fr",
     "{number}": "22999999",
     "{consumer}": "moodle",

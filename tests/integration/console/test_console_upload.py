@@ -7,13 +7,14 @@ import itertools
 import re
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any, Final
 
+import openpyxl
 import pytest
 from playwright.sync_api import Browser as Chromium
 from sqlalchemy import update
@@ -24,7 +25,8 @@ from sandbox.process import PATIENCE_S, wait_until
 from sesame.operations.imports.acts import import_sent
 from sesame.testing.servers.console_kit import ConsoleDesk
 from sesame.testing.servers.portal_reader import Browser
-from sesame.web.console import upload
+from sesame.web.console import kept_files, upload
+from sesame.web.console.kept_files import KeptFiles
 from sesame.web.console.upload import UPLOAD_BYTES_MAX
 
 HEADER: Final = (
@@ -60,10 +62,33 @@ def form(browser: Browser, **fields: str) -> dict[str, str]:
 def send(
     desk: ConsoleDesk, content: bytes, *, role: str = "registrar", name: str = "inscrits.csv", **fields: str
 ) -> Any:
+    """Send a file, which is previewed; with `acte="importer"` import it from there."""
+    act = fields.pop("acte")
     with desk.browser(role) as browser:
-        data = form(browser, **fields)
-        files = {"fichier": (name, content)}
-        return browser.client.post("/console/imports", data=data, files=files, headers={"Origin": desk.url})
+        looked = start(desk, browser, content, name=name, **fields)
+        if act == "voir" or looked.status_code != 200 or "/suite" not in looked.text:
+            return looked
+        return step(desk, browser, looked, acte=act)
+
+
+def start(
+    desk: ConsoleDesk, browser: Browser, content: bytes, name: str = "inscrits.csv", **fields: str
+) -> Any:
+    """The first step: send a file."""
+    data, files = form(browser, **fields), {"fichier": (name, content)}
+    return browser.client.post("/console/imports", data=data, files=files, headers={"Origin": desk.url})
+
+
+def step(desk: ConsoleDesk, browser: Browser, page: Any, **fields: str) -> Any:
+    """The next one, by the form of this page."""
+    ours = {"Origin": desk.url}
+    return browser.client.post("/console/imports/suite", data=kept(page, **fields), headers=ours)
+
+
+def kept(page: Any, **fields: str) -> dict[str, str]:
+    """The hidden fields of a step's form, and these."""
+    begun = page.text[page.text.index('action="/console/imports/suite"') :]
+    return dict(re.findall(r'name="(jeton|garde)" value="([^"]+)"', begun)[:2]) | fields
 
 
 def enrolled(desk: ConsoleDesk) -> int:
@@ -98,20 +123,35 @@ def test_it_is_imported_under_their_own_name_and_nothing_of_it_is_kept(
     assert "inscrits.csv" not in names
 
 
-def test_what_would_cancel_unusually_many_is_held_until_it_is_approved(desk: ConsoleDesk) -> None:
+def test_a_loss_is_approved_by_its_number_and_a_reason_and_imported_without_the_file_again(
+    desk: ConsoleDesk,
+) -> None:
     told(send(desk, file_of(*map(line, range(20))), acte="importer"))
     before = enrolled(desk)
-    less = file_of(line(0))
-    assert "Il serait bloqué, à approuver" in told(send(desk, less, acte="voir", annee="2026"))
-    page = told(send(desk, less, acte="importer", annee="2026"))
-    assert "Bloqué, à approuver" in page
-    assert "Qui est concerné" in page
-    approval = re.search(r'name="approbation" value="([^"]+)"', page)
-    assert approval is not None
-    assert enrolled(desk) == before == 20
-    page = told(send(desk, less, acte="importer", annee="2026", approbation=approval[1]))
-    assert "Importé" in page
+    with desk.browser("registrar", login="rosa") as browser:
+        looked = start(desk, browser, file_of(line(0)), annee="2026")
+        page = told(looked)
+        assert "Il serait bloqué, à approuver" in page
+        assert "19 personnes perdraient une inscription" in page
+        assert "19 personnes concernées sur 20, soit 95 %" in page
+        assert "ferme après le" in page
+        assert 'class="danger"' in page
+        assert "22900007" in page
+        for typed, reason, expected in (
+            ("20", "réforme", "n'est pas celui des personnes"),
+            ("", "réforme", "n'est pas celui des personnes"),
+            ("19", "  ", "Dites en quelques mots"),
+        ):
+            wrong = told(step(desk, browser, looked, acte="importer", nombre=typed, raison=reason))
+            assert expected in wrong
+            assert f'autocomplete="off" value="{reason.strip()}"' in wrong
+            assert enrolled(desk) == before == 20
+        done = step(desk, browser, looked, acte="importer", nombre="19", raison="réforme")
+        assert "Importé" in told(done)
     assert enrolled(desk) == before + 19
+    entry = next(each for each in desk.audit("import") if each.action == "import")
+    assert (entry.actor, entry.reason) == ("rosa", "réforme")
+    assert [each.actor for each in desk.audit("import.approve")] == ["rosa"]
 
 
 def test_a_file_says_what_differs_from_the_one_before_it(desk: ConsoleDesk) -> None:
@@ -174,9 +214,12 @@ class Gate:
     """Imports say that they are at line 620 of 1,240, and stay there until it is opened."""
 
     opened: threading.Event = field(default_factory=threading.Event)
+    looks: bool = False  # it holds previews too
     import_: Callable[..., Any] = import_sent
 
     def __call__(self, *given: Any, **named: Any) -> Any:
+        if given[2].dry_run and not self.looks:
+            return self.import_(*given, **named)
         named["progress"](ImportKind.ENROLMENTS, 620, 1_240)
         assert self.opened.wait(PATIENCE_S)
         return self.import_(*given, **named)
@@ -194,9 +237,12 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
 def sending(desk: ConsoleDesk, content: bytes, act: str = "importer") -> Iterator[Iterator[str]]:
     """The answer, a line at a time as it comes."""
     with desk.browser("registrar") as browser:
-        data, files = form(browser, acte=act), {"fichier": ("inscrits.csv", content)}
         path, ours = "/console/imports", {"Origin": desk.url}
-        with browser.client.stream("POST", path, data=data, files=files, headers=ours) as answer:
+        sent: dict[str, Any] = {"data": form(browser), "files": {"fichier": ("inscrits.csv", content)}}
+        if act == "importer":
+            looked = browser.client.post(path, headers=ours, **sent)
+            path, sent = f"{path}/suite", {"data": kept(looked, acte=act)}
+        with browser.client.stream("POST", path, headers=ours, **sent) as answer:
             assert (answer.status_code, answer.headers["x-accel-buffering"]) == (200, "no")
             yield (html.unescape(each).replace("\u202f", " ") for each in answer.iter_lines())
 
@@ -226,6 +272,7 @@ def test_in_a_browser_without_scripts_the_last_word_of_a_growing_page_is_the_one
         page = context.new_page()
         page.goto(f"{desk.url}/console/imports")
         page.set_input_files("#fichier", file)
+        page.click("text=Continuer")
         page.click("button[value=importer]", no_wait_after=True)
         page.wait_for_selector(".grows > :nth-child(3)", state="attached")
         assert page.locator(".grows").inner_text().count("50") == 1
@@ -279,7 +326,7 @@ def test_a_look_ends_when_its_page_is_left(desk: ConsoleDesk, gate: Gate) -> Non
         finally:
             ended.set()
 
-    gate.import_ = look
+    gate.import_, gate.looks = look, True
     gate.opened.set()
     with sending(desk, file_of(line(1)), "voir") as lines:
         assert any("50 %" in each for each in lines)
@@ -293,9 +340,10 @@ def test_an_import_that_fails_after_its_answer_began_says_so_on_the_page(
     def fail(*_given: Any, **_named: Any) -> None:
         raise KeyError("Lefebvre")
 
+    gate.looks = True
     if unforeseen:
         gate.import_ = fail
-    with sending(desk, b"a;b\nc;d\n", "voir") as lines:
+    with sending(desk, b"\n", "voir") as lines:
         assert any("50 %" in each for each in lines)
         gate.opened.set()
         rest = "".join(lines)
@@ -311,7 +359,8 @@ def test_an_import_that_fails_after_its_answer_began_says_so_on_the_page(
     [
         ("x.csv", b"", {}, 409),
         ("x.csv", b"\x00\x01\x02", {}, 409),
-        ("../../../etc/x.csv", b"a;b\nc;d\n", {}, 409),
+        ("../../../etc/x.csv", b"\n", {}, 409),
+        ("photo.xlsx", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00", {}, 409),
         ("", b"a;b\n", {}, 422),
         ("x.csv", b"a;b\n", {"genre": "notes"}, 422),
         ("x.csv", b"a;b\n", {"profil": "/etc/mapping.toml"}, 422),
@@ -323,7 +372,12 @@ def test_what_is_no_export_is_refused_in_words_and_no_folder_is_told(
 ) -> None:
     answer = send(desk, content, name=name, acte="importer", **fields)
     assert answer.status_code == status
-    assert "<h1>" in answer.text
+    page = html.unescape(answer.text)
+    assert '<nav aria-label="Console">' in page, "the menu is kept"
+    assert 'enctype="multipart/form-data"' in page, "the form is kept"
+    assert '<p class="notice bad" role="alert">' in page
+    assert not re.search(r"\b(the|file|Choose)\b", re.sub(r"<[^>]*>", "", page)), "it is French"
+    assert not list((desk.settings.data_dir / "kept-files").glob("*")), "a refused file is deleted"
     assert "sesame-console-" not in answer.text
     assert enrolled(desk) == 0
 
@@ -355,3 +409,106 @@ def test_what_is_too_large_or_does_not_say_how_large_is_not_read(
             line.putheader(name, value)
         line.endheaders()
         assert line.getresponse().status == status
+
+
+def workbook(path: Path, **sheets: Sequence[str]) -> bytes:
+    """A workbook with these sheets, by another program; lines as in a CSV."""
+    book = openpyxl.Workbook()
+    book.remove(book.worksheets[0])
+    for name, lines in sheets.items():
+        sheet = book.create_sheet(name)
+        for each in lines:
+            sheet.append(each.split(";"))
+    book.save(path)
+    return path.read_bytes()
+
+
+def test_a_workbook_of_two_sheets_with_other_columns_is_imported_step_by_step(
+    desk: ConsoleDesk, tmp_path: Path
+) -> None:
+    desk.portal.student(birth_name="Leroy", given_name="Camille", birth_date="2008-02-03")
+    header = (
+        HEADER.replace("COD_ETU", "N° étudiant").replace("LIB_NOM_PAT_IND", "Nom").replace("COD_CMP;", "")
+    )
+    lines = [each.replace(";SCI;", ";").replace("Lefebvreba", "Leroy") for each in map(line, (0, 1, 2))]
+    content = workbook(tmp_path / "x.xlsx", Lisez=["à l'attention de tous"], Inscrits=[header, *lines])
+    with desk.browser("registrar", login="rosa") as browser:
+        page = start(desk, browser, content, name="inscrits.xlsx")
+        assert re.findall(r'name="feuille" value="(\w+)"', told(page)) == ["Lisez", "Inscrits"]
+        assert "--sheet" not in told(page)
+        page = step(desk, browser, page, acte="voir", feuille="Inscrits")
+        rows = re.findall(r'<label for="champ-(\w+)">.*?</th><td>([^<]+)</td>(.*?)</tr>', told(page))
+        found = {name: re.findall(r'value="c:([^"]+)" selected', row) for name, _, row in rows}
+        assert {name: expected for name, expected, _ in rows}["birth_name"] == "LIB_NOM_PAT_IND"
+        assert found["year"] == ["COD_ANU"]
+        fields = {f"champ-{name}": f"c:{columns[0]}" for name, columns in found.items() if columns}
+        fields |= {
+            "champ-student_number": "c:N° étudiant",
+            "champ-birth_name": "c:Nom",
+            "champ-component": "",
+        }
+        wrong = step(desk, browser, page, acte="colonnes", nom="ufr_sciences", **fields)
+        assert (wrong.status_code, "fields.component" in html.unescape(wrong.text)) == (422, True)
+        assert 'value="c:Nom" selected' in wrong.text, "what was chosen is kept"
+        fields["fixe-component"] = "SCI"
+        assert step(desk, browser, page, acte="colonnes", nom="Où ?", **fields).status_code == 422
+        page = step(desk, browser, page, acte="colonnes", nom="ufr_sciences", **fields)
+        assert "Importer ces 3 inscriptions" in told(page)
+        new = re.findall(
+            r'<tr><th scope="row">(229\d+)</th><td>(\w+)</td><td>(\w+)</td>.*?<td>(.*?)</td></tr>', told(page)
+        )
+        assert [row[:3] for row in new] == [
+            ("22900000", "Lefebvreaa", "Camille"),
+            ("22900001", "Leroy", "Camille"),
+            ("22900002", "Lefebvreca", "Camille"),
+        ]
+        assert ["personnes/" in row[3] for row in new] == [False, True, False], "the likely twin"
+        assert enrolled(desk) == 0
+        assert "Importé" in told(step(desk, browser, page, acte="importer"))
+        assert enrolled(desk) == 3
+        (entry,) = desk.audit("import.mapping")
+        assert (entry.actor, entry.detail["name"]) == ("rosa", "ufr_sciences")
+        again = start(desk, browser, content, name="inscrits.xlsx", profil="ufr_sciences")
+        again = step(desk, browser, again, acte="voir", feuille="Inscrits")
+        assert "Il n'y a rien à importer" in told(again), "the mapping was saved"
+        other = start(desk, browser, file_of(line(5)), profil="ufr_sciences")
+        assert "Quelles colonnes ?" in told(other), "a mapping that was saved for another file"
+        model = browser.get("/console/imports/modeles/inscriptions.csv")
+        assert model.content.decode("utf-8-sig").strip().split(";")[0] == "COD_ETU"
+
+
+def test_a_file_is_kept_sealed_for_its_sender_for_fifteen_minutes_and_for_one_import(
+    desk: ConsoleDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, files = desk.settings.data_dir / "kept-files", desk.context.kept
+    now = 1_000.0
+    monkeypatch.setattr(files, "_monotonic", lambda: now)
+    with desk.browser("registrar", login="rosa") as rosa, desk.browser("registrar", login="remi") as remi:
+        first, second = (start(desk, rosa, file_of(line(n))) for n in (1, 2))
+        sealed = [path.read_bytes() for path in folder.iterdir()]
+        assert len(sealed) == 2
+        assert not any(b"Lefebvre" in each or b"COD_ETU" in each for each in sealed)
+        assert [path.stat().st_mode & 0o077 for path in (folder, *folder.iterdir())] == [0, 0, 0]
+        token = form(remi)["jeton"]
+        foreign = step(desk, remi, first, acte="importer", jeton=token)
+        assert (foreign.status_code, "n'est plus gardé" in html.unescape(foreign.text)) == (409, True)
+        now += 899.0
+        assert "Importé" in told(step(desk, rosa, first, acte="importer"))
+        assert len(list(folder.iterdir())) == 1
+        now += 2.0
+        late = step(desk, rosa, second, acte="importer")
+        assert (late.status_code, "n'est plus gardé" in html.unescape(late.text)) == (409, True)
+        assert 'enctype="multipart/form-data"' in late.text
+        assert list(folder.iterdir()) == []
+        third = start(desk, rosa, file_of(line(3)))
+        aside = told(step(desk, rosa, third, acte="ecarter"))
+        assert "nscrits.csv est écarté, et supprimé" in aside
+        assert list(folder.iterdir()) == []
+        assert enrolled(desk) == 1
+        monkeypatch.setattr(kept_files, "KEPT_BYTES_MAX", 2 * len(file_of(line(4))))
+        sent = [start(desk, browser, file_of(line(n))) for browser, n in ((rosa, 4), (remi, 5), (rosa, 6))]
+        assert [each.status_code for each in sent] == [200, 200, 409]
+        assert "Trop de fichiers attendent" in html.unescape(sent[2].text)
+        assert len(list(folder.iterdir())) == 2
+    KeptFiles(folder, desk.context.keys)
+    assert not folder.exists(), "a start forgets all"

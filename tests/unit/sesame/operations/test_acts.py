@@ -144,6 +144,7 @@ NOTED_BY_THEMSELVES = frozenset(
         "identity.show",
         "import",
         "import.explain",
+        "import.mapping",
         "import.show",
         "person.end",
         "person.put",
