@@ -141,7 +141,7 @@ class Membership(Model):
 
     key: str  # Moodle's cohort idnumber, or the LDAP group's cn
     name: str
-    requires: Requirement
+    requires: Requirement  # of an unmet one: what is missing first
     met: bool  # an unmet one is pending: shown by name, and not given yet
 
 
@@ -190,6 +190,17 @@ class Account(Model):
     def access_open(self) -> bool:
         """Whether the student may use the targets now."""
         return self.stage in (Stage.ACTIVE, Stage.GRACE) and not self.holds
+
+    @property
+    def awaited(self) -> tuple[Membership, ...]:
+        """Cohorts that the first missing requirement would give.
+
+        The pedagogical one comes first: it is missing at an enrolment in force, whose courses the student has
+        already; the administrative one is then another enrolment's.
+        """
+        unmet = [cohort for cohort in self.cohorts if not cohort.met]
+        ready = [cohort for cohort in unmet if cohort.requires is Requirement.PEDAGOGICAL]
+        return tuple(ready or unmet)
 
     def at(self, target: str) -> Account:
         """The account as one target is to have it: at its stage there."""

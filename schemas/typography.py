@@ -1,9 +1,12 @@
-"""French typography: the blanks at which no line may break. For all French texts."""
+"""Typography: the blanks at which no line may break, and days in words."""
 
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Final
+
+from schemas.language import Language
 
 NO_BREAK: Final = "\u00a0"
 NARROW: Final = "\u202f"
@@ -25,3 +28,11 @@ def spaced(text: str) -> str:
     for where, blank in _SETTINGS:
         text = where.sub(blank, text)
     return text
+
+
+def day(when: date, language: Language) -> str:
+    """A day as people write it; no line breaks between its number and its month."""
+    from babel.dates import format_date
+
+    number = "d" if language == "en" or when.day > 1 else "'1er'"
+    return format_date(when, f"{number}{NO_BREAK}MMMM y", locale="en_GB" if language == "en" else "fr")

@@ -28,6 +28,7 @@ from consumers.kit.connector import AdoptedRef, Change, Fields, Held, TargetObje
 from consumers.moodle.causes import Fault, MoodleCause, fault
 from consumers.moodle.functions import User
 from consumers.moodle.settings import MoodleSettings
+from pipeline.target import ADMINISTRATIVE_PENDING
 from schemas.account import Account, Requirement
 
 _COLUMN_CHARS_MAX: Final = 100  # mdl_user: username, firstname, lastname, email
@@ -142,16 +143,15 @@ def is_shortened(account: Account) -> bool:
 
 
 def pending_of(account: Account) -> Held | None:
-    """Hold the names of the cohorts not given yet; None: none, or access is shut.
-
-    The administrative enrolment comes first: without it the pedagogical one cannot be made.
-    """
-    unmet = [membership for membership in account.cohorts if not membership.met]
-    if not unmet or not account.access_open:
+    """Hold the names of the cohorts awaited first; None: none, or access is shut."""
+    awaited = account.awaited
+    if not awaited or not account.access_open:
         return None
-    administrative = any(membership.requires is Requirement.ADMINISTRATIVE for membership in unmet)
-    reason = "administrative_enrolment_pending" if administrative else "pedagogical_enrolment_pending"
-    return Held(reason, tuple(membership.name for membership in unmet))
+    if awaited[0].requires is Requirement.PEDAGOGICAL:
+        reason = "pedagogical_enrolment_pending"
+    else:
+        reason = "other_enrolment_pending" if account.enrolled else ADMINISTRATIVE_PENDING
+    return Held(reason, tuple(membership.name for membership in awaited))
 
 
 def wanted_fields(wanted: WantedUser) -> Fields:

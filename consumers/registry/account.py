@@ -9,7 +9,8 @@ says what follows the last enrolment; a new one in force makes the account activ
 
 **Cohorts and groups.** One per enrolment and template; several enrolments that give one key (a step in two
 versions) give one membership. It is met when the requirement of its template is: the administrative one by an
-enrolment in force, the pedagogical one by an enrolment in force whose pedagogical state is validated.
+enrolment in force, the pedagogical one by an enrolment in force whose pedagogical state is validated. An
+unmet one requires what is missing first: without an enrolment in force, the administrative one.
 
 A template of teachings gives one per teaching unit or group, met as soon as any enrolment of that year meets
 its requirement. Without an enrolment of the year there is none: teachings come and go with the enrolments.
@@ -22,9 +23,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final
 
-from consumers.registry.identity import Names
 from consumers.registry.lifecycle.stages import Lifecycle
-from consumers.registry.people import KnownPerson
+from consumers.registry.people import KnownPerson, Names
 from consumers.registry.settings import COHORT_FIELDS, MembershipTemplate, RegistrySettings
 from consumers.registry.teachings import HeldTeaching
 from schemas.account import Account, Enrolment, Membership, Pedagogical, Person, Requirement, Stage
@@ -168,12 +168,14 @@ def memberships(
     ):
         key = template.key.format(**fields)
         met = any(_meets(template.requires, enrolment) for enrolment in by)
+        begun = any(enrolment.in_force for enrolment in by)
+        requires = template.requires if begun else Requirement.ADMINISTRATIVE
         known = found.get(key)
         if known is None:
             name = template.name.format(**fields)
-            found[key] = Membership(key=key, name=name, requires=template.requires, met=met)
-        elif met and not known.met:
-            found[key] = known.model_copy(update={"met": True, "requires": template.requires})
+            found[key] = Membership(key=key, name=name, requires=requires, met=met)
+        elif not known.met and begun:
+            found[key] = known.model_copy(update={"met": met, "requires": requires})
     return tuple(found[key] for key in sorted(found))
 
 

@@ -27,10 +27,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from anyascii import anyascii
 
+from consumers.registry.people import Names
 from consumers.registry.settings import RegistrySettings, template_fields
 from pipeline.errors import meaning
 from pipeline.facts import Rejected
@@ -70,14 +71,6 @@ class NamesExhausted(Rejected):
 
     def __init__(self) -> None:
         super().__init__("names_exhausted", meaning(type(self)))
-
-
-class Names(NamedTuple):
-    """A student's permanent names."""
-
-    login: str
-    mail: str
-    principal: str
 
 
 class Ledger(Protocol):

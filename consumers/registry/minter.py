@@ -17,13 +17,13 @@ from consumers.registry import teachings
 from consumers.registry.account import Known, current_enrolments, merge, shown_person
 from consumers.registry.erasure import erasures
 from consumers.registry.erasure.erasures import GONE, SEQUENCE
-from consumers.registry.identity import MAIL, Names, every_name, mint, renamed, short_login
+from consumers.registry.identity import MAIL, every_name, mint, renamed, short_login
 from consumers.registry.ledger import SqlLedger
 from consumers.registry.lifecycle import closings
 from consumers.registry.lifecycle.closings import ERASURE_DUE
 from consumers.registry.lifecycle.stages import Closing, Lifecycle, closing_of
 from consumers.registry.lifecycle.warnings import Warnings
-from consumers.registry.people import KnownPerson, People, cohort_of
+from consumers.registry.people import KnownPerson, Names, People, cohort_of
 from pipeline import accounts, outbox, timers
 from pipeline.db.database import Database
 from schemas import catalogue

@@ -92,6 +92,14 @@ _KEY: Final = enrolments.c.year, enrolments.c.step, enrolments.c.step_version
 _EVERY_STEP: Final = select(*_KEY, enrolments.c.cancelled).order_by(*_KEY)
 
 
+class Names(NamedTuple):
+    """A student's permanent names."""
+
+    login: str
+    mail: str
+    principal: str
+
+
 class Identity(Model):
     """Who a person is, as the registrar last sent it. Never leaves the registry whole.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 _BAD = "99"
 _CANCELLED = ("A", "R")
 ADMINISTRATIVE, PEDAGOGICAL = "administrative_enrolment_pending", "pedagogical_enrolment_pending"
+OTHER = "other_enrolment_pending"
 
 
 @dataclass(slots=True)
@@ -25,9 +26,9 @@ class Student:
         steps: `STEP-VERSION` of the enrolments in force.
         groups: keys of the directory's groups.
         cohorts: idnumbers of Moodle's cohorts.
-        pending: names of the cohorts that are not given yet.
-        reason: of `pending`: the administrative enrolment comes before the pedagogical one.
-        validated: years with an enrolment that is in force and pedagogically validated.
+        years, validated: with an enrolment in force; of which one is pedagogically validated.
+        unvalidated: names of the cohorts of enrolments in force that are not given yet.
+        elsewhere: likewise, of enrolments that are not in force.
     """
 
     number: str
@@ -36,9 +37,22 @@ class Student:
     steps: set[str] = field(default_factory=set)
     groups: set[str] = field(default_factory=set)
     cohorts: set[str] = field(default_factory=set)
-    pending: set[str] = field(default_factory=set)
-    reason: str | None = None
+    years: set[str] = field(default_factory=set)
     validated: set[str] = field(default_factory=set)
+    unvalidated: set[str] = field(default_factory=set)
+    elsewhere: set[str] = field(default_factory=set)
+
+    @property
+    def pending(self) -> set[str]:
+        """Names of the cohorts awaited first: those of an enrolment in force."""
+        return self.unvalidated or self.elsewhere
+
+    @property
+    def reason(self) -> str | None:
+        """What `pending` waits for."""
+        if not self.pending:
+            return None
+        return PEDAGOGICAL if self.unvalidated else OTHER if self.opened else ADMINISTRATIVE
 
     @property
     def opened(self) -> bool:
@@ -74,7 +88,7 @@ def _follow(student: Student, row: dict[str, str]) -> None:
     if year in student.validated:
         student.cohorts |= cohorts.keys()
     else:
-        student.pending |= set(cohorts.values())
+        (student.unvalidated if year in student.years else student.elsewhere).update(cohorts.values())
 
 
 def _add(students: dict[str, Student], row: dict[str, str]) -> None:
@@ -88,9 +102,9 @@ def _add(students: dict[str, Student], row: dict[str, str]) -> None:
     step, year, label = row["COD_ETP"], row["COD_ANU"], row["LIB_ETP"]
     everybody, courses = f"{label} {year}", f"{label} {year}, cours"
     if row["ETA_IAE"] != "E" or row["ETA_PMT_IAE"] == "A":
-        student.pending |= {everybody, courses}
-        student.reason = ADMINISTRATIVE
+        student.elsewhere |= {everybody, courses}
         return
+    student.years.add(year)
     student.steps.add(f"{step}-{row['COD_VRS_VET']}")
     student.groups |= {f"etape-{step}-{year}", f"composante-{row['COD_CMP']}-{year}"}
     student.cohorts.add(f"{step}-{year}")
@@ -98,5 +112,4 @@ def _add(students: dict[str, Student], row: dict[str, str]) -> None:
         student.cohorts.add(f"{step}-{year}-cours")
         student.validated.add(year)
     else:
-        student.pending.add(courses)
-        student.reason = student.reason or PEDAGOGICAL
+        student.unvalidated.add(courses)

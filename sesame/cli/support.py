@@ -43,6 +43,10 @@ def _show(found: engine.DiagnosisReport) -> None:
     width = max(len(words.word("weights", weight)) for weight in _COLOURS) + 1
     for cause in found.findings:
         _show_cause(cause, width)
+    for opening in found.openings:
+        services, who = ", ".join(opening.services), ", ".join(opening.who)
+        said = {"services": services, "condition": opening.condition, "who": who}
+        click.echo(gettext("opens   {services}: as soon as {condition} ({who})", **said))
     for service, why in sorted(found.unseen.items()):
         click.echo(gettext("unseen  {service}: {why}", service=service, why=why))
     if not found.findings:

@@ -12,13 +12,13 @@ from babel.dates import format_datetime, format_time
 from babel.numbers import format_decimal
 
 from schemas.language import LANGUAGES, Language, gettext, spoken
-from schemas.typography import NO_BREAK, spaced
+from schemas.typography import NO_BREAK, day, spaced
 from sesame.operations.people.diagnosis import act_sentences
 from sesame.operations.people.diagnosis.reasons import explain
 from sesame.operations.people.diagnosis.words import word
 from sesame.settings import Settings
 from sesame.web.kit.assets import Assets
-from sesame.web.kit.languages import day, duration
+from sesame.web.kit.languages import duration
 from sesame.web.kit.templates import environment
 
 ROOM: Final = "sesame.web.console"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from functools import cache, partial
 from gettext import NullTranslations
 from pathlib import Path
@@ -68,12 +68,6 @@ def moment(at: datetime, now: datetime, language: Language, zone: ZoneInfo) -> s
         return hour
     day = format_date(local, "long", locale=language)
     return f"le {day} à {hour}" if language == "fr" else f"{day}, {hour}"
-
-
-def day(when: date, language: Language) -> str:
-    """A day as people write it; no line breaks between its number and its month."""
-    number = "d" if language == "en" or when.day > 1 else "'1er'"
-    return format_date(when, f"{number}{NO_BREAK}MMMM y", locale="en_GB" if language == "en" else "fr")
 
 
 def duration(seconds: float, language: Language) -> str:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Response
 
+from consumers.directory import NAME as DIRECTORY
 from producers.activation.proofs import REDIRECT, LinkState
 from producers.activation.throttles import Rate
 from producers.replay.requests import ask_again
 from schemas.scalars import is_mail_address
-from sesame.web.kit.languages import day, duration, moment
+from schemas.typography import day
+from sesame.operations.people.diagnosis.engine import StudentOpening
+from sesame.operations.people.diagnosis.openings import Step
+from sesame.web.kit.languages import duration, moment
 from sesame.web.kit.web_request import PageError, Posted, posted, utc_now
 from sesame.web.students.account_view import AccountView, standing_of
 from sesame.web.students.portal_context import VIEW_S
@@ -143,16 +148,21 @@ def account_page(
     """All variables of the page."""
     standing = _standing(visit, number)
     support = visit.context.support
-    causes = support.causes(number, visit.language) if support is not None else ()
+    found = support.seen(number, visit.language) if support is not None else None
     case = support.recent(number, visit.language) if support is not None and visit.owner is not None else None
     seen = any(cause.weight == "stops" for cause in case.bundle.causes) if case is not None else False
+    causes, openings = (found.causes, found.openings) if found is not None else ((), ())
     causes = tuple(each for each in causes if each.rule not in _SETTLED and standing.tells(each.service))
+    opens = {service: each for each in openings for service in each.services}
     now = utc_now()
     done = visit.request.query_params.get("fait", "")
     shown = notice or ((done, "") if done in ("essai", "courriel", "fin", "autre") else None)
     return {
         "standing": standing,
         "causes": causes,
+        "opens": opens,
+        "opening": opens.get(DIRECTORY),
+        "within": lambda opening: _within(visit, opening),
         "complete": standing.complete and not seen and all(cause.weight == "tells" for cause in causes),
         "looked_into": case.code if case is not None and seen else None,
         "helped": support is not None and visit.owner is not None,
@@ -166,6 +176,21 @@ def account_page(
         "duration": lambda seconds: duration(seconds, visit.language),
         "looked_at": moment(now, now, visit.language, visit.context.zone),
     }
+
+
+def _within(visit: PortalRequest, opening: StudentOpening) -> str | None:
+    """How long these services take once all is done, as measured; None: too little was."""
+    expected = visit.request.app.state.expectations.all()
+    imported = any(Step(each).who != "student" for each in opening.steps)
+    times = [
+        each.within_bulk_s if imported else each.within_s
+        for each in (expected[service] for service in opening.services)
+    ]
+    if None in times:
+        return None
+    seconds = max(time for time in times if time is not None)
+    unit = next(unit for unit in (3600, 60, 1) if seconds > unit or unit == 1)
+    return duration(max(1, ceil(seconds / unit)) * unit, visit.language)
 
 
 def _standing(visit: PortalRequest, number: str) -> AccountView:

@@ -1,7 +1,8 @@
 """A service's usual and present time, from the last hours' measurements.
 
 A student's time at a target is counted from the opening of the window to the read-back, as the propagation
-consumer does; only personal acts count, since bulk work waits for them. Now means: those finished in the last
+consumer does. Only personal acts count, as bulk work waits for them; what the registrar's next import would
+change takes as long as imports did. Now means: those finished in the last
 minutes, and those waiting, with their wait so far, which is a lower bound.
 """
 
@@ -11,8 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from consumers.propagation.rows import propagation, propagation_targets
 from pipeline.db.database import Database
@@ -28,10 +30,17 @@ ROWS_MAX = 5_000
 
 @dataclass(frozen=True)
 class Expected:
-    """Seconds; None where too little was measured."""
+    """Seconds; None where too little was measured.
+
+    Attributes:
+        within_s: 95 of 100 personal acts took at most so long.
+        within_bulk_s: likewise, of what the registrar's imports changed.
+    """
 
     usual_s: float | None
     present_s: float | None
+    within_s: float | None = None
+    within_bulk_s: float | None = None
 
 
 class Expectations:
@@ -59,7 +68,24 @@ class Expectations:
 
 def measure(connection: Connection, targets: Sequence[str], now: float) -> dict[str, Expected]:
     """Measure every target."""
-    done = connection.execute(
+    done, in_bulk = (_done(connection, lane, now) for lane in (Lane.PERSONAL, Lane.BULK))
+    waiting = _waiting(connection, targets, now)
+    found = {}
+    for target in targets:
+        mine = [(finished_at, elapsed_s) for name, finished_at, elapsed_s in done if name == target]
+        recent = [elapsed_s for finished_at, elapsed_s in mine if finished_at > now - PRESENT_OVER_S]
+        every = [elapsed_s for _, elapsed_s in mine]
+        found[target] = Expected(
+            usual_s=_share(every, 0.5),
+            present_s=_share([*recent, *waiting.get(target, ())], 0.5),
+            within_s=_share(every, 0.95),
+            within_bulk_s=_share([elapsed_s for name, _, elapsed_s in in_bulk if name == target], 0.95),
+        )
+    return found
+
+
+def _done(connection: Connection, lane: Lane, now: float) -> Sequence[Row[Any, Any, Any]]:
+    return connection.execute(
         select(
             propagation_targets.c.target,
             propagation_targets.c.finished_at,
@@ -67,7 +93,7 @@ def measure(connection: Connection, targets: Sequence[str], now: float) -> dict[
         )
         .join(propagation, propagation.c.student_number == propagation_targets.c.student_number)
         .where(
-            propagation.c.lane == Lane.PERSONAL,
+            propagation.c.lane == lane,
             propagation_targets.c.state == State.PROVISIONED,
             propagation_targets.c.finished_at > now - USUAL_OVER_S,
             propagation_targets.c.finished_at >= propagation.c.opened_at,
@@ -75,16 +101,6 @@ def measure(connection: Connection, targets: Sequence[str], now: float) -> dict[
         .order_by(propagation_targets.c.finished_at.desc())
         .limit(ROWS_MAX)
     ).all()
-    waiting = _waiting(connection, targets, now)
-    found = {}
-    for target in targets:
-        mine = [(finished_at, elapsed_s) for name, finished_at, elapsed_s in done if name == target]
-        recent = [elapsed_s for finished_at, elapsed_s in mine if finished_at > now - PRESENT_OVER_S]
-        found[target] = Expected(
-            usual_s=_median([elapsed_s for _, elapsed_s in mine]),
-            present_s=_median([*recent, *waiting.get(target, ())]),
-        )
-    return found
 
 
 def _waiting(connection: Connection, targets: Sequence[str], now: float) -> dict[str, list[float]]:
@@ -110,7 +126,8 @@ def _waiting(connection: Connection, targets: Sequence[str], now: float) -> dict
     return waiting
 
 
-def _median(values: Sequence[float]) -> float | None:
+def _share(values: Sequence[float], share: float) -> float | None:
+    """The value that this share of them does not exceed."""
     if len(values) < MEASURED_MIN:
         return None
-    return sorted(values)[len(values) // 2]
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]

@@ -12,7 +12,7 @@ from pipeline import accounts
 from producers.activation.notices import ENDING
 from producers.activation.proofs import Link, LinkState
 from schemas.account import Account, Stage
-from sesame.web.kit.languages import day
+from schemas.typography import day
 from sesame.web.kit.web_request import Posted
 from sesame.web.students.portal_request import PortalRequest, Visiting
 

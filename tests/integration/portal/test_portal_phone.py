@@ -86,7 +86,7 @@ def test_a_new_student_goes_all_the_way_on_a_telephone(portal: Portal, page: Pag
     page.fill("#confirmation", GOOD)
     page.tap("#charte")
     tap(page, "Activer mon compte")
-    look(page, "Bonjour Léa, votre compte se prépare.")
+    look(page, "Bonjour Léa, rien à faire : votre compte se prépare.")
 
     portal.deliver(number)
     running(portal, directory="running", mailbox="running", moodle="running")

@@ -9,6 +9,7 @@ import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ from schemas.events import HoldPlaced
 from sesame.login import cas_logins
 from sesame.testing.servers.portal_kit import Portal, enter, put, running
 from sesame.testing.servers.portal_reader import GOOD
-from sesame.testing.servers.registry_kit import cancelled
+from sesame.testing.servers.registry_kit import cancelled, enrolled
 
 EVERYTHING = ("directory", "mailbox", "moodle", "timetable")
+MONTHS = ("janv", "févr", "mars", "avr", "mai", "juin", "juil", "août", "sept", "oct", "nov", "déc")
 ALL_READY, UNDER_WAY, USUALLY = "Tout est prêt", "En cours", "D'ordinaire"
 
 
@@ -208,8 +210,11 @@ def test_the_enrolment_is_not_paid_or_not_validated(
     assert UNDER_WAY not in shown.page
     assert "en cours" not in shown.page.lower()
     assert USUALLY not in shown.page
-    wanted = "paiement" if administrative is Administrative.AWAITING_PAYMENT else "pas encore validée"
-    assert wanted in shown.page
+    unpaid = administrative is Administrative.AWAITING_PAYMENT
+    act = "il reste à régler vos droits" if unpaid else "la scolarité doit encore valider votre inscription."
+    assert f"Léa, {act}" in shown.page
+    assert shown.page.count("s'ouvriront dès que") == 1, "said once, not at each service"
+    assert ("paiement" if unpaid else "pas encore validée") in shown.page
 
 
 def test_who_activates_before_paying_is_told_at_once(portal: Portal) -> None:
@@ -220,6 +225,23 @@ def test_who_activates_before_paying_is_told_at_once(portal: Portal) -> None:
     shown = read(portal, number)  # the registry has not read it yet
     assert shown.state == of("cas", *EVERYTHING, is_="En attente")
     assert USUALLY not in shown.page
+
+
+def test_in_grace_the_day_is_said_first_and_what_keeps_access_open(portal: Portal) -> None:
+    number = portal.active()
+    ready(portal, number)
+    logged_in(portal, number)
+    portal.apply(cancelled(number, 10**9))
+    ready(portal, number)
+    shown = read(portal, number)
+    until = datetime.fromtimestamp(portal.clock.now, UTC).date() + timedelta(days=60)
+    day = rf"{until.day}(er)?\s{MONTHS[until.month - 1]}\w*\s{until.year}"
+    assert re.search(f"Léa, votre accès ferme le {day}.", shown.page)
+    assert "Cette fermeture sera annulée dès que votre réinscription sera enregistrée." in shown.page
+    assert ALL_READY not in shown.page
+    assert "vous pouvez commencer" not in shown.page
+    portal.apply(enrolled(number, 10**9 + 1, step="M1INFO", administrative=Administrative.AWAITING_PAYMENT))
+    assert "Cette fermeture sera annulée dès que vos droits d'inscription seront réglés." in read(portal, number).page
 
 
 def test_no_enrolment_is_left(portal: Portal) -> None:
@@ -394,9 +416,16 @@ def test_a_group_that_is_not_ours_does_not_keep_anybody_from_logging_in(portal: 
     assert read(portal, number).state["cas"] == "À essayer"
 
 
-@pytest.mark.parametrize("hold", [Hold.SUSPENDED, Hold.ADMINISTRATIVE, Hold.TECHNICAL])
+@pytest.mark.parametrize(
+    ("hold", "act"),
+    [
+        (Hold.SUSPENDED, "Léa, contactez l'assistance"),
+        (Hold.ADMINISTRATIVE, "Léa, contactez l'assistance"),
+        (Hold.TECHNICAL, "Léa, la scolarité doit vérifier votre identité. Votre accès rouvrira dès que"),
+    ],
+)
 @pytest.mark.parametrize("done", [False, True], ids=["closing", "closed"])
-def test_closed_by_a_hold(portal: Portal, hold: Hold, done: bool) -> None:
+def test_closed_by_a_hold(portal: Portal, hold: Hold, act: str, done: bool) -> None:
     number = portal.active()
     portal.apply(HoldPlaced(student_number=number, hold=hold))
     if done:
@@ -404,7 +433,8 @@ def test_closed_by_a_hold(portal: Portal, hold: Hold, done: bool) -> None:
         logged_in(portal, number)
     shown = read(portal, number)
     assert shown.state == of("cas", *EVERYTHING, is_="Fermé")
-    assert "L'accès à ce compte est fermé" in shown.page
+    assert act in shown.page
+    assert shown.page.count("dès que") == 1, "said once, not at each service"
     assert UNDER_WAY not in shown.state.values()
     assert "Réessayer" not in shown.page
     assert "ouvert" not in shown.words["moodle"]

@@ -8,11 +8,13 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from consumers.registry.lifecycle.stages import Lifecycle
 from schemas.language import Language, gettext, spoken
-from schemas.typography import spaced
+from schemas.typography import day, spaced
 from sesame.acts.acts import DESK, Actor, Report, act, shown_one
 from sesame.acts.ports import Diagnosable
 from sesame.operations.people.diagnosis.live import LOOK_S_MAX, LiveChecks
+from sesame.operations.people.diagnosis.openings import Change
 from sesame.operations.people.diagnosis.rules import Finding, all_rules
 from sesame.operations.people.diagnosis.rules.base import judges
 from sesame.operations.people.diagnosis.situation import Situation, gather
@@ -73,6 +75,7 @@ class DiagnosisReport(Report):
     live: bool
     unseen: Mapping[str, str]
     findings: tuple[EvidencedCause, ...]
+    openings: tuple[StudentOpening, ...]
 
 
 class DiagnosisRequest(BaseModel):
@@ -82,14 +85,37 @@ class DiagnosisRequest(BaseModel):
     live: bool = True
 
 
+class StudentOpening(BaseModel):
+    """The smallest change that opens some services, in the student's words.
+
+    Attributes:
+        services, steps: tokens; the steps in order.
+        who: who makes the change.
+        head: the first step, as what remains to be done.
+        condition: all steps, after "as soon as".
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    services: tuple[str, ...]
+    steps: tuple[str, ...]
+    who: tuple[str, ...]
+    head: str
+    condition: str
+
+
 class StudentDiagnosis(BaseModel):
-    """A student's view of the findings. `unseen`: names of services that could not be looked at just now."""
+    """A student's view of the findings, and what would open what is shut.
+
+    `unseen`: names of services that could not be looked at just now.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     student_number: str
     looked_at: AwareDatetime
     causes: tuple[StudentCause, ...]
+    openings: tuple[StudentOpening, ...] = ()
     unseen: tuple[str, ...] = ()
 
 
@@ -107,6 +133,7 @@ class Diagnosis:
             student_number=self.situation.number,
             looked_at=self.situation.now,
             causes=tuple(_cause(self.situation, finding, language) for finding in self.findings),
+            openings=tuple(_openings(self.situation, language)),
             unseen=tuple(
                 self.situation.service(name, language) for name in sorted(self.situation.live.unseen)
             ),
@@ -124,6 +151,7 @@ class Diagnosis:
                 EvidencedCause(**cause.model_dump(), evidence=finding.evidence)
                 for cause, finding in zip(said.causes, self.findings, strict=True)
             ),
+            openings=said.openings,
         )
 
 
@@ -149,7 +177,7 @@ def diagnose(
         follows=site.follows,
         uses_cas=site.settings.cas.server_url is not None,
         titles=site.settings.titles,
-        rules=site.settings.lifecycle,
+        lifecycle=Lifecycle(site.settings.registry, site.settings.lifecycle),
     )
     looks = live and situation.account is not None and situation.account.activated_at is not None
     if looks and situation.account is not None:
@@ -176,7 +204,10 @@ def _nothing(situation: Situation, found: list[Finding], *, live: bool) -> Itera
 
 def _cause(situation: Situation, finding: Finding, language: Language) -> StudentCause:
     rule, service = all_rules()[finding.rule], situation.service(finding.service, language)
-    said = {**finding.words, "service": service}
+    said = {
+        name: value if isinstance(value, str) else day(value, language)
+        for name, value in finding.words.items()
+    } | {"service": service}
     sentence = rule.sentences[language]
     return StudentCause(
         rule=rule.name,
@@ -191,6 +222,31 @@ def _cause(situation: Situation, finding: Finding, language: Language) -> Studen
         since=finding.since,
         leads_to=rule.leads_to,
     )
+
+
+def _openings(situation: Situation, language: Language) -> Iterator[StudentOpening]:
+    """What opens the services, those with the same changes together."""
+    together: dict[tuple[Change, ...], list[str]] = {}
+    for service, changes in situation.changes.items():
+        together.setdefault(changes, []).append(service)
+    account = situation.account
+    several = account is not None and len(account.enrolments) > 1
+    for changes, services in together.items():
+        conditions = []
+        for change in changes:
+            mine = change.enrolment
+            which = {
+                "step": f" ({mine.step_label})" if mine is not None and several else "",
+                "component": mine.component if mine is not None else "",
+            }
+            conditions.append(_filled(word("conditions", change.step, language), which))
+        yield StudentOpening(
+            services=tuple(services),
+            steps=tuple(change.step for change in changes),
+            who=tuple(dict.fromkeys(word("who", change.step.who, language) for change in changes)),
+            head=_set(word("heads", changes[0].step, language), language),
+            condition=_set(word("conditions", "and", language).join(conditions), language),
+        )
 
 
 def _set(text: str, language: Language) -> str:

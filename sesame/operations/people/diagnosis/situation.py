@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
@@ -15,9 +15,10 @@ from consumers.directory.trial import PasswordPolicy
 from consumers.kit.connector import TargetObject
 from consumers.kit.handler import AMBIGUOUS, COLLISION, OUT_OF_PLACE, OUT_OF_REACH
 from consumers.mailbox.commands import Observed
-from consumers.registry import pending_facts
-from consumers.registry.lifecycle.settings import LifecycleSettings
-from consumers.registry.people import KnownPerson, People
+from consumers.registry import pending_facts, teachings
+from consumers.registry.account import Known
+from consumers.registry.lifecycle.stages import Lifecycle
+from consumers.registry.people import KnownPerson, Names, People
 from pipeline import accounts, parking, status
 from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
@@ -34,6 +35,7 @@ from sesame.acts.acts import utc
 from sesame.login import cas_logins
 from sesame.login.cas_logins import CasLogin
 from sesame.login.outcome import ProbeResult
+from sesame.operations.people.diagnosis.openings import Change, smallest
 from sesame.operations.people.diagnosis.person import (
     CONSUMER_SILENT_AFTER_S,
     PersonStatus,
@@ -95,6 +97,7 @@ class Situation:
         refused: the last message with a code, if the mail server refused it for good.
         warned_at: when the last warning that access ends was sent; None: there was none.
         prolongations_left: how often the student may still prolong access that ends.
+        changes: what would open each target that is shut or waits for the registrar; see `openings`.
     """
 
     number: str
@@ -114,6 +117,7 @@ class Situation:
     refused: MailProof | None = None
     warned_at: datetime | None = None
     prolongations_left: int = 0
+    changes: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)
     live: Live = field(default_factory=Live)
 
     @property
@@ -155,7 +159,7 @@ def gather(
     follows: Mapping[str, str],
     uses_cas: bool,
     titles: Mapping[str, Mapping[Language, str]] = MappingProxyType({}),
-    rules: LifecycleSettings | None = None,
+    lifecycle: Lifecycle | None = None,
 ) -> Situation:
     """Gather what the store knows of a student; query no server."""
     people = People(database)
@@ -165,6 +169,11 @@ def gather(
         person = people.known(connection, number)
         times = len(person.prolongations) if person is not None else 0
         now = database.now(connection)
+        requested_at = _requested(connection, number, account)
+        changes: dict[str, tuple[Change, ...]] = {}
+        if lifecycle is not None and person is not None and account is not None:
+            known = _known(connection, people, person, account, requested_at)
+            changes = smallest(known, targets, lifecycle, utc(now).date())
         warned_at = mail_proofs.last_sent(connection, number, mail_proofs.LAST)
         consumers: dict[str, ConsumerStatus] = {}
         lags: dict[str, dict[Lane, int]] = {}
@@ -184,15 +193,42 @@ def gather(
             letters=_newest(dead_letters.unresolved(connection, student_number=number), targets),
             consumers=consumers,
             lags=lags,
-            requested_at=_requested(connection, number, account),
+            requested_at=requested_at,
             held=len(pending_facts.held(connection, number)),
             login=cas_logins.of(connection, number),
             uses_cas=uses_cas,
             titles=titles,
             refused=mail_proofs.last_refused(connection, number, PASSWORD),
             warned_at=None if warned_at is None else utc(warned_at),
-            prolongations_left=rules.prolongations_left(times) if rules is not None else 0,
+            prolongations_left=lifecycle.rules.prolongations_left(times) if lifecycle is not None else 0,
+            changes=changes,
         )
+
+
+def _known(
+    connection: Connection,
+    people: People,
+    person: KnownPerson,
+    account: Account,
+    requested_at: datetime | None,
+) -> Known:
+    """The registry's inputs of this account; an activation that is not settled yet counts."""
+    numbers = (
+        account.student_number,
+        *(each.student_number for each in people.merged_into(connection, account.student_number)),
+    )
+    activated = account.activated_at or requested_at
+    return Known(
+        replace(
+            person, holds=account.holds, activated_at=None if activated is None else activated.timestamp()
+        ),
+        Names(account.login, account.mail, account.principal),
+        (account.mail, *account.aliases),
+        account.enrolments,
+        account,
+        teachings.held(connection, *numbers),
+        held=True,  # nothing closes today that the account does not show closed
+    )
 
 
 def _newest(letters: Iterable[DeadLetter], targets: Sequence[str]) -> tuple[DeadLetter, ...]:

@@ -16,7 +16,7 @@ from pipeline.errors import SesameError
 from schemas.language import LANGUAGES, Language, spoken
 from sesame.acts.acts import DESK, Actor, Report, act
 from sesame.acts.ports import Diagnosable
-from sesame.operations.people.diagnosis.engine import Diagnosis, DiagnosisReport, StudentCause, diagnose
+from sesame.operations.people.diagnosis.engine import Diagnosis, DiagnosisReport, StudentDiagnosis, diagnose
 from sesame.operations.people.diagnosis.live import LOOK_S_MAX
 from sesame.operations.people.support import support_cases
 from sesame.operations.people.support.bundle import Bundle, SupportDesk, bundle_of, desk_for
@@ -135,9 +135,9 @@ class Support:
         self._settings = site.settings
         self._look_s_max = look_s_max
 
-    def causes(self, student_number: str, language: Language) -> tuple[StudentCause, ...]:
+    def seen(self, student_number: str, language: Language) -> StudentDiagnosis:
         """A student's causes from the pipeline's records; query no server."""
-        return diagnose(self._site, student_number, live=False).for_student(language).causes
+        return diagnose(self._site, student_number, live=False).for_student(language)
 
     def open(self, student_number: str, language: Language, *, said: str = "") -> Case:
         """Open a case of what is found now.

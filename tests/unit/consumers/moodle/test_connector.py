@@ -231,8 +231,8 @@ def test_a_pending_cohort_is_named_while_the_rest_is_given(site: Site) -> None:
     )
     administrative = cohort("L1DROIT-2026", met=False, requires=Requirement.ADMINISTRATIVE)
     assert one(site, pending, administrative) == Waiting(
-        "administrative_enrolment_pending", pending=(f"Étape {FORMER}", "Étape L1DROIT-2026")
-    )
+        "pedagogical_enrolment_pending", pending=(f"Étape {FORMER}",)
+    ), "the enrolment in force comes first"
     assert isinstance(one(site, pending, **SHUT), Done)
 
 

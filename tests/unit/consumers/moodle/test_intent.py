@@ -13,10 +13,28 @@ from consumers.kit.connector import Held
 from consumers.moodle.causes import MoodleCause, fault
 from consumers.moodle.intent import WantedUser, is_shortened, pending_of, shortened, wanted_of
 from consumers.moodle.settings import MoodleSettings
-from schemas.account import Account, Hold, Person, Requirement, Stage
+from schemas.account import (
+    Account,
+    Administrative,
+    Enrolment,
+    Hold,
+    Pedagogical,
+    Person,
+    Requirement,
+    Stage,
+)
 from sesame.operations.people.diagnosis.reasons import explanations
 from sesame.testing.servers.moodle_kit import account, cohort
 
+IN_FORCE = Enrolment(
+    year=2026,
+    step="L1INFO",
+    step_version="261",
+    step_label="Licence 1 Informatique",
+    component="SCI",
+    administrative=Administrative.IN_FORCE,
+    pedagogical=Pedagogical.VALIDATED,
+)
 SETTINGS = MoodleSettings(base_url="https://moodle.univ-exemple.fr", token=SecretStr("jeton-d-essai"))
 
 
@@ -50,13 +68,17 @@ def test_a_cohort_whose_requirement_is_unmet_is_not_wanted_yet() -> None:
     assert pending_of(one) == Held("pedagogical_enrolment_pending", ("Étape L1MATH",))
 
 
-def test_the_administrative_enrolment_is_named_first_when_both_are_missing() -> None:
-    one = account(
-        "22600001",
+def test_what_waits_at_an_enrolment_in_force_is_named_first() -> None:
+    pedagogical, administrative = (
         cohort("L1INFO", met=False),
         cohort("L1MATH", met=False, requires=Requirement.ADMINISTRATIVE),
     )
-    assert pending_of(one) == Held("administrative_enrolment_pending", ("Étape L1INFO", "Étape L1MATH"))
+    both = account("22600001", administrative, pedagogical)
+    assert pending_of(both) == Held("pedagogical_enrolment_pending", ("Étape L1INFO",))
+    alone = account("22600001", administrative)
+    assert pending_of(alone) == Held("administrative_enrolment_pending", ("Étape L1MATH",))
+    second = account("22600001", administrative, enrolments=(IN_FORCE,))
+    assert pending_of(second) == Held("other_enrolment_pending", ("Étape L1MATH",))
 
 
 def test_nothing_is_pending_for_somebody_who_may_not_enter() -> None:

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from consumers.registry.account import Known, merge
-from consumers.registry.identity import Names
 from consumers.registry.lifecycle.stages import Lifecycle
-from consumers.registry.people import Identity, KnownPerson
+from consumers.registry.people import Identity, KnownPerson, Names
 from consumers.registry.settings import MembershipTemplate, RegistrySettings
 from schemas.account import Account, Administrative, Enrolment, Hold, Pedagogical, Requirement, Stage
 

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from consumers.registry import identity
-from consumers.registry.identity import Names, NamesExhausted, mint
+from consumers.registry.identity import NamesExhausted, mint
 from consumers.registry.ledger import DIRECTORY, SqlLedger, ledger
-from consumers.registry.people import Identity, KnownPerson, People
+from consumers.registry.people import Identity, KnownPerson, Names, People
 from consumers.registry.settings import RegistrySettings
 from pipeline.db.database import Database
 from sandbox.process import PATIENCE_S

@@ -15,7 +15,6 @@ from consumers.registry import identity
 from consumers.registry.identity import (
     MAIL,
     PRINCIPAL,
-    Names,
     NamesExhausted,
     Templates,
     ascii_word,
@@ -23,6 +22,7 @@ from consumers.registry.identity import (
     renamed,
     short_login,
 )
+from consumers.registry.people import Names
 from consumers.registry.settings import RegistrySettings, template_fields
 from schemas.account import Person
 

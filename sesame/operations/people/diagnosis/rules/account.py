@@ -110,13 +110,13 @@ def activation_on_its_way(s: Situation) -> Iterator[Finding]:
 @rule("payment_awaited")
 def payment_awaited(s: Situation) -> Iterator[Finding]:
     """The administrative enrolment is made, and not paid."""
-    yield from _not_in_force(s, "payment_awaited", {Administrative.AWAITING_PAYMENT})
+    yield from _not_in_force(s, "payment_awaited", Administrative.AWAITING_PAYMENT)
 
 
 @rule("enrolment_not_validated")
 def enrolment_not_validated(s: Situation) -> Iterator[Finding]:
-    """The administrative enrolment is being made."""
-    yield from _not_in_force(s, "enrolment_not_validated", {Administrative.PENDING})
+    """The administrative enrolment is being made, and none that the student could pay."""
+    yield from _not_in_force(s, "enrolment_not_validated", Administrative.PENDING)
 
 
 @rule("enrolment_cancelled")
@@ -134,7 +134,6 @@ def account_in_grace(s: Situation) -> Iterator[Finding]:
     """No enrolment is in force any more; access stays for a while."""
     if s.account is not None and s.account.stage is Stage.GRACE:
         until = s.account.valid_until
-        day = until.strftime("%d/%m/%Y") if until is not None else "–"
         evidence: dict[str, object] = {
             "until": until,
             "warned": s.warned_at or gettext("no"),
@@ -145,7 +144,7 @@ def account_in_grace(s: Situation) -> Iterator[Finding]:
         times = len(s.person.prolongations) if s.person is not None else 0
         if times or s.prolongations_left:
             evidence |= {"prolonged": times, "may prolong": s.prolongations_left}
-        yield Finding("account_in_grace", ACCOUNT, evidence, {"until": day})
+        yield Finding("account_in_grace", ACCOUNT, evidence, {"until": until or "–"})
 
 
 @rule("service_ended")
@@ -180,11 +179,14 @@ def _reachable(s: Situation) -> bool:
     return s.person is not None and bool(s.person.personal_mail)
 
 
-def _not_in_force(s: Situation, name: str, states: set[Administrative]) -> Iterator[Finding]:
+def _not_in_force(s: Situation, name: str, state: Administrative) -> Iterator[Finding]:
     account = s.account
-    if account is None or account.stage is not Stage.PRECREATED or account.enrolled:
+    if account is None or account.stage is Stage.ERASED or account.enrolled:
         return
-    if any(enrolment.administrative in states for enrolment in account.enrolments):
+    found = {enrolment.administrative for enrolment in account.enrolments}
+    if state is Administrative.PENDING and Administrative.AWAITING_PAYMENT in found:
+        return
+    if state in found:
         waiting = next((each for each in _targets(s) if each.state == "waiting"), None)
         since = waiting.since if waiting is not None else None
         yield Finding(name, ACCOUNT, _enrolments(account), since=since)

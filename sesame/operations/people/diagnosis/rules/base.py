@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from typing import Any, Literal
 
@@ -25,13 +25,14 @@ class Finding:
         service: which service it is about; `account`: all of them.
         evidence: what it was concluded from, for the support desk. May be personal.
         words: values named in the rule's sentences, for the student: nothing of others, nothing internal.
+            A day is written in the reader's language.
         since: when that began, if it is known.
     """
 
     rule: str
     service: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
-    words: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, str | date] = field(default_factory=dict)
     since: datetime | None = None
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from consumers.kit.connector import TargetObject
 from consumers.moodle import NAME as MOODLE
-from schemas.account import Requirement
+from schemas.account import Enrolment, Pedagogical, Requirement
 from sesame.operations.people.diagnosis.rules.base import Finding, rule
 from sesame.operations.people.diagnosis.situation import Situation
 
@@ -14,16 +15,36 @@ from sesame.operations.people.diagnosis.situation import Situation
 @rule("courses_wait_for_enrolment")
 def courses_wait_for_enrolment(s: Situation) -> Iterator[Finding]:
     """Some courses stay shut until the component validates the pedagogical enrolment."""
+    validated = Pedagogical.VALIDATED
+    waits = (e.component for e in _enrolments(s) if e.in_force and e.pedagogical is not validated)
+    components = ", ".join(dict.fromkeys(waits))
+    evidence, words = {"components": components}, {"component": components}
+    yield from _courses_wait(
+        s, Finding("courses_wait_for_enrolment", MOODLE, evidence, words), Requirement.PEDAGOGICAL
+    )
+
+
+@rule("courses_wait_for_other_enrolment")
+def courses_wait_for_other_enrolment(s: Situation) -> Iterator[Finding]:
+    """Some courses belong to an enrolment that is not in force, while another one is."""
+    if any(e.in_force for e in _enrolments(s)):
+        steps = ", ".join(dict.fromkeys(e.step_label for e in _enrolments(s) if not e.in_force))
+        found = Finding("courses_wait_for_other_enrolment", MOODLE, {"enrolments": steps}, {"step": steps})
+        yield from _courses_wait(s, found, Requirement.ADMINISTRATIVE)
+
+
+def _courses_wait(s: Situation, found: Finding, requires: Requirement) -> Iterator[Finding]:
+    """Yield it with the courses, if they wait for this."""
     account, target = s.open_at(MOODLE), s.target(MOODLE)
-    if account is None or target is None:
-        return
-    pending = [c for c in account.cohorts if not c.met and c.requires is Requirement.PEDAGOGICAL]
-    if pending:
-        names = ", ".join(cohort.name for cohort in pending)
-        components = ", ".join(dict.fromkeys(e.component for e in account.enrolments))
-        evidence = {"pending": names, "components": components}
-        words = {"courses": names, "component": components}
-        yield Finding("courses_wait_for_enrolment", MOODLE, evidence, words, target.since)
+    awaited = account.awaited if account is not None else ()
+    if target is not None and awaited and awaited[0].requires is requires:
+        names = ", ".join(cohort.name for cohort in awaited)
+        evidence, words = {"pending": names, **found.evidence}, {"courses": names, **found.words}
+        yield replace(found, evidence=evidence, words=words, since=target.since)
+
+
+def _enrolments(s: Situation) -> tuple[Enrolment, ...]:
+    return s.account.enrolments if s.account is not None else ()
 
 
 @rule("moodle_user_missing")

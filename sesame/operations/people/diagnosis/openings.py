@@ -1,0 +1,150 @@
+"""What would open a student's services: the smallest change, tried on the registry's own rules.
+
+Each open point is a change that a person can make: pay the fees, validate an enrolment, lift a hold. All of
+them together are applied to what the registry knows, the account is merged as the registry would, and each
+change is left out again if the service opens without it. What remains is enough, and nothing less is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from enum import StrEnum
+from functools import partial
+from typing import Final
+
+from consumers.moodle import NAME as MOODLE
+from consumers.moodle.intent import pending_of
+from consumers.registry.account import Known, merge
+from consumers.registry.lifecycle.stages import Lifecycle
+from schemas.account import Administrative, Enrolment, Hold, Pedagogical, Stage
+
+
+class Step(StrEnum):
+    """What a person can change, the student's own steps first; the words are in `words.toml`."""
+
+    PASSWORD = "password"  # noqa: S105 (a token)
+    ACTIVATE = "activate"
+    PAY = "pay"
+    ENROL = "enrol"
+    VALIDATE = "validate"
+    VALIDATE_COURSES = "validate_courses"
+    IDENTIFY = "identify"
+    LIFT = "lift"
+
+    @property
+    def who(self) -> str:
+        """Who makes the change: a token of `who`."""
+        return _WHO.get(self, "student")
+
+
+_WHO: Final[Mapping[Step, str]] = {
+    Step.VALIDATE: "registrar",
+    Step.VALIDATE_COURSES: "component",
+    Step.IDENTIFY: "registrar",
+    Step.LIFT: "desk",
+}
+_LIFTS: Final[Mapping[Hold, Step]] = {Hold.STOLEN_PASSWORDS: Step.PASSWORD, Hold.TECHNICAL: Step.IDENTIFY}
+_MAKES: Final = {Administrative.AWAITING_PAYMENT: Step.PAY, Administrative.PENDING: Step.VALIDATE}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change. `enrolment`: the one that it concerns; `hold`: the one that it lifts."""
+
+    step: Step
+    enrolment: Enrolment | None = None
+    hold: Hold | None = None
+
+    def applied(self, known: Known, today: date) -> Known:
+        """What the registry knows once the change is made."""
+        person, mine = known.person, self.enrolment
+        match self.step:
+            case Step.PASSWORD | Step.IDENTIFY | Step.LIFT:
+                return replace(known, person=replace(person, holds=person.holds - {self.hold}))
+            case Step.ACTIVATE:
+                return replace(known, person=replace(person, activated_at=0.0))
+            case Step.ENROL:
+                return replace(known, enrolments=(*known.enrolments, _new(today)))
+            case Step.VALIDATE_COURSES:
+                changes: dict[str, object] = {"pedagogical": Pedagogical.VALIDATED}
+            case _:
+                changes = {"administrative": Administrative.IN_FORCE}
+        made = tuple(
+            each.model_copy(update=changes) if mine is not None and _key(each) == _key(mine) else each
+            for each in known.enrolments
+        )
+        return replace(known, enrolments=made)
+
+
+def smallest(
+    known: Known, targets: Sequence[str], lifecycle: Lifecycle, today: date
+) -> dict[str, tuple[Change, ...]]:
+    """The changes that open each target, in the order in which they are made.
+
+    A target that is open, or that no change opens, is left out; one in grace is not open for good.
+    """
+    changes = sorted(_open_points(known), key=lambda each: list(Step).index(each.step))
+
+    before = known.previous
+    stays = before is not None and before.stage is Stage.GRACE and before.access_open
+
+    def opened(target: str, made: Sequence[Change]) -> bool:
+        then = known
+        for change in made:
+            then = change.applied(then, today)
+        account = merge(then, lifecycle, today).at(target)
+        all_given = target != MOODLE or pending_of(account) is None
+        return account.access_open and all_given and not (stays and account.stage is Stage.GRACE)
+
+    found: dict[str, tuple[Change, ...]] = {}
+    for target in targets if changes else ():
+        if not opened(target, ()) and opened(target, changes):
+            found[target] = _needed(changes, partial(opened, target))
+    return found
+
+
+def _needed(changes: Sequence[Change], opens: Callable[[Sequence[Change]], bool]) -> tuple[Change, ...]:
+    """Leave out what is not needed, the least preferred first."""
+    kept = list(changes)
+    for change in reversed(changes):
+        without = [each for each in kept if each is not change]
+        if opens(without):
+            kept = without
+    return tuple(kept)
+
+
+def _open_points(known: Known) -> Iterator[Change]:
+    person, previous = known.person, known.previous
+    for hold in sorted(person.holds):
+        yield Change(_LIFTS.get(hold, Step.LIFT), hold=hold)
+    if person.activated_at is None:
+        yield Change(Step.ACTIVATE)
+    for each in known.enrolments:
+        if each.administrative in _MAKES:
+            yield Change(_MAKES[each.administrative], each)
+        if each.pedagogical is not Pedagogical.VALIDATED:
+            yield Change(Step.VALIDATE_COURSES, each)
+    ended = previous is not None and previous.stage in (Stage.GRACE, Stage.EXPIRED)
+    if not known.enrolments or (
+        ended and not any(each.administrative in _MAKES for each in known.enrolments)
+    ):
+        yield Change(Step.ENROL)
+
+
+def _key(enrolment: Enrolment) -> tuple[int, str, str]:
+    return enrolment.year, enrolment.step, enrolment.step_version
+
+
+def _new(today: date) -> Enrolment:
+    """Any enrolment in force: which one it will be is the registrar's to say."""
+    return Enrolment(
+        year=today.year,
+        step="*",
+        step_version="*",
+        step_label="*",
+        component="*",
+        administrative=Administrative.IN_FORCE,
+        pedagogical=Pedagogical.VALIDATED,
+    )
