@@ -241,7 +241,7 @@ def test_in_grace_the_day_is_said_first_and_what_keeps_access_open(portal: Porta
     assert ALL_READY not in shown.page
     assert "vous pouvez commencer" not in shown.page
     portal.apply(enrolled(number, 10**9 + 1, step="M1INFO", administrative=Administrative.AWAITING_PAYMENT))
-    assert "Cette fermeture sera annulée dès que vos droits d'inscription seront réglés." in read(portal, number).page
+    assert "sera annulée dès que vos droits d'inscription seront réglés." in read(portal, number).page
 
 
 def test_no_enrolment_is_left(portal: Portal) -> None:
