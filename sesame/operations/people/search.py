@@ -1,13 +1,15 @@
-"""Find students by a number, a login, a mail address, or a name."""
+"""Find students by a number, a login, a mail address, or a name, with or without its accents."""
 
 from __future__ import annotations
 
+import json
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
 from pydantic import Field
-from sqlalchemy import ColumnElement, Connection, or_, select
+from sqlalchemy import Connection, func, or_, select
 
 from consumers.registry.identity import LOGIN, MAIL, SHORT_LOGIN
 from consumers.registry.ledger import SqlLedger
@@ -23,9 +25,13 @@ WORDS_MAX: Final = 6
 _FIRST_MIN: Final = 3
 """Minimum length of the beginning of a number or a login."""
 
+_PAGE: Final = 500
+_ACCENTED: Final = re.compile(r"[aceinouy]|[^a-z0-9 ]")
+"""What may be written with an accent, or otherwise: any character stands for it in the database's choice."""
+
 
 class Search(ActRequest):
-    """A student's number or login, or its beginning; a mail address; or names."""
+    """A student's number or login, or its beginning; a mail address, the personal one too; or names."""
 
     text: str = Field(max_length=200)
 
@@ -55,8 +61,9 @@ def search(site: Stored, _actor: Actor, request: Search) -> Found:
         others = {} if numbers else People(database).known_among(connection, _spellings(text))
         found = (
             list(numbers.values() or others)
+            or _at_home(connection, text)
             or _beginning(connection, text)
-            or _named(connection, database, text)
+            or _named(connection, text)
         )
         known = People(database).known_among(connection, found[:FOUND_MAX])
         sides = [side(connection, database, known[number]) for number in found[:FOUND_MAX] if number in known]
@@ -91,20 +98,38 @@ def _beginning(connection: Connection, text: str) -> list[str]:
     return list(found)
 
 
-def _named(connection: Connection, database: Database, text: str) -> list[str]:
-    """Students whose names contain all of these words."""
-    words = [word for word in text.split() if any(map(str.isalnum, word))][:WORDS_MAX]
+def _named(connection: Connection, text: str) -> list[str]:
+    """Students whose names or birth date contain all of these words, whatever their accents.
+
+    The database chooses by the letters that have none; the rest is compared here, a page at a time.
+    """
+    words = [_folded(word) for word in text.split() if any(map(str.isalnum, word))][:WORDS_MAX]
     if not words:
         return []
-    query = select(people.c.student_number).where(*(_has(word, database) for word in words))
-    return list(connection.execute(query.order_by(people.c.student_number).limit(FOUND_MAX + 1)).scalars())
+    coarse = [people.c.identity.ilike(f"%{_ACCENTED.sub('_', word)}%", escape="\\") for word in words]
+    query = select(people.c.student_number, people.c.identity).where(*coarse).limit(_PAGE)
+    found: list[str] = []
+    last: str | None = ""
+    while last is not None and len(found) <= FOUND_MAX:
+        page = query.where(people.c.student_number > last).order_by(people.c.student_number)
+        rows = connection.execute(page).all()
+        for row in rows:
+            names = _folded(" ".join(str(each) for each in json.loads(row.identity).values() if each))
+            found += [row.student_number] if all(word in names for word in words) else []
+        last = rows[-1].student_number if len(rows) == _PAGE else None
+    return found[: FOUND_MAX + 1]
 
 
-def _has(word: str, database: Database) -> ColumnElement[bool]:
-    """Whether one of the names contains the word, as typed or as files write it.
+def _folded(text: str) -> str:
+    """Lower case, without accents."""
+    parts = unicodedata.normalize("NFD", text.lower())
+    return "".join(part for part in parts if not unicodedata.combining(part))
 
-    SQLite folds only ASCII case, so lower, upper and title case are tried.
-    """
-    written = (word.lower(), word.upper(), word.title()) if database.is_sqlite else ()
-    ways = dict.fromkeys((word, *written))
-    return or_(*(people.c.identity.icontains(way, autoescape=True) for way in ways))
+
+def _at_home(connection: Connection, text: str) -> list[str]:
+    """Students who have this personal address."""
+    if "@" not in text:
+        return []
+    theirs = func.lower(people.c.personal_mail) == text.lower()
+    query = select(people.c.student_number).where(theirs).order_by(people.c.student_number)
+    return list(connection.execute(query.limit(FOUND_MAX + 1)).scalars())

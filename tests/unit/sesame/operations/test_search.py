@@ -68,6 +68,55 @@ def test_somebody_is_found_however_the_letters_are_written(desk: RegistryHarness
     assert shown == (["A22001234", "A22001235"] if text == "a22001" else ["A22001234"])
 
 
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        *(
+            (each, ["1"])
+            for each in (
+                "helene",
+                "Hélène",
+                "HELENE",
+                "hêlene nguyen",
+                "nguyễn",
+                "etienne",
+                "2007-05-04 helene",
+            )
+        ),
+        *((each, ["2"]) for each in ("gaetan", "Gaëtan", "GAËTAN", "francois", "d'arc", "gaetan d'arc")),
+        *((each, ["1", "2"]) for each in ("chez@exemple.fr", "Chez@Exemple.FR", "e")),
+        *(
+            (each, [])
+            for each in (
+                "helena",
+                "hxlene",
+                "birth",
+                "given_name",
+                "h_lene",
+                "chez@exemple",
+                "autre@exemple.fr",
+            )
+        ),
+    ],
+)
+def test_somebody_is_found_without_accents_and_by_a_personal_address(
+    desk: RegistryHarness, text: str, numbers: list[str]
+) -> None:
+    more: dict[str, Any] = {"birth_date": "2007-05-04", "personal_mail": "chez@exemple.fr"}
+    desk.apply(enrolled("1", birth_name="Nguyễn", usage_name="Étienne", given_name="HÉLÈNE", **more))
+    desk.apply(
+        enrolled(
+            "2",
+            2,
+            birth_name="FRANÇOIS",
+            usage_name="D'ARC",
+            given_name="Gaëtan",
+            **more | {"birth_date": "2006-01-02"},
+        )
+    )
+    assert found(desk, text) == numbers
+
+
 def test_more_than_a_page_of_names_says_that_there_are_others(desk: RegistryHarness) -> None:
     for place in range(FOUND_MAX + 1):
         number = str(22001000 + place)
