@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -17,7 +18,7 @@ from schemas.envelope import from_record
 from schemas.events import EnrolmentRecorded
 from schemas.language import gettext
 from sesame.acts.acts import Report, utc
-from sesame.acts.ports import Recognising
+from sesame.acts.ports import Recognising, Stored
 
 
 class NoSuchStudent(SesameError):
@@ -41,6 +42,16 @@ def refuse_erased(site: Recognising, student_number: str) -> None:
             gettext("this person was erased already, on {day}", day=utc(done.ended_at or 0.0).date()),
             remedy=gettext("The receipt: sesame privacy receipt {id}", id=done.id),
         )
+
+
+def names_of(site: Stored, student_numbers: Collection[str]) -> dict[str, str]:
+    """The names of those of these students whom the registrar has sent, for a look that is audited."""
+    with site.database.read() as connection:
+        known = People(site.database).known_among(connection, student_numbers).values()
+    return {
+        one.student_number: f"{one.identity.given_name} {one.identity.usage_name or one.identity.birth_name}"
+        for one in known
+    }
 
 
 class Side(Report):

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Path, Response
 from pipeline.errors import SesameError, fault
 from schemas.language import gettext
 from sesame.acts.acts import Actor, check
+from sesame.operations.people.known_persons import names_of
 from sesame.operations.work import dead_letters, replays
 from sesame.operations.work.blast_radius import PreviewRequest, preview
 from sesame.operations.work.dead_letters import DeadLettersRequest, DismissRequest
@@ -75,6 +76,9 @@ def show_cause(visit: Visiting, consumer: Token, cause: Token, apres: str = "") 
         consumer=consumer,
         cause=cause,
         found=found,
+        names=names_of(
+            visit.context.site, [one.student_number for one in found.letters if one.student_number]
+        ),
         count=sum(one.count for one in found.counts),
         canary=CANARY,
         per_s=replays.PER_S,

@@ -81,6 +81,7 @@ def test_an_incident_from_the_failure_to_its_report(desk: ConsoleDesk) -> None:
         assert "12 échecs" in browser.get("/console/echecs").text
         seen = browser.get("/console/echecs/moodle/moodle_email_taken/apercu")
         assert re.findall(r'class="figure[^"]*">(\d+)<', seen.text) == ["12", "0", "0"], "Moodle knows nobody"
+        assert seen.text.index("12 entrées seraient créées") < seen.text.index("Ce qui serait écrit")
         assert not asked(desk, numbers)
         replay_id = begin(
             desk, browser, "moodle_email_taken", incident="Adresses du <b>LDAP</b>", par_s="500"

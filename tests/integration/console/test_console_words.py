@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pytest
 from babel.messages.pofile import read_po
+from playwright.sync_api import Browser, expect
 from sqlalchemy import insert, update
 
 import consumers
@@ -27,6 +28,7 @@ from sesame.operations.questions.reconcile import passes
 from sesame.operations.questions.reconcile.passes import Pass
 from sesame.testing.servers.console_kit import ConsoleDesk
 from sesame.testing.servers.console_scene import at_work, given_up, tried_again, waits
+from sesame.testing.servers.portal_browser import page_of
 from tests.integration.console.test_console_buttons import staged
 from tests.integration.console.test_console_pages import VIEWS
 
@@ -333,6 +335,25 @@ def test_every_figure_target_and_line_of_the_first_page_leads_somewhere(
         assert 'href="/console/questions"' in doubt
         assert "sesame identities" not in doubt
         assert "cause</span>" not in body
+
+
+def test_a_failure_names_its_students_and_the_menu_folds_without_a_script(
+    scene: tuple[ConsoleDesk, dict[str, str]], browser: Browser
+) -> None:
+    desk, names = scene
+    with page_of(
+        browser, desk.url, java_script_enabled=False, viewport={"width": 360, "height": 740}
+    ) as page:
+        page.context.add_cookies([desk.cookie("operator")])  # type: ignore[list-item]
+        page.goto(f"{desk.url}/console/echecs/moodle/moodle_email_taken")
+        row = page.locator("tbody tr", has_text=names["failed"])
+        expect(row).to_contain_text("Chloé Nguyễn")
+        expect(page.get_by_role("link", name="Journal")).to_be_hidden()
+        page.get_by_label("Rubriques").check()
+        expect(page.get_by_role("link", name="Journal")).to_be_visible()
+        page.set_viewport_size({"width": 1200, "height": 740})
+        expect(page.get_by_label("Rubriques")).to_be_hidden()
+        expect(page.get_by_role("link", name="Journal")).to_be_visible()
 
 
 def test_a_trial_that_waits_for_a_quarantined_target_says_so_and_offers_no_more(
