@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, Field
+from sqlalchemy import func, select
 
+from pipeline import accounts
 from pipeline.audit import operator_notes
 from pipeline.errors import SesameError
 from producers.registrar.feed import SEQUENCES_PER_IMPORT
+from producers.registrar.feed_memory import feed_rows
 from producers.registrar.import_runs import ImportRun, SqlImports
 from producers.registrar.report import ImportDetail, ImportEnd, KeptRejection, YearDifference
+from schemas.account import Stage
 from sesame.acts import acts
 from sesame.acts.acts import OFFICE, OPERATORS, Actor, ActPath, Report, act, utc, utc_or_none
 from sesame.acts.ports import Configured, Stored
@@ -144,6 +148,37 @@ def shown(site: Stored, actor: Actor, import_id: int) -> PastImportShown:
     before = runs.ended_before(run)
     acts.note(site.database, actor, "import.show", import_id=import_id)
     return PastImportShown(**_shown(run), before=None if before is None else PastImport(**_told(before)))
+
+
+class ImportAccounts(NamedTuple):
+    """The accounts of an import's students.
+
+    Attributes:
+        ready: may be activated.
+        begun: were activated before.
+        awaited: the registry has not made them yet, or a question about the person is open.
+    """
+
+    ready: int
+    begun: int
+    awaited: int
+
+
+def accounts_of(site: Stored, actor: Actor, import_id: int) -> ImportAccounts:
+    """What has become of the students whose enrolments this import published."""
+    acts.check(actor, "import.list")
+    run = SqlImports(site.database).run_of(import_id)
+    if run is None:
+        return ImportAccounts(0, 0, 0)
+    mine = feed_rows.c.source == run.source, feed_rows.c.import_id == run.id, feed_rows.c.live.is_not(False)
+    students = select(feed_rows.c.student_number).where(*mine).distinct().subquery()
+    number, stage = accounts.accounts.c.student_number, accounts.accounts.c.stage
+    joined = students.outerjoin(accounts.accounts, number == students.c.student_number)
+    with site.database.read() as connection:
+        rows = connection.execute(select(stage, func.count()).select_from(joined).group_by(stage)).all()
+    counts = {row[0]: row[1] for row in rows}
+    ready, awaited = counts.get(Stage.PRECREATED.value, 0), counts.get(None, 0)
+    return ImportAccounts(ready, sum(counts.values()) - ready - awaited, awaited)
 
 
 @act("import.approve", OPERATORS, path=ActPath("approve_import", "POST", "/imports/{import_id}/approve", 204))

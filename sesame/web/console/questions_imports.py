@@ -122,6 +122,7 @@ def _import_page(visit: ConsoleRequest, import_id: int, status: int = 200, **for
         one=one,
         differences=one.differences or (),
         loss=loss,
+        accounts=past_imports.accounts_of(site, visit.actor, import_id),
         remedies=remedy_of,
         **form,
     )
@@ -156,4 +157,5 @@ def _progress(visit: ConsoleRequest, import_id: int) -> str:
     one = next(iter(past_imports.listed(visit.context.site, visit.actor, wanted).imports), None)
     if one is None or one.id != import_id:
         raise PageError(404, "missing")
-    return visit.render("_import_progress.html", one=one)
+    counts = past_imports.accounts_of(visit.context.site, visit.actor, import_id)
+    return visit.render("_import_progress.html", one=one, accounts=counts)

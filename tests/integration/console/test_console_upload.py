@@ -22,6 +22,7 @@ from sqlalchemy import update
 from producers.registrar.import_runs import imports
 from producers.registrar.report import ImportDetail, ImportKind
 from sandbox.process import PATIENCE_S, wait_until
+from schemas.envelope import from_record
 from sesame.operations.imports.acts import import_sent
 from sesame.testing.servers.console_kit import ConsoleDesk
 from sesame.testing.servers.portal_reader import Browser
@@ -409,6 +410,34 @@ def test_what_is_too_large_or_does_not_say_how_large_is_not_read(
             line.putheader(name, value)
         line.endheaders()
         assert line.getresponse().status == status
+
+
+def test_three_clicks_lead_from_the_file_to_the_accounts_that_are_ready(
+    desk: ConsoleDesk, browser: Chromium, tmp_path: Path
+) -> None:
+    file = tmp_path / "inscrits.csv"
+    file.write_bytes(file_of(*map(line, range(3))))
+    with browser.new_context(ignore_https_errors=True, locale="fr-FR") as context:
+        context.add_cookies([desk.cookie("registrar")])  # type: ignore[list-item]
+        page = context.new_page()
+        page.goto(f"{desk.url}/console/imports")
+        page.set_input_files("#fichier", file)  # the first
+        page.click("text=Continuer")
+        page.click("text=Importer ces 3 inscriptions")
+        page.wait_for_selector("text=3 en cours")
+        with closing(desk.application.log.consumer("x", ("sesame.enrolments",), member="x")) as consumer:
+            events = [from_record(each.key, each.headers, each.value).event for each in consumer.poll(9, 0.5)]
+        assert len(events) == 3
+        for event in events[:2]:
+            desk.portal.apply(event)
+        page.wait_for_selector("text=2 comptes prêts à être activés")
+        assert "1 en cours" in page.locator("#etat").inner_text()
+        with desk.browser("registrar") as reader:
+            assert "2 comptes prêts à être activés" in told(reader.get("/console/imports/1"))
+            desk.portal.apply(events[2])
+            shown = told(reader.get("/console/imports/1"))
+        assert "3 comptes prêts à être activés" in shown
+        assert "data-flux" not in shown
 
 
 def workbook(path: Path, **sheets: Sequence[str]) -> bytes:
