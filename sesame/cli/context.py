@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
-from zoneinfo import ZoneInfo
 
 import click
 
@@ -53,6 +52,8 @@ class Context:
         Raises:
             SettingsError: they cannot be used.
         """
+        from zoneinfo import ZoneInfo  # what needs no settings starts without
+
         settings = sesame_settings.load(self.config)
         keep_time(ZoneInfo(settings.portal.timezone))
         if self._chosen is None and settings.language is not None:

@@ -1,4 +1,4 @@
-"""'Échecs': failures by cause: preview, five at random, then the rest, a report."""
+"""'Abandons': failures by cause: preview, five at random, then the rest, a report."""
 
 from __future__ import annotations
 

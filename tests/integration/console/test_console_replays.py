@@ -78,7 +78,7 @@ def figures(browser: Browser, replay_id: str) -> list[int]:
 def test_an_incident_from_the_failure_to_its_report(desk: ConsoleDesk) -> None:
     numbers = failed(desk, "moodle_email_taken", 12)
     with desk.browser("operator", login="ada") as browser:
-        assert "12 échecs" in browser.get("/console/echecs").text
+        assert "12 abandons" in browser.get("/console/echecs").text
         seen = browser.get("/console/echecs/moodle/moodle_email_taken/apercu")
         assert re.findall(r'class="figure[^"]*">(\d+)<', seen.text) == ["12", "0", "0"], "Moodle knows nobody"
         assert seen.text.index("12 entrées seraient créées") < seen.text.index("Ce qui serait écrit")

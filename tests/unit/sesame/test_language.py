@@ -111,6 +111,35 @@ def test_what_the_guard_holds_has_one_word_in_french(file: Path) -> None:
     assert MISLEADS.findall(file.read_text(encoding="utf-8")) == []
 
 
+GLOSSARY: Final = (
+    (r"\bdead letters?\b", r"\babandon", r"échecs? définitif|lettres? mortes?"),
+    (r"\btargets?\b", r"\bcible|\bTARGET\b", r"\b(?:le|un|du|au|ce|chaque|aucun|les|des|ces) services?\b"),
+    (r"\breasons?\b", r"\bmotif", r"\braison"),
+    (r"\ba hold\b|\bother holds\b", r"\bblocage", r"\bsuspension\b|\bretenue\b"),
+)
+"""Of what English says: the French word, and words that are another's."""
+
+NAMES: Final = re.compile(r"`[^`]*`|\{[^}]*\}|--?[\w-]+|\b\w+/\S+")
+
+
+def test_french_has_one_word_for_one_thing() -> None:
+    wrong = list[str]()
+    counted = dict.fromkeys(GLOSSARY, 0)
+    for english, french in catalogue().items():
+        said, told = (
+            NAMES.sub("", " / ".join(each) if isinstance(each, tuple) else str(each))
+            for each in (english, french)
+        )
+        for entry in GLOSSARY:
+            word, ours, others = entry
+            if re.search(word, said, re.IGNORECASE):
+                counted[entry] += 1
+                if not re.search(ours, told, re.IGNORECASE) or re.search(others, told, re.IGNORECASE):
+                    wrong.append(f"{ours}: {french}")
+    assert wrong == [], "\n".join(wrong)
+    assert min(counted.values()) > 2
+
+
 def test_a_number_of_things_is_said_as_each_language_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [ngettext("{n} line", "{n} lines", n) for n in (0, 1, 2)] == ["0 lines", "1 line", "2 lines"]
     assert gettext("at most {n}: {what}", n=3, what="{braces}") == "at most 3: {braces}"

@@ -16,7 +16,7 @@ from schemas.language import LANGUAGES, Language
 
 _WORDS = Path(__file__).with_name("reasons.toml")
 _OTHERS_NEXT: Final[Mapping[Language, str]] = {
-    "fr": "La suite à donner est indiquée par les échecs définitifs (sesame dead-letters).",
+    "fr": "La suite à donner est indiquée par les abandons (sesame dead-letters).",
     "en": "See the dead letters for the remedy.",
 }
 
