@@ -65,7 +65,7 @@ REFUSED_KEPT_MAX = 200
 
 
 class NewPerson(NamedTuple):
-    """A person of whom no file and no program has told before. `birth_date`: ISO 8601."""
+    """A person who is new to every feed. `birth_date`: ISO 8601."""
 
     student_number: str
     birth_name: str

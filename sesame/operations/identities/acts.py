@@ -115,7 +115,7 @@ def listed(site: Stored, _actor: Actor, request: DoubtsRequest) -> list[DoubtSum
 
 
 def unanswered(site: Stored, actor: Actor) -> list[DoubtSummary]:
-    """The doubts that wait for a person, not those whose answer is on its way to the registry."""
+    """The open doubts without an answer that the registry has yet to apply."""
     found = listed(site, actor, DoubtsRequest())
     with site.database.read() as connection:
         on_its_way = site.database.now(connection) - _ANSWER_S_MAX

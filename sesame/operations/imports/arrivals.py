@@ -15,7 +15,7 @@ from sesame.acts.ports import Stored
 
 
 def likely_twins(site: Stored, actor: Actor, arrivals: Sequence[NewPerson]) -> dict[str, list[str]]:
-    """Numbers of the registry or of the same file that may be the same person, by new number."""
+    """By new number, others of the registry or the file that may be the same person."""
     check(actor, "import")
     numbers: dict[tuple[str, str], list[str]] = defaultdict(list)
     for each in arrivals:

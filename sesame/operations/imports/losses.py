@@ -14,12 +14,15 @@ from sesame.acts.ports import Configured, Stored
 
 
 class OtherCount(SesameError):
-    """The number typed is not the number of persons whom this import concerns: nothing was approved. Read the
-    loss again; if it is right, type its number."""
+    """The number typed is not that of the persons concerned. Nothing was approved. Read the loss again; if
+    it is right, type its number."""
 
 
 class YearLoss(Report):
-    """One academic year's people, as in `guard.YearFigures`; `percent`: of `known`, rounded up."""
+    """One academic year's people, as in `guard.YearFigures`.
+
+    `percent`: the affected of the known ones, rounded up.
+    """
 
     year: int
     known: int
@@ -89,7 +92,7 @@ def _year(given: Mapping[str, Any]) -> YearLoss:
 
 
 def names_of(site: Stored, actor: Actor, students: Collection[str]) -> dict[str, str]:
-    """The names of the known ones of these students (at most some hundreds), for whoever may import."""
+    """The names of those whom the registry knows, of some hundreds of students."""
     check(actor, "import")
     with site.database.read() as connection:
         known = People(site.database).known_among(connection, students)

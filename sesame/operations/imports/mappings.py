@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Annotated, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 from pydantic import BaseModel, Field
 
@@ -19,10 +19,25 @@ from sesame.acts.acts import OFFICE, Actor, act
 from sesame.acts.ports import Configured, HasSettings
 
 _ENDING = ".toml"
+_USUAL: Final[Mapping[str, Sequence[str]]] = {
+    "student_number": ("N° étudiant", "Numéro étudiant", "Code étudiant"),
+    "birth_name": ("Nom de naissance", "Nom de famille", "Nom"),
+    "usage_name": ("Nom d'usage",),
+    "given_name": ("Prénom", "Prénom 1"),
+    "birth_date": ("Date de naissance", "Né(e) le"),
+    "personal_mail": ("Adresse personnelle", "Mail personnel", "Courriel"),
+    "year": ("Année universitaire", "Année"),
+    "step": ("Étape", "Code étape"),
+    "component": ("Composante",),
+}
+"""What offices call these columns."""
 
 
 class FieldMatch(NamedTuple):
-    """One field: the expected column, the found one most like it, and its words if it takes no others."""
+    """One field and the file's column that is most likely its own.
+
+    `expected`: the profile's column; `words`: its values, if it takes no others.
+    """
 
     field: str
     required: bool
@@ -53,7 +68,7 @@ def saved(site: HasSettings) -> list[str]:
 
 
 def which(site: HasSettings, name: str) -> str | None:
-    """The profile for an import: a built-in one's name, or a mapping's path; None: the settings'."""
+    """The name of a built-in profile, or a mapping's path; None: the settings'."""
     if name in saved(site):
         return str(_folder(site) / f"{name}{_ENDING}")
     return name if name in PROFILES else None
@@ -75,13 +90,15 @@ def matches(profile: FeedProfile, header: Sequence[str]) -> list[FieldMatch]:
     for field, (required, words) in FIELDS.items():
         expected = profile.column_of(field)
         left = [name for name in header if name not in taken]
-        likely = by_name.get(folded(expected)) or (nearest(expected, left) if expected else "")
+        names = [expected, *_USUAL.get(field, ())]
+        same = next((by_name[folded(name)] for name in names if folded(name) in by_name), "")
+        likely = same or next(filter(None, (nearest(name, left) for name in names if name)), "")
         found.append(FieldMatch(field, required, expected, likely, words))
     return found
 
 
 def template(site: HasSettings, *, groups: bool = False) -> tuple[str, ...]:
-    """The columns of a file as the settings expect it; of their Apogée form, if that is no table."""
+    """The columns that the settings expect; Apogée's, if those of no table."""
     settings = site.settings.registrar
     if groups:
         profile = choose_groups(settings.groups_mapping or settings.mapping or settings.profile)

@@ -194,7 +194,7 @@ def approve(site: Stored, actor: Actor, import_id: int) -> None:
 
 
 def approve_loss(site: Configured, actor: Actor, import_id: int, people: int, reason: str) -> bool:
-    """Approve as `approve` does, after the loss was read; False: a second person has to.
+    """Approve a loss that was read; return whether no second person has to.
 
     Args:
         people: how many it concerns, as typed.

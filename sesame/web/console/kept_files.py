@@ -1,4 +1,4 @@
-"""Files sent for an import, kept between its steps: sealed, for 15 minutes, for their sender.
+"""Files kept between an import's steps: sealed, for 15 minutes, for their sender.
 
 The disk has only what AES-GCM (NIST SP 800-38D) sealed under a key of the vault's, in a folder that no backup
 has; whose each file is, this process alone knows. So a start forgets all of them, and empties the folder.
@@ -31,8 +31,8 @@ _SWEPT_EVERY_S: Final = 15.0
 
 
 class KeptFileGone(SesameError):
-    """This file is no longer kept: its 15 minutes are over, it was imported or set aside, or another person
-    sent it. Nothing was imported. Choose the file again."""
+    """This file is no longer kept. Its 15 minutes are over, it was imported or set aside, or another person
+    sent it. Nothing was imported: choose the file again."""
 
 
 class TooManyKept(SesameError):

@@ -85,7 +85,7 @@ def imports_page(
     asked: Mapping[str, str] | None = None,
     words: Sequence[str] = (),
 ) -> Response:
-    """The list, with the form of an import; `asked`, `words`: its fields, and what was wrong with them."""
+    """The list, with an import's form: its fields (`asked`), and their errors."""
     wanted = wanted or ImportsRequest(limit=PAGE)
     site = visit.context.site
     return visit.page(

@@ -119,7 +119,7 @@ async def send_file(request: Request) -> Response:
 
 @router.post("/imports/suite")
 async def go_on(visit: Visiting, fields: Posted) -> Response:
-    """Take the next step with a kept file: choose its sheet or columns, look again, import, set it aside."""
+    """Take the next step with a kept file, or set it aside."""
     check(visit.actor, "import")
     try:
         step = await to_thread.run_sync(_next, visit, fields)
