@@ -128,7 +128,7 @@ def _observed(found: diagnosis_overview.Overview) -> Iterator[str]:
 def _row(found: diagnosis_overview.Overview, name: str) -> list[str]:
     counts, seconds = found.targets.get(name, {}), found.seconds.get(name, {})
     return [
-        name,
+        gettext("all") if name == "all" else name,
         diagnosis_words.word("states", found.consumers.get(name, {}).get("state", "")),
         *(str(counts.get(state, 0)) if counts else "" for state in _COUNTS),
         *(f"{seconds[q]:.2f} s" if q in seconds else "" for q in _SECONDS),

@@ -116,7 +116,11 @@ def _looks() -> Iterator[Case]:
     )
     yield Case("backup-none", ("backup verify copies/none", "restore copies/none --yes --lang fr"))
     yield Case("migrate", ("migrate",))
-    yield Case("overview-empty", ("overview", "overview --json", "students", "dead-letters list"), "empty")
+    yield Case(
+        "overview-empty",
+        ("overview", "overview --lang fr", "overview --json", "students", "dead-letters list"),
+        "empty",
+    )
     sent = ("imports list --limit 1 --lang fr", "imports list --persons", "imports list --persons --json")
     yield Case("imports-persons", sent, "left")
     yield Case(
