@@ -9,7 +9,7 @@ from typing import Any
 from consumers.registry.lifecycle.stages import Lifecycle
 from consumers.registry.people import People
 from pipeline.errors import SesameError
-from sesame.acts.acts import Actor, Report, check
+from sesame.acts.acts import Actor, Report, check, note_look, shown
 from sesame.acts.ports import Configured, Stored
 
 
@@ -91,12 +91,14 @@ def _year(given: Mapping[str, Any]) -> YearLoss:
     return YearLoss(**kept, percent=-(-100 * given["affected"] // max(1, given["known"])))
 
 
-def names_of(site: Stored, actor: Actor, students: Collection[str]) -> dict[str, str]:
-    """The names of those whom the registry knows, of some hundreds of students."""
+def names_of(site: Stored, actor: Actor, file: str, students: Collection[str]) -> dict[str, str]:
+    """The names of those whom the registry knows, of some hundreds of students; audited."""
     check(actor, "import")
     with site.database.read() as connection:
         known = People(site.database).known_among(connection, students)
     found = {number: person.identity for number, person in known.items()}
+    if seen := shown(found):
+        note_look(site.database, actor, "import.explain", file=file, **seen)
     return {
         number: " ".join(filter(None, (who.given_name, who.usage_name or who.birth_name)))
         for number, who in found.items()

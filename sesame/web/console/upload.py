@@ -269,7 +269,7 @@ def _result(visit: ConsoleRequest, step: _Step, report: ImportReport) -> str:
         loss = loss_of(site, years, report.rejected, utc_now().date())
         kept.loss = (report.approval or "", loss.people)
         numbers = list(dict.fromkeys(str(row[0]).lstrip("'") for row in report.affected))[:_NAMES_SHOWN]
-        names = dict.fromkeys(numbers, "") | names_of(site, visit.actor, numbers)
+        names = dict.fromkeys(numbers, "") | names_of(site, visit.actor, kept.name, numbers)
     return visit.render(
         "_imported.html",
         report=report,
