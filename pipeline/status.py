@@ -43,7 +43,7 @@ OWN_REASONS: Final = (TOLD_TO_STOP, PAUSED, ENDED_BY_ERROR, HANGING, *CIRCUIT_RE
 
 
 def own_words(reason: str) -> str | None:
-    """A recorded reason in the reader's language; None: it is a target's, word for word."""
+    """Translate a recorded reason; None: it is a target's, word for word."""
     return retold(reason, OWN_REASONS) if reason else ""
 
 

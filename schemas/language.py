@@ -68,7 +68,7 @@ def gettext_noop(message: str) -> str:
 
 
 def retold(text: str, messages: Sequence[str]) -> str | None:
-    """A text recorded in English, in the language of this context; None: none of these messages made it."""
+    """Translate a text recorded in English; None: none of these messages made it."""
     for message in messages:
         if found := _made_by(message).fullmatch(text):
             return gettext(message, **found.groupdict())

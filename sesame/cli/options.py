@@ -73,9 +73,9 @@ def reason_option(default: str | None = None) -> Callable[[Command], Command]:
 
 
 def moment(option: str, text: str | None) -> float | None:
-    """A time of the site's zone that an option gives, in epoch seconds; None: it was not given.
+    """Parse an option's time into epoch seconds; None: it was not given.
 
-    The settings, which name the zone, have been read.
+    Without a zone it is of the site's; the settings, which name it, have been read.
 
     Raises:
         click.BadParameter: it is no time.

@@ -45,7 +45,7 @@ def refuse_erased(site: Recognising, student_number: str) -> None:
 
 
 def names_of(site: Stored, student_numbers: Collection[str]) -> dict[str, str]:
-    """The names of those of these students whom the registrar has sent, for a look that is audited."""
+    """The names of these students, as far as known, for a look that is audited."""
     with site.database.read() as connection:
         known = People(site.database).known_among(connection, student_numbers).values()
     return {

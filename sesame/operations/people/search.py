@@ -1,4 +1,4 @@
-"""Find students by a number, a login, a mail address, or a name, with or without its accents."""
+"""Find students by a number, a login, a mail address, or a name."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ACCENTED: Final = re.compile(r"[aceinouy]|[^a-z0-9 ]")
 
 
 class Search(ActRequest):
-    """A student's number or login, or its beginning; a mail address, the personal one too; or names."""
+    """A student's number or login, or its beginning; a mail address; or names."""
 
     text: str = Field(max_length=200)
 
@@ -99,7 +99,7 @@ def _beginning(connection: Connection, text: str) -> list[str]:
 
 
 def _named(connection: Connection, text: str) -> list[str]:
-    """Students whose names or birth date contain all of these words, whatever their accents.
+    """Students whose names or birth date contain all words, whatever their accents.
 
     The database chooses by the letters that have none; the rest is compared here, a page at a time.
     """

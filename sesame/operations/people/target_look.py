@@ -65,7 +65,7 @@ class TargetLook(Report):
 
     @property
     def conforms(self) -> bool:
-        """Whether all is as wanted: one object that does not differ, or none where none is wanted."""
+        """Whether it is as wanted: one equal object, or none where none is wanted."""
         if self.unseen or self.obstacle or len(self.objects) > 1:
             return False
         if not self.objects:

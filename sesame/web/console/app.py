@@ -95,7 +95,7 @@ def make_console(context: ConsoleContext) -> FastAPI:
 
 
 class Speaking:
-    """Sets the browser's language and the site's time zone for all that answers a request."""
+    """Sets the browser's language and the site's time zone for a request."""
 
     def __init__(self, app: ASGIApp, *, cookie: str, zone: ZoneInfo) -> None:
         self._app = app

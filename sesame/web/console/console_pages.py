@@ -77,7 +77,7 @@ class ConsolePages:
 
 
 def _zone(name: str) -> str:
-    """The site's time zone, with its distance from UTC today: Europe/Paris (UTC+02:00)."""
+    """The site's time zone with today's offset: Europe/Paris (UTC+02:00)."""
     offset = datetime.now(ZoneInfo(name)).isoformat()[-6:]
     return f"{name} (UTC{offset})"
 

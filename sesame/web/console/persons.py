@@ -42,7 +42,7 @@ Number = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,32}$")]
 
 @router.get("/personnes")
 def find(visit: Visiting, q: str = "", apres: str = "", etat: ListedState | None = None) -> Response:
-    """Search persons, or those in a state, or who wait, are retried or were given up for a cause."""
+    """Search persons, or list those in a state or with a cause."""
     asked = q.strip()[:200]
     if asked.lower().startswith(CAUSE) or etat is not None:
         cause = asked[len(CAUSE) :].strip().lower() if etat is None else None

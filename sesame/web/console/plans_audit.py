@@ -27,7 +27,7 @@ Word = Annotated[str, Field(max_length=64)]
 
 
 class AuditForm(BaseModel):
-    """The form's filter of the audit; `du`, `au`: the first and the last day; `actes`: no looks."""
+    """The audit's filter; `du`, `au`: the first and the last day; `actes`: no looks."""
 
     actor: Word = ""
     action: Word = ""

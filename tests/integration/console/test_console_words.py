@@ -23,6 +23,7 @@ from pipeline import audit, lost_records, quarantine
 from pipeline.status import consumer_status
 from producers.replay.requests import plan
 from schemas.account import Lane
+from sesame.acts.acts import LOOKS
 from sesame.operations.people.diagnosis import overview
 from sesame.operations.questions.reconcile import passes
 from sesame.operations.questions.reconcile.passes import Pass
@@ -137,7 +138,7 @@ SAID: Final = re.compile(r"\b(?:title|aria-label|alt|placeholder)=\"([^\"]*)\"")
 
 
 def in_english() -> set[str]:
-    """Sentences of the catalogues, by the pieces between their fields; those that French shares are none."""
+    """Pieces of the catalogues' English sentences that French does not share."""
     pairs = list[tuple[str, str]]()
     for path, turned in ((PACKAGES[0] / "locale/fr.po", False), (PACKAGES[0] / "web/kit/locale/en.po", True)):
         with path.open("rb") as file:
@@ -176,7 +177,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def spoken(page: str) -> str:
-    """All that a page says, attributes included, without others' own words and names of codes."""
+    """All that a page says, with attributes, without others' words and codes."""
     said = APART.sub(" ", page)
     text = " ".join([re.sub(r"<[^>]+>", " ", CODE.sub(" ", said)), *SAID.findall(said), *CODE.findall(said)])
     text = re.sub(r"\s+", " ", unescape(text))
@@ -306,7 +307,22 @@ def test_every_act_that_the_audit_has_is_a_sentence() -> None:
                     if isinstance(each, ast.Constant) and isinstance(each.value, str)
                 }
     assert len(noted) > 30
+    noted |= LOOKS
     assert {each for each in noted if re.fullmatch(r"[a-z_]+(\.[a-z_]+)*", each)} <= set(acts_with_words())
+
+
+def test_the_audit_without_looks_has_the_acts_and_links_what_they_name(
+    scene: tuple[ConsoleDesk, dict[str, str]],
+) -> None:
+    desk, _names = scene
+    with desk.browser("operator") as browser:
+        pages = [browser.get("/console/journal?action=hold&actes=true").text]
+        assert " checked" in pages[0]
+        pages += [browser.get(f"/console/journal?action=students{more}").text for more in ("", "&actes=true")]
+    assert [page.count("a posé un blocage") for page in pages] == [3, 0, 0]
+    assert [page.count("a consulté la page") > 0 for page in pages] == [False, True, False]
+    for place in ("journal?actor=camille", "personnes/22850001", "journal.csv?action=hold&amp;actes=True"):
+        assert f'href="/console/{place}"' in pages[0].replace("actes=true", "actes=True"), place
 
 
 def test_every_figure_target_and_line_of_the_first_page_leads_somewhere(

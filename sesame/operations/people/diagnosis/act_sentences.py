@@ -1,4 +1,4 @@
-"""Audit entries as sentences, in parts of which a page links those that name something."""
+"""Audit entries as sentences, whose parts a page can link."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class SentencePart:
 
 
 def sentence(action: str, detail: Mapping[str, Any]) -> list[SentencePart]:
-    """What was done, without who did it; then the details that the sentence leaves out."""
+    """What was done, without the actor; then the remaining details."""
     pattern = glossary()["acts"].get(action)
     if pattern is None:
         return [SentencePart(action, "code"), *_rest(detail, set())]
@@ -68,7 +68,7 @@ def as_text(action: str, detail: Mapping[str, Any]) -> str:
 
 
 def brief(cause: str | None) -> str:
-    """A cause in a few words: in English its own name, else the beginning of its meaning."""
+    """A cause in few words: in English its token, else its meaning's first sentence."""
     return (
         cause or "" if spoken() == "en" else re.split(r"[.;(]| :", explain(cause).what, maxsplit=1)[0].strip()
     )
@@ -118,7 +118,7 @@ def _several(kind: str, names: list[Any]) -> Iterator[SentencePart]:
 
 
 def _named(field: str, value: Any, detail: Mapping[str, Any]) -> Iterator[SentencePart]:
-    """A field's value: linked, in words, or as it is; of one that is not there, nothing."""
+    """A field's value, linked or in words; nothing if it is absent."""
     kind = _KINDS.get(field, "")
     if value is None:
         return
@@ -156,7 +156,7 @@ def _value(field: str, value: Any) -> str:
 
 
 def _label(name: str) -> str:
-    """The name of a detail: of what an entry or a finding tells, of a difference, a target or a question."""
+    """The name of a detail, a difference, a target or a question."""
     if name in glossary()["services"] and name not in glossary()["audit"]:
         return name if spoken() == "en" else re.sub(r"^(L'|La |Le )", "", word("services", name))
     tables = ("audit", "differences", "evidence", "object_questions")

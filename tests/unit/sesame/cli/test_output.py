@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import contextvars
 import io
 import sys
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from sesame.cli.output import data_console, show_table, side_console
+from schemas.language import keep_time
+from sesame.cli.output import data_console, local_time, show_table, side_console
+
+
+@pytest.mark.parametrize(
+    ("zone", "shown"),
+    [("Europe/Paris", "2026-07-01 02:30:00 CEST"), ("Indian/Reunion", "2026-07-01 04:30:00 +04")],
+)
+def test_a_time_is_the_site_s_with_its_zone(zone: str, shown: str) -> None:
+    at = datetime(2026, 7, 1, 0, 30, tzinfo=UTC)
+
+    def told() -> str:
+        keep_time(ZoneInfo(zone))
+        return local_time(at)
+
+    assert contextvars.copy_context().run(told) == shown
 
 
 class Terminal(io.StringIO):

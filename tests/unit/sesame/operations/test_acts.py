@@ -14,25 +14,31 @@ import pytest
 from pipeline import audit
 from pipeline.db.database import Database
 from sesame import operations
-from sesame.acts.acts import RIGHTS, Actor, ActRefused, Role, UnknownTarget, act, shown
+from sesame.acts.acts import LOOKS, RIGHTS, Actor, ActRefused, Role, UnknownTarget, act, shown
 from sesame.operations.access.provisioning import ProvisionRequest, provision
 from sesame.operations.questions.adoption.acts import LinkRequest, link
 from sesame.operations.work.blast_radius import PreviewRequest, preview
 from sesame.operations.work.replays import ReplaySelectionRequest, select
 
 
-def acts() -> Counter[str]:
-    """The acts that the modules of `operations` define, by the name of the audit."""
-    found: Counter[str] = Counter()
+def acts() -> Counter[tuple[str, bool]]:
+    """The acts of the modules of `operations`, by the name of the audit, and whether each shows persons."""
+    found: Counter[tuple[str, bool]] = Counter()
     for module in pkgutil.walk_packages(operations.__path__, "sesame.operations."):
         for function in vars(importlib.import_module(module.name)).values():
             if getattr(function, "__module__", "") == module.name and hasattr(function, "act"):
-                found[function.act] += 1
+                found[function.act, function.shows is not None] += 1
     return found
 
 
 def test_each_act_of_the_table_is_one_function() -> None:
-    assert acts() == Counter(list(RIGHTS))
+    assert sorted(name for name, _ in acts().elements()) == sorted(RIGHTS)
+
+
+def test_looks_are_the_acts_that_show_persons_and_what_notes_its_own_look() -> None:
+    noted = {"completions.follow", "dead_letters.list", "events.poll", "identity.show", "import.show"}
+    shows = {name for name, shown in acts() if shown}
+    assert shows | noted | {"privacy.receipt", "support.look"} == LOOKS
 
 
 def test_who_administers_may_do_everything() -> None:
