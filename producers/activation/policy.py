@@ -29,7 +29,7 @@ from schemas.language import gettext, ngettext
 
 ESTIMATED_LENGTH_MAX = 72  # of zxcvbn, whose time grows fast; the rest only makes a password stronger
 PERSONAL_LENGTH_MIN = 4  # shorter names are part of many innocent words
-KINDS: Final = 4
+KINDS: Final = ("small", "capital", "digit", "other")
 """Kinds of characters: small letters, capitals, digits, others (CNIL, first example)."""
 LONGER_LENGTH_MIN: Final = 14
 """Characters with which one kind less will do (CNIL, second example)."""
@@ -102,16 +102,37 @@ class PasswordRule(StrEnum):
 
 
 @dataclass(frozen=True)
+class Missing:
+    """What a password's form lacks: so many words, or so many characters, and one of each of these kinds.
+
+    `words`: None: it is no phrase yet.
+    """
+
+    words: int | None
+    characters: int
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class PasswordVerdict:
-    """Verdict on a password: the rules that it breaks, and its strength from 0 to 4."""
+    """Verdict on a password: the rules that it breaks, and its strength from 0 to 4.
+
+    `missing`: what its form lacks, if that rule is broken.
+    """
 
     broken: frozenset[PasswordRule]
     strength: int
+    missing: Missing | None = None
 
     @property
     def accepted(self) -> bool:
         """True if it may be used."""
         return not self.broken
+
+    @property
+    def shown_strength(self) -> int:
+        """The strength to show: a refused password is never called strong."""
+        return self.strength if self.accepted else min(self.strength, 1)
 
 
 @dataclass(frozen=True)
@@ -134,7 +155,8 @@ class Personal:
 def judge(password: str, personal: Personal, settings: PasswordSettings) -> PasswordVerdict:
     """Judge a password for this person."""
     broken = set()
-    if not _has_form(password, settings):
+    missing = _missing(password, settings)
+    if missing is not None:
         broken.add(PasswordRule.FORM)
     if len(password) > PASSWORD_LENGTH_MAX:
         broken.add(PasswordRule.LENGTH_MAX)
@@ -146,27 +168,27 @@ def judge(password: str, personal: Personal, settings: PasswordSettings) -> Pass
     strength = _strength(password, [*sorted(personal.words), *settings.words_refused, *FRENCH_WORDS])
     if strength < STRENGTH_MIN:
         broken.add(PasswordRule.COMMON)
-    return PasswordVerdict(frozenset(broken), strength)
+    return PasswordVerdict(frozenset(broken), strength, missing)
 
 
-def _has_form(password: str, settings: PasswordSettings) -> bool:
-    kinds = _kinds(password)
-    if len(password) >= settings.length_min and kinds >= KINDS:
-        return True
-    if len(password) >= settings.longer_length_min and kinds >= KINDS - 1:
-        return True
+def _missing(password: str, settings: PasswordSettings) -> Missing | None:
+    """What the form lacks, by the shortest of the ways; None: nothing."""
     words = [word for word in _words(password) if len(word) > 1]
-    return len(words) >= WORDS_MIN and len(set(words)) >= DISTINCT_WORDS_MIN
+    of_words = max(WORDS_MIN - len(words), DISTINCT_WORDS_MIN - len(set(words)))
+    kinds = [kind for kind in KINDS if kind not in {_kind(c) for c in password}]
+    ways = [
+        (max(0, settings.length_min - len(password)), kinds),
+        (max(0, settings.longer_length_min - len(password)), kinds[:-1]),
+    ]
+    if of_words <= 0 or (0, []) in ways:
+        return None
+    characters, needed = min(ways, key=lambda way: max(way[0], len(way[1])))
+    return Missing(of_words if len(words) > 1 else None, characters, tuple(needed))
 
 
-def _kinds(password: str) -> int:
-    """Count the kinds of characters. Letters without case (Arabic, Chinese …) count as others."""
-    return len(
-        {
-            "small" if c.islower() else "capital" if c.isupper() else "digit" if c.isdecimal() else "other"
-            for c in password
-        }
-    )
+def _kind(c: str) -> str:
+    """The kind of a character. Letters without case (Arabic, Chinese …) are others."""
+    return "small" if c.islower() else "capital" if c.isupper() else "digit" if c.isdecimal() else "other"
 
 
 def _strength(password: str, known: Sequence[str]) -> int:
@@ -260,7 +282,7 @@ class PasswordJudge:
                 "too short, or of too few kinds of characters (at least {length} of {kinds} kinds, {longer} "
                 "of one kind less, or {words} words)",
                 length=policy.length_min,
-                kinds=KINDS,
+                kinds=len(KINDS),
                 longer=policy.longer_length_min,
                 words=policy.words_min,
             ),

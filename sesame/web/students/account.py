@@ -156,7 +156,7 @@ def account_page(
     opens = {service: each for each in openings for service in each.services}
     now = utc_now()
     done = visit.request.query_params.get("fait", "")
-    shown = notice or ((done, "") if done in ("essai", "courriel", "fin", "autre") else None)
+    shown = notice or ((done, "") if done in ("essai", "courriel", "fin", "autre", "motdepasse") else None)
     return {
         "standing": standing,
         "causes": causes,

@@ -12,7 +12,7 @@ from producers.activation.policy import PasswordVerdict
 from producers.activation.proofs import LinkState
 from producers.activation.throttles import Rate
 from sesame.web.kit.web_request import PageError, Posted, posted
-from sesame.web.students.portal_request import SESSION, PortalRequest, Visiting
+from sesame.web.students.portal_request import GRANT, SESSION, PortalRequest, Visiting
 from sesame.web.students.verification import granted, link_page
 
 router = APIRouter()
@@ -60,7 +60,7 @@ def take_password(visit: Visiting, form: Posted) -> Response:
     visit.context.counted.password(
         "again" if not chosen.fresh else "changed" if situation.activated else "activated"
     )
-    return _enter(visit, chosen.student_number)
+    return _enter(visit, chosen.student_number, "?fait=motdepasse" if situation.activated else "")
 
 
 @router.post("/mot-de-passe/force")
@@ -72,7 +72,8 @@ def measure(visit: Visiting, form: Posted) -> Response:
         raise PageError(429, "slow", retry_after_s=wait_s)
     verdict = visit.context.password_judge.judge(situation.student_number, form.get("mot_de_passe", ""))
     html = visit.render("_meter.html", verdict=verdict, broken={rule.value for rule in verdict.broken})
-    return JSONResponse({"strength": verdict.strength, "accepted": verdict.accepted, "html": html})
+    shown = {"strength": verdict.shown_strength, "accepted": verdict.accepted}
+    return JSONResponse({**shown, "broken": sorted(verdict.broken), "html": html})
 
 
 @router.post("/compte/ouvrir", dependencies=[Depends(posted)])
@@ -84,16 +85,16 @@ def open_account(visit: Visiting) -> Response:
     return _enter(visit, situation.student_number)
 
 
-def _enter(visit: PortalRequest, number: str) -> Response:
+def _enter(visit: PortalRequest, number: str, query: str = "") -> Response:
     session_id = visit.context.open_session(number, "mail")
     visit.keep(SESSION, session_id, age_s=int(visit.context.settings.portal.session_min * 60))
-    return visit.to("/compte")
+    return visit.to(f"/compte{query}")
 
 
 def _granted(visit: PortalRequest) -> tuple[str, str]:
     found = granted(visit)
     if found is None:
-        raise PageError(401, "grant")
+        raise PageError(401, "grant" if visit.cookie(GRANT) else "no_code")
     return found
 
 

@@ -64,9 +64,9 @@ def tap(page: Page, words: str) -> None:
 def test_a_new_student_goes_all_the_way_on_a_telephone(portal: Portal, page: Page) -> None:
     number = portal.student()
     page.goto(portal.url)
-    look(page, "Activez votre compte")
+    look(page, "Activez votre compte, ou retrouvez votre mot de passe")
     tap(page, "Recevoir mon code")
-    look(page, "Activez votre compte")
+    look(page, "Activez votre compte, ou retrouvez votre mot de passe")
     page.fill("#numero", number)
     page.fill("#courriel", MAIL)
     tap(page, "Recevoir mon code")
@@ -117,14 +117,16 @@ def test_a_student_redirects_mail_asks_for_help_and_leaves_on_a_telephone(portal
     portal.deliver(number)
     tap(page, "Voir où en est mon compte")
     look(page, "Bonjour Léa, vous pouvez commencer.")
-    expect(page.locator("#redirection")).to_contain_text(f"Vos messages sont redirigés vers {ADDRESS}.")
+    expect(page.locator("#redirection")).to_contain_text(
+        f"Une copie de vos messages est envoyée à {ADDRESS}."
+    )
 
     tap(page, "Quelque chose ne va pas ?")
     look(page, "Quelque chose ne va pas ?")
     tap(page, "Chercher la cause")
     expect(page.get_by_role("heading", level=1)).to_contain_text("Dossier ")
     tap(page, "Se déconnecter")
-    look(page, "Activez votre compte")
+    look(page, "Activez votre compte, ou retrouvez votre mot de passe")
     expect(page.get_by_role("status")).to_have_text("Vous êtes déconnecté.")
     page.goto(f"{portal.url}/compte")
     look(page, "Vous n'êtes pas connecté")

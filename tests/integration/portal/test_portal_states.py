@@ -293,7 +293,7 @@ def test_a_dead_letter_and_those_who_follow_it(portal: Portal) -> None:
         "timetable": "Prêt",
     }
     for follower in ("cas", "mailbox"):
-        assert "Annuaire" in shown.words[follower]
+        assert "Identité universitaire" in shown.words[follower]
         assert USUALLY not in shown.words[follower]
     assert "2 services sur 5 sont prêts" in shown.page
     assert "code pour l'assistance" in shown.words["directory"]

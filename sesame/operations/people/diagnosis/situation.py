@@ -43,7 +43,7 @@ from sesame.operations.people.diagnosis.person import (
     person_status,
 )
 from sesame.operations.people.diagnosis.reasons import explain
-from sesame.operations.people.diagnosis.words import word
+from sesame.operations.people.diagnosis.words import glossary, word
 
 CAS: Final = "cas"
 
@@ -127,8 +127,9 @@ class Situation:
         return account if account is not None and account.activated_at and account.access_open else None
 
     def service(self, name: str, language: Language) -> str:
-        """The name that people use for a service."""
-        return self.titles.get(name, {}).get(language) or word("services", name, language)
+        """The name that students use for a service."""
+        kind = "student_services" if name in glossary()["student_services"] else "services"
+        return self.titles.get(name, {}).get(language) or word(kind, name, language)
 
     def target(self, name: str) -> TargetStatus | None:
         """One target's status; None: no account, or a target not provisioned here."""

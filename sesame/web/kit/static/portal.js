@@ -44,6 +44,11 @@ if (form) {
     if (!answer || !answer.ok || turn !== asked) return;
     const found = await answer.json();
     meter.value = found.strength;
+    for (const rule of form.querySelectorAll("[data-rule]")) {
+      const broken = found.broken.includes(rule.dataset.rule);
+      rule.classList.toggle("broken", broken);
+      rule.classList.toggle("kept", !broken);
+    }
     words.innerHTML = found.html; // made and escaped by the server, like the page itself
   }
 }

@@ -77,3 +77,39 @@ def test_nobody_s_names_stay_in_the_library_and_threads_do_not_see_one_another_s
         thread.join()
     assert set(map(frozenset, found.values())) == {frozenset({2})}
     assert "user_inputs" not in matching.RANKED_DICTIONARIES
+
+
+ADDED = {"small": "q", "capital": "Q", "digit": "7", "other": "%"}
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "",
+        "abc",
+        "kX9!vTq2#mL",
+        "kX9vTq2mLpRz",
+        "trente-et-un chats",
+        "quelques mots bleus sans suite",
+        "azertyuiopqs",
+        "ABCDEFGHIJKLM",
+        "1234567890123456",
+        "vert rouge",
+        "la la la la la la la la",
+    ],
+)
+def test_what_is_said_to_be_missing_is_enough_and_no_more(password: str) -> None:
+    verdict = judge(password, LEA, SETTINGS)
+    assert PasswordRule.FORM in verdict.broken
+    assert verdict.shown_strength <= 1, "what is refused is never called good"
+    missing = verdict.missing
+    assert missing is not None
+    needed = [ADDED[kind] for kind in missing.kinds]
+    filled = password + "".join(needed) + "x" * max(0, missing.characters - len(needed))
+    assert PasswordRule.FORM not in judge(filled, LEA, SETTINGS).broken
+    assert PasswordRule.FORM in judge(filled[:-1], LEA, SETTINGS).broken
+    if missing.words is not None:
+        words = [f" mot{'abcdefgh'[n]}" for n in range(missing.words)]
+        assert PasswordRule.FORM not in judge(password + "".join(words), LEA, SETTINGS).broken
+        if password.islower():
+            assert PasswordRule.FORM in judge(password + "".join(words[:-1]), LEA, SETTINGS).broken

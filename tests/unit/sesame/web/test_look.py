@@ -143,8 +143,11 @@ def test_the_page_asks_for_what_the_policy_asks_for() -> None:
     policy = PasswordSettings(length_min=13)
     said = Pages(Settings(password=policy)).render("_rules.html", "fr", broken=set())
     words = " ".join(said.split())
-    assert "au moins 13 caractères, avec des minuscules, des majuscules, des chiffres et d'autres" in words
-    assert "ou 15 caractères, avec trois de ces quatre sortes" in words
+    assert (
+        "au moins 13 caractères, avec des minuscules, des majuscules, des chiffres et des caractères spéciaux"
+        in words
+    )
+    assert "ou 15 caractères, avec trois de ces quatre types" in words
     assert "une phrase d'au moins 7 mots" in words
 
     def refused(length: int, of: int) -> bool:
