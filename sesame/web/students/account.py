@@ -14,7 +14,7 @@ from producers.replay.requests import ask_again
 from schemas.scalars import is_mail_address
 from schemas.typography import day
 from sesame.operations.people.diagnosis.engine import StudentOpening
-from sesame.operations.people.diagnosis.openings import Step
+from sesame.operations.people.diagnosis.openings import OpeningStep
 from sesame.web.kit.languages import duration, moment
 from sesame.web.kit.web_request import PageError, Posted, posted, utc_now
 from sesame.web.students.account_view import AccountView, standing_of
@@ -181,7 +181,7 @@ def account_page(
 def _within(visit: PortalRequest, opening: StudentOpening) -> str | None:
     """How long these services take once all is done, as measured; None: too little was."""
     expected = visit.request.app.state.expectations.all()
-    imported = any(Step(each).who != "student" for each in opening.steps)
+    imported = any(OpeningStep(each).who != "student" for each in opening.steps)
     times = [
         each.within_bulk_s if imported else each.within_s
         for each in (expected[service] for service in opening.services)

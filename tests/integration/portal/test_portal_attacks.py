@@ -117,7 +117,7 @@ def test_a_form_is_taken_from_our_page_in_the_same_browser_only(portal: Portal) 
             assert post("/demande", data=good, headers=headers).status_code == 403, headers
         assert post("/demande", json=good).status_code == 415
         assert post("/demande", data={**good, "numero": "9" * 20_000}).status_code == 413
-        assert post("/demande", data={**good, **{f"x{i}": "1" for i in range(30)}}).status_code == 400
+        assert post("/demande", data={**good, **{f"x{i}": "1" for i in range(70)}}).status_code == 400
         assert browser.client.put("/demande", data=good).status_code == 405
         assert post("/demande", data=good).url.path == "/code"
 

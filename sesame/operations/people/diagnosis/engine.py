@@ -14,7 +14,7 @@ from schemas.typography import day, spaced
 from sesame.acts.acts import DESK, Actor, Report, act, shown_one
 from sesame.acts.ports import Diagnosable
 from sesame.operations.people.diagnosis.live import LOOK_S_MAX, LiveChecks
-from sesame.operations.people.diagnosis.openings import Change
+from sesame.operations.people.diagnosis.openings import OpeningChange
 from sesame.operations.people.diagnosis.rules import Finding, all_rules
 from sesame.operations.people.diagnosis.rules.base import judges
 from sesame.operations.people.diagnosis.situation import Situation, gather
@@ -226,7 +226,7 @@ def _cause(situation: Situation, finding: Finding, language: Language) -> Studen
 
 def _openings(situation: Situation, language: Language) -> Iterator[StudentOpening]:
     """What opens the services, those with the same changes together."""
-    together: dict[tuple[Change, ...], list[str]] = {}
+    together: dict[tuple[OpeningChange, ...], list[str]] = {}
     for service, changes in situation.changes.items():
         together.setdefault(changes, []).append(service)
     account = situation.account

@@ -21,7 +21,7 @@ from consumers.registry.lifecycle.stages import Lifecycle
 from schemas.account import Administrative, Enrolment, Hold, Pedagogical, Stage
 
 
-class Step(StrEnum):
+class OpeningStep(StrEnum):
     """What a person can change, the student's own steps first; the words are in `words.toml`."""
 
     PASSWORD = "password"  # noqa: S105 (a token)
@@ -39,21 +39,27 @@ class Step(StrEnum):
         return _WHO.get(self, "student")
 
 
-_WHO: Final[Mapping[Step, str]] = {
-    Step.VALIDATE: "registrar",
-    Step.VALIDATE_COURSES: "component",
-    Step.IDENTIFY: "registrar",
-    Step.LIFT: "desk",
+_WHO: Final[Mapping[OpeningStep, str]] = {
+    OpeningStep.VALIDATE: "registrar",
+    OpeningStep.VALIDATE_COURSES: "component",
+    OpeningStep.IDENTIFY: "registrar",
+    OpeningStep.LIFT: "desk",
 }
-_LIFTS: Final[Mapping[Hold, Step]] = {Hold.STOLEN_PASSWORDS: Step.PASSWORD, Hold.TECHNICAL: Step.IDENTIFY}
-_MAKES: Final = {Administrative.AWAITING_PAYMENT: Step.PAY, Administrative.PENDING: Step.VALIDATE}
+_LIFTS: Final[Mapping[Hold, OpeningStep]] = {
+    Hold.STOLEN_PASSWORDS: OpeningStep.PASSWORD,
+    Hold.TECHNICAL: OpeningStep.IDENTIFY,
+}
+_MAKES: Final = {
+    Administrative.AWAITING_PAYMENT: OpeningStep.PAY,
+    Administrative.PENDING: OpeningStep.VALIDATE,
+}
 
 
 @dataclass(frozen=True)
-class Change:
+class OpeningChange:
     """One change. `enrolment`: the one that it concerns; `hold`: the one that it lifts."""
 
-    step: Step
+    step: OpeningStep
     enrolment: Enrolment | None = None
     hold: Hold | None = None
 
@@ -61,13 +67,13 @@ class Change:
         """What the registry knows once the change is made."""
         person, mine = known.person, self.enrolment
         match self.step:
-            case Step.PASSWORD | Step.IDENTIFY | Step.LIFT:
+            case OpeningStep.PASSWORD | OpeningStep.IDENTIFY | OpeningStep.LIFT:
                 return replace(known, person=replace(person, holds=person.holds - {self.hold}))
-            case Step.ACTIVATE:
+            case OpeningStep.ACTIVATE:
                 return replace(known, person=replace(person, activated_at=0.0))
-            case Step.ENROL:
+            case OpeningStep.ENROL:
                 return replace(known, enrolments=(*known.enrolments, _new(today)))
-            case Step.VALIDATE_COURSES:
+            case OpeningStep.VALIDATE_COURSES:
                 changes: dict[str, object] = {"pedagogical": Pedagogical.VALIDATED}
             case _:
                 changes = {"administrative": Administrative.IN_FORCE}
@@ -80,17 +86,17 @@ class Change:
 
 def smallest(
     known: Known, targets: Sequence[str], lifecycle: Lifecycle, today: date
-) -> dict[str, tuple[Change, ...]]:
+) -> dict[str, tuple[OpeningChange, ...]]:
     """The changes that open each target, in the order in which they are made.
 
     A target that is open, or that no change opens, is left out; one in grace is not open for good.
     """
-    changes = sorted(_open_points(known), key=lambda each: list(Step).index(each.step))
+    changes = sorted(_open_points(known), key=lambda each: list(OpeningStep).index(each.step))
 
     before = known.previous
     stays = before is not None and before.stage is Stage.GRACE and before.access_open
 
-    def opened(target: str, made: Sequence[Change]) -> bool:
+    def opened(target: str, made: Sequence[OpeningChange]) -> bool:
         then = known
         for change in made:
             then = change.applied(then, today)
@@ -98,14 +104,16 @@ def smallest(
         all_given = target != MOODLE or pending_of(account) is None
         return account.access_open and all_given and not (stays and account.stage is Stage.GRACE)
 
-    found: dict[str, tuple[Change, ...]] = {}
+    found: dict[str, tuple[OpeningChange, ...]] = {}
     for target in targets if changes else ():
         if not opened(target, ()) and opened(target, changes):
             found[target] = _needed(changes, partial(opened, target))
     return found
 
 
-def _needed(changes: Sequence[Change], opens: Callable[[Sequence[Change]], bool]) -> tuple[Change, ...]:
+def _needed(
+    changes: Sequence[OpeningChange], opens: Callable[[Sequence[OpeningChange]], bool]
+) -> tuple[OpeningChange, ...]:
     """Leave out what is not needed, the least preferred first."""
     kept = list(changes)
     for change in reversed(changes):
@@ -115,22 +123,22 @@ def _needed(changes: Sequence[Change], opens: Callable[[Sequence[Change]], bool]
     return tuple(kept)
 
 
-def _open_points(known: Known) -> Iterator[Change]:
+def _open_points(known: Known) -> Iterator[OpeningChange]:
     person, previous = known.person, known.previous
     for hold in sorted(person.holds):
-        yield Change(_LIFTS.get(hold, Step.LIFT), hold=hold)
+        yield OpeningChange(_LIFTS.get(hold, OpeningStep.LIFT), hold=hold)
     if person.activated_at is None:
-        yield Change(Step.ACTIVATE)
+        yield OpeningChange(OpeningStep.ACTIVATE)
     for each in known.enrolments:
         if each.administrative in _MAKES:
-            yield Change(_MAKES[each.administrative], each)
+            yield OpeningChange(_MAKES[each.administrative], each)
         if each.pedagogical is not Pedagogical.VALIDATED:
-            yield Change(Step.VALIDATE_COURSES, each)
+            yield OpeningChange(OpeningStep.VALIDATE_COURSES, each)
     ended = previous is not None and previous.stage in (Stage.GRACE, Stage.EXPIRED)
     if not known.enrolments or (
         ended and not any(each.administrative in _MAKES for each in known.enrolments)
     ):
-        yield Change(Step.ENROL)
+        yield OpeningChange(OpeningStep.ENROL)
 
 
 def _key(enrolment: Enrolment) -> tuple[int, str, str]:

@@ -35,7 +35,7 @@ from sesame.acts.acts import utc
 from sesame.login import cas_logins
 from sesame.login.cas_logins import CasLogin
 from sesame.login.outcome import ProbeResult
-from sesame.operations.people.diagnosis.openings import Change, smallest
+from sesame.operations.people.diagnosis.openings import OpeningChange, smallest
 from sesame.operations.people.diagnosis.person import (
     CONSUMER_SILENT_AFTER_S,
     PersonStatus,
@@ -117,7 +117,7 @@ class Situation:
     refused: MailProof | None = None
     warned_at: datetime | None = None
     prolongations_left: int = 0
-    changes: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)
+    changes: Mapping[str, tuple[OpeningChange, ...]] = field(default_factory=dict)
     live: Live = field(default_factory=Live)
 
     @property
@@ -171,7 +171,7 @@ def gather(
         times = len(person.prolongations) if person is not None else 0
         now = database.now(connection)
         requested_at = _requested(connection, number, account)
-        changes: dict[str, tuple[Change, ...]] = {}
+        changes: dict[str, tuple[OpeningChange, ...]] = {}
         if lifecycle is not None and person is not None and account is not None:
             known = _known(connection, people, person, account, requested_at)
             changes = smallest(known, targets, lifecycle, utc(now).date())

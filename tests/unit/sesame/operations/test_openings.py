@@ -20,7 +20,7 @@ from pipeline.target_states import Conclusion, State
 from schemas.account import Account, Administrative, Hold, Pedagogical, Requirement, Stage
 from schemas.events import CredentialChanged, HoldLifted, HoldPlaced
 from sesame.operations.people.diagnosis.engine import Diagnosis, judge
-from sesame.operations.people.diagnosis.openings import Change, Step
+from sesame.operations.people.diagnosis.openings import OpeningChange, OpeningStep
 from sesame.operations.people.diagnosis.situation import Situation, gather
 from sesame.testing.servers import stores
 from sesame.testing.servers.registry_kit import (
@@ -85,26 +85,29 @@ class Office:
             self.registry.apply(HoldPlaced(student_number=number, hold=hold))
         return number
 
-    def make(self, number: str, change: Change) -> None:
+    def make(self, number: str, change: OpeningChange) -> None:
         """Make a change as its person does: by a fact."""
-        if change.step is Step.ACTIVATE:
+        if change.step is OpeningStep.ACTIVATE:
             self._activate(number)
         elif change.hold is not None:
-            if change.step is Step.PASSWORD:
+            if change.step is OpeningStep.PASSWORD:
                 secret = self.registry.seal("a new one", number)
                 self.registry.apply(CredentialChanged(student_number=number, credential_ref=secret))
             self.registry.apply(HoldLifted(student_number=number, hold=change.hold))
-        elif change.step is Step.ENROL:
+        elif change.step is OpeningStep.ENROL:
             self._enrol(number, "NEW", "SCI", (Administrative.IN_FORCE, Pedagogical.VALIDATED))
         else:
             assert change.enrolment is not None
             account = self.registry.account(number)
             mine = next(each for each in account.enrolments if each.step == change.enrolment.step)
             state = (mine.administrative, mine.pedagogical)
-            if change.step is Step.VALIDATE_COURSES:
+            if change.step is OpeningStep.VALIDATE_COURSES:
                 state = (mine.administrative, Pedagogical.VALIDATED)
             else:
-                due = {Step.PAY: Administrative.AWAITING_PAYMENT, Step.VALIDATE: Administrative.PENDING}
+                due = {
+                    OpeningStep.PAY: Administrative.AWAITING_PAYMENT,
+                    OpeningStep.VALIDATE: Administrative.PENDING,
+                }
                 assert mine.administrative is due[change.step]
                 state = (Administrative.IN_FORCE, mine.pedagogical)
             self._enrol(number, mine.step, mine.component, state)
@@ -216,7 +219,7 @@ def test_what_is_said_to_open_a_service_opens_it_and_nothing_less_does(office: O
 
 
 def check_each_is_needed(
-    office: Office, planted: Planted, changes: tuple[Change, ...], opened: set[str]
+    office: Office, planted: Planted, changes: tuple[OpeningChange, ...], opened: set[str]
 ) -> None:
     """With all changes but one these targets stay shut, whichever it is; with that one they open."""
     for last in changes:
@@ -272,7 +275,7 @@ def test_all_faces_tell_one_cause_of_any_two_enrolments(office: Office) -> None:
         opens = [each for each in student.openings if "moodle" in each.services]
         assert bool(opens) == (rule is not None), states
         if rule == "payment_awaited":
-            assert opens[0].steps[0] == Step.PAY
+            assert opens[0].steps[0] == OpeningStep.PAY
             assert opens[0].condition.startswith("vos droits d'inscription (Licence L1")
         elif rule == "courses_wait_for_enrolment":
             assert all(component in opens[0].condition for component in named)

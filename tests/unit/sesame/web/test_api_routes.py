@@ -30,6 +30,7 @@ WITHOUT_A_ROUTE = {
     "group.look": SCIM,
     "group.make": SCIM,
     "hold.lift_all": LISTS,
+    "import.mapping": "a person matches a sheet's columns; programs send named fields",
     "hold.list": "it reads everybody; `students.list` is a page at a time",
     "hold.place_all": LISTS,
     "identity.mint_again": LOOKS,
