@@ -50,6 +50,7 @@ LOG_FIELDS: Final[frozenset[str]] = frozenset(
         "epoch",
         "command",
         "check",
+        "reference",
         "host",
         "port",
         "line",

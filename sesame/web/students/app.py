@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 import threading
 from functools import partial
 from typing import Final
@@ -14,12 +15,13 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 
-from pipeline.errors import DependencyDown
+from pipeline.errors import DependencyDown, fault
 from sesame.operations.people.diagnosis.figures import Figures
 from sesame.web.kit.assets import STATIC_PATH
 from sesame.web.kit.figures import FIGURES_PATH, figures_answer
 from sesame.web.kit.guard import Guard
-from sesame.web.kit.web_request import PageError
+from sesame.web.kit.languages import moment
+from sesame.web.kit.web_request import PageError, utc_now
 from sesame.web.students import account, assistance, live, password, prolongation, verification
 from sesame.web.students.estimates import Expectations
 from sesame.web.students.live import THREADS, Watch
@@ -106,14 +108,23 @@ def _down(request: Request, error: Exception) -> Response:
     return _say(request, 503, "busy")
 
 
-def _fault(request: Request, _error: Exception) -> Response:
-    return _say(request, 500, "fault")
+def _fault(request: Request, error: Exception) -> Response:
+    reference = secrets.token_hex(3).upper()
+    structlog.get_logger().error("portal_fault", reference=reference, error=fault(error))
+    return _say(request, 500, "fault", reference=reference)
 
 
-def _say(request: Request, status: int, what: str, *, retry_after_s: float = 0.0) -> Response:
+def _say(
+    request: Request, status: int, what: str, *, retry_after_s: float = 0.0, reference: str = ""
+) -> Response:
+    """`reference`: what the support desk finds in the log."""
     wait_s = math.ceil(retry_after_s)
     try:
-        response: Response = visit_of(request).page("error.html", status, what=what, wait_s=wait_s)
+        visit, now = visit_of(request), utc_now()
+        at = moment(now, now, visit.language, visit.context.zone)
+        response: Response = visit.page(
+            "error.html", status, what=what, wait_s=wait_s, reference=reference, at=at
+        )
     except DependencyDown:
         context: PortalContext = request.app.state.context
         response = Response(context.pages.render("down.html", "fr"), status, media_type="text/html")

@@ -228,6 +228,9 @@ def test_a_fault_of_ours_tells_nothing_and_quotes_nobody(
     assert page.status_code == 500
     assert GOOD not in page.text
     assert "RuntimeError" not in page.text
+    quoted = re.search(r"la référence ([0-9A-F]{6}) et l(?:'|&#39;)heure, \d", page.text)
+    assert quoted is not None
+    wait_until(lambda: quoted[1] in lines.getvalue(), "the reference, for whoever is asked about it")
     wait_until(lambda: "RuntimeError" in lines.getvalue(), "the log's line, which follows the answer")
     assert GOOD not in lines.getvalue()
 

@@ -86,7 +86,7 @@ def test_each_language_has_its_subject_and_its_blanks_in_both_renderings(
     assert f"    {WELCOME.portal_url}\r\n\r\n" in body(raw)  # a paragraph of its own
     assert f'<p><a href="{WELCOME.portal_url}">{WELCOME.portal_url}</a></p>' in html
     assert html.count(WELCOME.portal_url) == 2
-    assert html.count("<p>") == html.count("</p>") == len(body(raw).split("\r\n\r\n")) == 10
+    assert html.count("<p>") == html.count("</p>") == len(body(raw).split("\r\n\r\n")) == 9
 
 
 def test_both_renderings_survive_any_server_and_are_parted_by_what_is_the_message_s_own() -> None:

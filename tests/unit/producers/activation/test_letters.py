@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email import message_from_bytes
@@ -56,6 +57,9 @@ def test_the_message_says_what_it_is_for(language: str, activated: bool, subject
         assert "https://compte.univ-exemple.fr/lien/abc.def" in text
         assert "24" in text
         assert "22001234" in text
+    page = present(message.get_body(("html",))).get_content().partition("<body")[2].partition(">")[2]
+    shown = " ".join(re.sub(r"<[^>]*>", "", page).split())
+    assert re.match(r"(Votre|Your) code ?: 012 345 ", shown), "a list of messages shows the code"
 
 
 @pytest.mark.parametrize(
