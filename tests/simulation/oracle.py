@@ -64,11 +64,14 @@ def obstacle(target: str, account: Account, *, calendar: bool = False) -> Obstac
 
 
 def _cohorts_to_come(account: Account) -> Obstacle | None:
+    """What waits at a step in force comes first; then the steps that are not in force."""
     steps = steps_of(account)
     entered, admitted = in_force(steps), taught(steps)
-    to_come = [f"{step} {YEAR}" for step in steps if step not in entered]
-    reason = "administrative_enrolment_pending" if to_come else "pedagogical_enrolment_pending"
-    to_come += [f"TD {step}" for step in steps if step not in admitted]
+    if courses := [f"TD {step}" for step in entered if step not in admitted]:
+        return "pedagogical_enrolment_pending", tuple(sorted(courses))
+    others = [step for step in steps if step not in entered]
+    reason = "other_enrolment_pending" if entered else "administrative_enrolment_pending"
+    to_come = [name for step in others for name in (f"{step} {YEAR}", f"TD {step}")]
     return (reason, tuple(sorted(to_come))) if to_come else None
 
 
