@@ -24,6 +24,7 @@ from sandbox.kafka import Kafka
 from sandbox.postgres import Postgres
 from sandbox.samba import Samba
 from sandbox.slapd import Slapd
+from schemas.language import keep_time
 from sesame.testing.servers import brokers, require_service, stores
 from sesame.testing.servers.cas_kit import SERVICES, LoginServer, login_server_of
 
@@ -118,10 +119,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 
 
 @pytest.fixture(autouse=True)
-def logs_as_they_were() -> Iterator[None]:
-    """What a command has set (a level, a stream) is not left to the tests that come after."""
+def as_it_was() -> Iterator[None]:
+    """What a command has set (a level, a stream, a zone) is not left to the tests that come after."""
     yield
     structlog.reset_defaults()
+    keep_time(None)
 
 
 @pytest.fixture

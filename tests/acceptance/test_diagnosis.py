@@ -46,7 +46,7 @@ ACTIVE = (
         "redirect_on",
     ),
     *("welcome_gone", "moodle_gone", "moodle_twice", "moodle_suspended", "moodle_manual", "cohort_left"),
-    *("ticket", "other", "cookie", "redirect_refused"),
+    *("ticket", "other", "cookie", "redirect_refused", "second"),
 )
 WAITING = ("unpaid", "unvalidated")
 
@@ -335,6 +335,11 @@ def test_courses_that_wait_for_the_pedagogical_enrolment(here: Clinic) -> None:
     found = here.finding("courses", "courses_wait_for_enrolment")
     assert found.words == {"courses": "Licence 1 Informatique 2026, cours", "component": "SCI"}
     assert "all_seems_well" not in here.rules("courses"), "it does not stand beside a cause"
+    other = {"COD_ETP": "L1MATH", "LIB_ETP": "Licence 1 Mathématiques", "ETA_PMT_IAE": "A"}
+    here.enrol({"second": other})
+    found = here.await_rule("second", "courses_wait_for_other_enrolment")
+    assert found.words["step"] == "Licence 1 Mathématiques"
+    assert "courses_wait_for_enrolment" not in here.rules("second")
 
 
 def test_a_moodle_user_that_is_gone_doubled_suspended_or_logs_in_otherwise(here: Clinic) -> None:

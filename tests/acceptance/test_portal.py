@@ -113,7 +113,7 @@ class Morning:
         if page.locator("#charte").count():
             page.check("#charte")
         page.click("form[action='/mot-de-passe'] button")
-        page.wait_for_url("**/compte")
+        page.wait_for_url("**/compte*")
 
 
 def mails(file: Path) -> dict[str, str]:

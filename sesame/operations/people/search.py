@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Final
 
 from pydantic import Field
@@ -26,8 +26,6 @@ _FIRST_MIN: Final = 3
 """Minimum length of the beginning of a number or a login."""
 
 _PAGE: Final = 500
-_ACCENTED: Final = re.compile(r"[aceinouy]|[^a-z0-9 ]")
-"""What may be written with an accent, or otherwise: any character stands for it in the database's choice."""
 
 
 class Search(ActRequest):
@@ -101,23 +99,52 @@ def _beginning(connection: Connection, text: str) -> list[str]:
 def _named(connection: Connection, text: str) -> list[str]:
     """Students whose names or birth date contain all words, whatever their accents.
 
-    The database chooses by the letters that have none; the rest is compared here, a page at a time.
+    The database chooses rows that may match, and the rest is compared here, a page at a time. PostgreSQL's
+    index of trigrams serves words that were typed without the accents of Latin-1; others have to be typed.
     """
-    words = [_folded(word) for word in text.split() if any(map(str.isalnum, word))][:WORDS_MAX]
-    if not words:
+    typed = [word.lower() for word in text.split() if any(map(str.isalnum, word))][:WORDS_MAX]
+    if not typed:
         return []
-    coarse = [people.c.identity.ilike(f"%{_ACCENTED.sub('_', word)}%", escape="\\") for word in words]
-    query = select(people.c.student_number, people.c.identity).where(*coarse).limit(_PAGE)
+    names, words = people.c.identity, [_folded(word) for word in typed]
+    if connection.dialect.name == "postgresql":
+        coarse = [names.regexp_match("".join(map(_spelt, word)), flags="i") for word in typed]
+    else:
+        coarse = [names.ilike(f"%{''.join(map(_any, word))}%", escape="\\") for word in words]
+    query = select(people.c.student_number, names).where(*coarse).limit(_PAGE)
     found: list[str] = []
     last: str | None = ""
     while last is not None and len(found) <= FOUND_MAX:
         page = query.where(people.c.student_number > last).order_by(people.c.student_number)
         rows = connection.execute(page).all()
         for row in rows:
-            names = _folded(" ".join(str(each) for each in json.loads(row.identity).values() if each))
-            found += [row.student_number] if all(word in names for word in words) else []
+            of_row = _folded(" ".join(str(each) for each in json.loads(row.identity).values() if each))
+            found += [row.student_number] if all(word in of_row for word in words) else []
         last = rows[-1].student_number if len(rows) == _PAGE else None
     return found[: FOUND_MAX + 1]
+
+
+def _any(c: str) -> str:
+    """For LIKE: any character, where the letter may have an accent or is written in many ways."""
+    return "_" if c in _forms() or not (c.isascii() and c.isalnum()) else c
+
+
+def _spelt(c: str) -> str:
+    """For a regular expression: the letter in all of its forms, or any character for one of no known form."""
+    base = _folded(c)
+    if base in _forms() and c in (base, *_forms()[base]):
+        return _forms()[base]
+    return c if c.isascii() and c.isalnum() else "."
+
+
+@cache
+def _forms() -> Mapping[str, str]:
+    """Each letter that has accents in Latin-1, with all of its forms."""
+    forms: dict[str, str] = {}
+    for c in map(chr, range(0xE0, 0x100)):
+        base = _folded(c)
+        if base != c and len(base) == 1 and base.isascii():
+            forms[base] = forms.get(base, base) + c
+    return {base: f"[{found}]" for base, found in forms.items()}
 
 
 def _folded(text: str) -> str:

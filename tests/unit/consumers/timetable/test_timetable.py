@@ -196,6 +196,7 @@ def test_a_student_who_is_not_scheduled_yet_is_told_so(language: Language, says:
             LEA.student_number, "Léa", LEA.login, LEA.mail, "active", False, None, (service,)
         ),
         looked_at="12:00",
+        opens={},
         links={},
         titles={},
         roles={},

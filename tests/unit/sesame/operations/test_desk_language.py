@@ -207,7 +207,7 @@ FRENCH: Final = (
     "compte activé",
     "Moodle\u00a0: abandonné (moodle_duplicate_cohort)",
     "Erreurs exactes",
-    "échec définitif abcdef012345",
+    "abandon abcdef012345",
 )
 ENGLISH: Final = (
     "Case ABCDE-12345, for DSI",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import insert
@@ -20,6 +21,7 @@ from pipeline.parking import Kind, Parked
 from pipeline.status import ConsumerStatus
 from pipeline.target_states import Conclusion, State
 from schemas.account import Hold, Lane, Stage
+from schemas.language import keep_time
 from sesame.operations.people.diagnosis.engine import Diagnosis, judge
 from sesame.operations.people.diagnosis.person import (
     CONSUMER_SILENT_AFTER_S,
@@ -232,10 +234,11 @@ def test_a_retry_says_which_attempt_is_next_and_when(desk: DiagnosisHarness) -> 
     desk.account()
     desk.ended("moodle", State.RETRYING, reason="target_busy")
     desk.parked("moodle")
+    keep_time(ZoneInfo("Indian/Reunion"))
     moodle = desk.at("moodle")
     assert (moodle.state, moodle.cause) == ("retrying", "Target busy.")
     assert moodle.message == "the site is busy"
-    due = datetime.fromtimestamp(START + 90, UTC).astimezone()
+    due = datetime.fromtimestamp(START + 90, ZoneInfo("Indian/Reunion"))
     assert moodle.next == f"Attempt 3 at {due:%H:%M:%S}."
     assert moodle.since == datetime.fromtimestamp(START - 60, UTC)
 

@@ -77,7 +77,7 @@ def test_somebody_is_found_however_the_letters_are_written(desk: RegistryHarness
                 "helene",
                 "Hélène",
                 "HELENE",
-                "hêlene nguyen",
+                "hêlene nguyễn",
                 "nguyễn",
                 "etienne",
                 "2007-05-04 helene",
