@@ -22,6 +22,7 @@ from consumers.webhooks.settings import WebhookReceiver
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record, TopicPartition
 from sandbox.http_server import HttpServer
+from sandbox.ports import free_port
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import Message, event_id
@@ -60,7 +61,7 @@ class Heard:
 class Program:
     """A receiver: answers these statuses first, then 204."""
 
-    port: int = 0
+    port: int = field(default_factory=free_port)
     heard: list[Heard] = field(default_factory=list)
     answers: deque[tuple[int, dict[str, str]]] = field(default_factory=deque)
     refuses: set[str] = field(default_factory=set)  # students, with 422
@@ -97,7 +98,6 @@ class Program:
                 """It is quiet."""
 
         server = HttpServer(self.port, Requests, None)
-        self.port = server.server_address[1]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
