@@ -131,6 +131,11 @@ class Enrolment(Model):
     pedagogical: Pedagogical
 
     @property
+    def key(self) -> tuple[int, str, str]:
+        """Year, step and version, which tell it from a student's others."""
+        return self.year, self.step, self.step_version
+
+    @property
     def in_force(self) -> bool:
         """Whether this enrolment opens an account."""
         return self.administrative is Administrative.IN_FORCE

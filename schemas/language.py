@@ -102,6 +102,11 @@ def written_time(at: datetime, language: Language) -> str:
     return at.strftime("%d/%m/%Y %H:%M:%S" if language == "fr" else "%Y-%m-%d %H:%M:%S")
 
 
+def local_time(at: datetime) -> str:
+    """A time of this context's zone, which it names, in the form of the current language."""
+    return f"{written_time(local(at), spoken())} {local(at):%Z}"
+
+
 def compiled(catalogue: Path, language: Language) -> GNUTranslations:
     """The translations that a catalogue (`.po`) holds."""
     from babel.messages.mofile import write_mo

@@ -149,7 +149,7 @@ def current_enrolments(
     current = (enrolment for enrolment in enrolments if settings.year_ends_on(enrolment.year) >= today)
     steps: dict[tuple[int, str, str], Enrolment] = {}
     for enrolment in sorted(current, key=rank):
-        steps.setdefault((enrolment.year, enrolment.step, enrolment.step_version), enrolment)
+        steps.setdefault(enrolment.key, enrolment)
     return list(steps.values())
 
 

@@ -113,6 +113,11 @@ class Identity(Model):
     birth_date: date
     language: str | None = Field(default=None, description="the registrar's; the student's own choice wins")
 
+    @property
+    def full_name(self) -> str:
+        """Given name, then the name in use, else the one at birth."""
+        return " ".join(filter(None, (self.given_name, self.usage_name or self.birth_name)))
+
 
 @dataclass(frozen=True)
 class KnownPerson:

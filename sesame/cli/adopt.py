@@ -25,14 +25,6 @@ with lazily():
     from sesame.operations.questions.adoption import run
 
 _ID_SHOWN = 12
-_COLUMNS = (
-    gettext_noop("id"),
-    gettext_noop("kind"),
-    gettext_noop("target"),
-    gettext_noop("student"),
-    gettext_noop("state"),
-    gettext_noop("object"),
-)
 
 
 @click.group(invoke_without_command=True)
@@ -170,7 +162,10 @@ def _show_questions(found: list[adoption_acts.AdoptionQuestion]) -> None:
         remark(gettext("No questions."))
         return
     show_table(
-        [gettext(name) for name in _COLUMNS],
+        (
+            *(gettext("id"), gettext("kind"), gettext("target"), gettext("student")),
+            *(gettext("state"), gettext("object")),
+        ),
         [
             (each.id[:_ID_SHOWN], each.kind, each.target, each.student_number or "", each.state, each.object)
             for each in found

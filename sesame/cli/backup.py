@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from schemas.language import gettext, ngettext
+from schemas.language import gettext, local_time, ngettext
 from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.installation import installed_version
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, yes_option
-from sesame.cli.output import CommandResult, confirm, local_time, remark
+from sesame.cli.output import CommandResult, confirm, remark
 
 with lazily():
     from pipeline.db import embedded

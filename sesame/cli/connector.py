@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from schemas.language import gettext, gettext_noop
+from schemas.language import gettext
 from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
@@ -17,14 +17,6 @@ from sesame.cli.output import CommandResult, remark, show_table
 
 with lazily():
     from sesame.operations.targets.connectors import acts as connectors_acts
-
-_COLUMNS = (
-    gettext_noop("name"),
-    gettext_noop("package"),
-    gettext_noop("follows"),
-    gettext_noop("verbs"),
-    gettext_noop("proven"),
-)
 
 
 @click.group()
@@ -104,7 +96,7 @@ def _show(found: list[connectors_acts.ConnectorLine]) -> None:
         )
         for each in found
     ]
-    columns = [gettext(name) for name in _COLUMNS]
+    columns = [gettext("name"), gettext("package"), gettext("follows"), gettext("verbs"), gettext("proven")]
     show_table(columns, rows, folded=columns[-1])
 
 

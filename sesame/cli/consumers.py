@@ -6,11 +6,11 @@ from functools import partial
 
 import click
 
-from schemas.language import gettext, ngettext
+from schemas.language import gettext, local_time, ngettext
 from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.options import json_option, reason_option
-from sesame.cli.output import CommandResult, local_time, remark, show_table
+from sesame.cli.output import CommandResult, remark, show_table
 
 with lazily():
     from sesame.operations.people.diagnosis import processes as diagnosis_processes

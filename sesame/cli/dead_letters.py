@@ -7,11 +7,11 @@ from functools import partial
 
 import click
 
-from schemas.language import gettext, ngettext
+from schemas.language import gettext, local_time, ngettext
 from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.options import dry_run_option, json_option, reason_option, yes_option
-from sesame.cli.output import CommandResult, confirm, local_time, remark, show_table
+from sesame.cli.output import CommandResult, confirm, remark, show_table
 
 with lazily():
     from sesame.operations.people.diagnosis import reasons, words

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from schemas.language import gettext, gettext_noop, ngettext
+from schemas.language import gettext, local_time, ngettext
 from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import dry_run_option, json_option, reason_option, write
-from sesame.cli.output import CommandResult, local_time, remark, show_table
+from sesame.cli.output import CommandResult, remark, show_table
 
 with lazily():
     from schemas import account
@@ -31,13 +31,6 @@ _FROM = click.option(
     help="A list: a number, a login or an address a line; of a CSV the first column; - is standard input.",
 )
 _LINES_SHOWN = 20
-_COLUMNS = (
-    gettext_noop("student"),
-    gettext_noop("hold"),
-    gettext_noop("since"),
-    gettext_noop("by"),
-    gettext_noop("reason"),
-)
 
 
 @click.group()
@@ -128,7 +121,7 @@ def _show_holds(found: list[holds.HeldStudent]) -> None:
     if not found:
         remark(gettext("No hold is in force."))
         return
-    columns = [gettext(name) for name in _COLUMNS]
+    columns = [gettext("student"), gettext("hold"), gettext("since"), gettext("by"), gettext("reason")]
     rows = [
         (
             each.student_number,

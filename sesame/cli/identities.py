@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import click
 
-from schemas.language import gettext
+from schemas.language import gettext, local_time
 from sesame.app.lazy import lazily
 from sesame.cli import identity_words as words
 from sesame.cli.context import Context, pass_context
@@ -19,7 +19,6 @@ from sesame.cli.output import (
     CommandResult,
     confirm,
     data_console,
-    local_time,
     remark,
     show_table,
     side_console,

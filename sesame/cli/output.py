@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 from pipeline.errors import SesameError
-from schemas.language import gettext, local, spoken, written_time
+from schemas.language import gettext, spoken
 from sesame.app.lazy import lazily
 from sesame.cli.errors import ExitCode
 
@@ -89,11 +89,6 @@ def show_table(
 def coloured(text: str, colour: str | None, *, bold: bool = False) -> str:
     """Text for `click.echo`, coloured on a terminal only, and never with NO_COLOR."""
     return text if os.environ.get("NO_COLOR") else click.style(text, fg=colour, bold=bold)
-
-
-def local_time(at: datetime) -> str:
-    """A time by the site's clock, with its zone, in the form of the current language."""
-    return f"{written_time(local(at), spoken())} {local(at):%Z}"
 
 
 def local_day(day: date) -> str:

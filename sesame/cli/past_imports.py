@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from schemas.language import gettext, ngettext
+from schemas.language import gettext, local_time, ngettext
 from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.options import json_option
-from sesame.cli.output import CommandResult, local_time, remark, show_table
+from sesame.cli.output import CommandResult, remark, show_table
 
 with lazily():
     from producers.registrar import report

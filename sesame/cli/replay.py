@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from schemas.language import gettext
+from schemas.language import gettext, local_time
 from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, moment, reason_option, yes_option
-from sesame.cli.output import CommandResult, confirm, local_time, remark, show_table
+from sesame.cli.output import CommandResult, confirm, remark, show_table
 
 with lazily():
     from sesame.acts import acts, admission

@@ -7,12 +7,12 @@ from functools import partial
 
 import click
 
-from schemas.language import gettext
+from schemas.language import gettext, local_time
 from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import json_option, reason_option, wants_json
-from sesame.cli.output import CommandResult, local_time, remark, show_table, side_console
+from sesame.cli.output import CommandResult, remark, show_table, side_console
 
 with lazily():
     from sesame.operations.keeping import rebuild as keeping_rebuild

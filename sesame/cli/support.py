@@ -8,11 +8,11 @@ from typing import Final
 
 import click
 
-from schemas.language import gettext
+from schemas.language import gettext, local_time
 from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.options import json_option
-from sesame.cli.output import CommandResult, coloured, local_time
+from sesame.cli.output import CommandResult, coloured
 
 with lazily():
     from sesame.operations.access import page_links

@@ -7,11 +7,11 @@ from functools import partial
 
 import click
 
-from schemas.language import gettext
+from schemas.language import gettext, local_time
 from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.options import json_option
-from sesame.cli.output import CommandResult, local_time, remark, show_table
+from sesame.cli.output import CommandResult, remark, show_table
 
 with lazily():
     from sesame.operations.programs import tokens

@@ -8,7 +8,23 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.demo import machine
+from sandbox.process import MissingServer
+from sesame.testing.servers import require_service
 from sesame.testing.servers.processes import ManySite
+
+
+@pytest.fixture(scope="session")
+def demo_machine() -> None:
+    """Skip, or fail in CI, where the demo's servers are not installed."""
+
+    def check() -> None:
+        try:
+            machine.check()
+        except machine.MachineUnfit as unfit:
+            raise MissingServer(str(unfit), "") from unfit
+
+    require_service(check)
 
 
 @pytest.fixture

@@ -17,15 +17,15 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.demo import machine, record, table
+from sandbox.demo import record, table
 from sandbox.demo.world import OPERATOR
 from sandbox.kafka import fetch_jars
-from sandbox.process import PATIENCE_S, MissingServer, wait_until
+from sandbox.process import PATIENCE_S, wait_until
 from sesame.testing.servers import require_service
 from sesame.testing.servers.narrowing import present
 from tests.acceptance.acting import STUDENTS
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.usefixtures("demo_machine")]
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGETS = {"directory", "mailbox", "moodle"}
@@ -40,19 +40,6 @@ def run_demo(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         demo(*words), cwd=ROOT, capture_output=True, encoding="utf-8", timeout=800, check=False
     )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _machine() -> None:
-    """Skip, or fail in CI, where the servers are not installed."""
-
-    def check() -> None:
-        try:
-            machine.check()
-        except machine.MachineUnfit as unfit:
-            raise MissingServer(str(unfit), "") from unfit
-
-    require_service(check)
 
 
 @pytest.fixture(scope="module")

@@ -17,14 +17,12 @@ from typing import Self
 
 import pytest
 
-from sandbox.demo import machine
 from sandbox.demo.world import World
-from sandbox.process import PATIENCE_S, MissingServer, wait_until
-from sesame.testing.servers import require_service
+from sandbox.process import PATIENCE_S, wait_until
 from sesame.testing.servers.narrowing import present
 from tests.docs.documents import ROOT, Block, blocks
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.usefixtures("demo_machine")]
 
 TUTORIAL = "docs/tutorial/first-accounts.md"
 ONE_SERVER = "docs/how-to/run-on-one-server.md"
@@ -38,17 +36,6 @@ VARIES = {
 NOTHING = Path(os.devnull)
 LOOKS = ("sesame status", "sesame overview", "entry", "systemctl is-active", "curl")
 """Commands that change nothing: a reader who was faster than the servers types them again."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _machine() -> None:
-    def check() -> None:
-        try:
-            machine.check()
-        except machine.MachineUnfit as unfit:
-            raise MissingServer(str(unfit), "") from unfit
-
-    require_service(check)
 
 
 class Shell:

@@ -99,7 +99,4 @@ def names_of(site: Stored, actor: Actor, file: str, students: Collection[str]) -
     found = {number: person.identity for number, person in known.items()}
     if seen := shown(found):
         note_look(site.database, actor, "import.explain", file=file, **seen)
-    return {
-        number: " ".join(filter(None, (who.given_name, who.usage_name or who.birth_name)))
-        for number, who in found.items()
-    }
+    return {number: identity.full_name for number, identity in found.items()}

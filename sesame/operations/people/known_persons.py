@@ -48,10 +48,7 @@ def names_of(site: Stored, student_numbers: Collection[str]) -> dict[str, str]:
     """The names of these students, as far as known, for a look that is audited."""
     with site.database.read() as connection:
         known = People(site.database).known_among(connection, student_numbers).values()
-    return {
-        one.student_number: f"{one.identity.given_name} {one.identity.usage_name or one.identity.birth_name}"
-        for one in known
-    }
+    return {one.student_number: one.identity.full_name for one in known}
 
 
 class Side(Report):

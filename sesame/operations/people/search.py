@@ -130,10 +130,8 @@ def _any(c: str) -> str:
 
 def _spelt(c: str) -> str:
     """For a regular expression: the letter in all of its forms, or any character for one of no known form."""
-    base = _folded(c)
-    if base in _forms() and c in (base, *_forms()[base]):
-        return _forms()[base]
-    return c if c.isascii() and c.isalnum() else "."
+    forms = _forms().get(_folded(c), "")
+    return forms if c in forms else c if c.isascii() and c.isalnum() else "."
 
 
 @cache

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from schemas.language import gettext, local, ngettext, spoken, written_time
+from schemas.language import gettext, local_time, ngettext, spoken
 from sesame.acts.acts import utc
 from sesame.operations.people.diagnosis.reasons import explain
 from sesame.operations.people.diagnosis.words import glossary, word
@@ -151,7 +151,7 @@ def _value(field: str, value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(_value(field, each) for each in value)
     if field in ("since", "until") and isinstance(value, float):
-        return f"{written_time(local(utc(value)), spoken())} {local(utc(value)):%Z}"
+        return local_time(utc(value))
     return word(_TABLES[field], str(value)) if field in _TABLES else str(value)
 
 

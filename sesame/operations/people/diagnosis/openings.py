@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 from consumers.moodle import NAME as MOODLE
 from consumers.moodle.intent import pending_of
 from consumers.registry.account import Known, merge
 from consumers.registry.lifecycle.stages import Lifecycle
-from schemas.account import Administrative, Enrolment, Hold, Pedagogical, Stage
+from schemas.account import Account, Administrative, Enrolment, Hold, Pedagogical, Stage
 
 
 class OpeningStep(StrEnum):
@@ -78,7 +78,7 @@ class OpeningChange:
             case _:
                 changes = {"administrative": Administrative.IN_FORCE}
         made = tuple(
-            each.model_copy(update=changes) if mine is not None and _key(each) == _key(mine) else each
+            each.model_copy(update=changes) if mine is not None and each.key == mine.key else each
             for each in known.enrolments
         )
         return replace(known, enrolments=made)
@@ -96,11 +96,15 @@ def smallest(
     before = known.previous
     stays = before is not None and before.stage is Stage.GRACE and before.access_open
 
-    def opened(target: str, made: Sequence[OpeningChange]) -> bool:
+    @cache  # targets share most of what is tried
+    def account_after(made: tuple[OpeningChange, ...]) -> Account:
         then = known
         for change in made:
             then = change.applied(then, today)
-        account = merge(then, lifecycle, today).at(target)
+        return merge(then, lifecycle, today)
+
+    def opened(target: str, made: Sequence[OpeningChange]) -> bool:
+        account = account_after(tuple(made)).at(target)
         all_given = target != MOODLE or pending_of(account) is None
         return account.access_open and all_given and not (stays and account.stage is Stage.GRACE)
 
@@ -139,10 +143,6 @@ def _open_points(known: Known) -> Iterator[OpeningChange]:
         ended and not any(each.administrative in _MAKES for each in known.enrolments)
     ):
         yield OpeningChange(OpeningStep.ENROL)
-
-
-def _key(enrolment: Enrolment) -> tuple[int, str, str]:
-    return enrolment.year, enrolment.step, enrolment.step_version
 
 
 def _new(today: date) -> Enrolment:

@@ -197,7 +197,7 @@ def ended_steps(connection: Connection, database: Database, account: Account) ->
     """A person's enrolments no longer in force, over all numbers, the newest first."""
     people, number = People(database), account.student_number
     numbers = (number, *(each.student_number for each in people.merged_into(connection, number)))
-    counting = {(each.year, each.step, each.step_version) for each in account.enrolments}
+    counting = {each.key for each in account.enrolments}
     steps = people.steps(connection, *numbers)
     held, cancelled = ([key for key, is_over in steps if is_over is over] for over in (False, True))
     ended = {*(EndedStep(*key, cancelled=True) for key in cancelled if key not in {*held, *counting})}

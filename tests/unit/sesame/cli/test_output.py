@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from schemas.language import keep_time
-from sesame.cli.output import data_console, local_time, show_table, side_console
+from schemas.language import keep_time, local_time
+from sesame.cli.output import data_console, show_table, side_console
 
 
 @pytest.mark.parametrize(
