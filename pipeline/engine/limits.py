@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from pydantic import Field, model_validator
 
@@ -41,6 +41,12 @@ class Backoff:
 
 _AHEAD_PER_SLOT, _STUDENTS_AHEAD_MIN = 2, 24
 """Batches ahead of each slot's call, and the fewest students ahead (ADR 25)."""
+
+LEASE_MARGIN_S: Final = 5.0
+"""Time that a lease outlasts the longest call and what it may leave running, so that all clocks agree."""
+
+MISCONFIGURED_DELAY_S: Final = 30.0
+"""Delay between probes of a target that refuses the consumer: a corrected secret works within it."""
 
 
 class EngineSettings(Section):
@@ -86,26 +92,11 @@ class EngineSettings(Section):
         description="How often a student who waits for a precondition is looked at again.",
         json_schema_extra=ADVANCED,
     )
-    lease_margin_s: float = Field(
-        5.0,
-        ge=1,
-        le=3600,
-        description="How much longer a lease lasts than the longest call and what it may leave running, so "
-        "that it has ended by every clock.",
-        json_schema_extra=ADVANCED,
-    )
     probe_delay_s_max: float = Field(
         15.0,
         ge=1,
         le=3600,
         description="Longest delay between probes of a target that is down; it doubles up to this.",
-        json_schema_extra=ADVANCED,
-    )
-    misconfigured_delay_s: float = Field(
-        30.0,
-        gt=0,
-        le=3600,
-        description="Delay between probes of a target that refuses the consumer itself.",
         json_schema_extra=ADVANCED,
     )
     shutdown_s_max: float = Field(
@@ -158,6 +149,8 @@ class Limits(EngineSettings):
     """The most records of a partition read ahead of the commit: what a restart repeats at most."""
     probe_delay_s_min: float = Field(1.0, gt=0, le=600)
     """First delay between probes of a target that is down: most outages are a restart."""
+    misconfigured_delay_s: float = Field(MISCONFIGURED_DELAY_S, gt=0, le=3600)
+    """Delay between probes of a target that refuses the consumer itself."""
     quarantine_window_s: float = Field(300.0, ge=1, le=86_400)
     """Time over which work given up for good is counted."""
     quarantine_failed_min: int = Field(20, ge=1, le=100_000)

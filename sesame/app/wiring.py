@@ -38,7 +38,7 @@ with lazily():  # a command that looks wants little of it
     from pipeline import facts, runner
     from pipeline import outbox as pipeline_outbox
     from pipeline import vault as pipeline_vault
-    from pipeline.engine import bell, core
+    from pipeline.engine import bell, core, limits
     from pipeline.eventlog import sqlite as embedded_log
     from producers.activation import notices, proofs
     from sesame.app import end_notices, event_log, group_members, targets
@@ -418,7 +418,7 @@ class Application:
             database=self.database,
             producer=self.producer,
             backoff=engine.backoff(),
-            lease_s=runner.WAIT_S_MAX + handler.call_s_max + execution_s_max + engine.lease_margin_s,
+            lease_s=runner.WAIT_S_MAX + handler.call_s_max + execution_s_max + limits.LEASE_MARGIN_S,
             recheck_s=engine.recheck_s,
             follows=self.follows.get(target),
             forgotten=self.erased_numbers.forgotten,

@@ -14,6 +14,7 @@ from typing import Final
 from pipeline import status
 from pipeline.db.database import Database
 from pipeline.engine.circuit import CircuitState
+from pipeline.engine.limits import MISCONFIGURED_DELAY_S
 from pipeline.settings import FILE_SUFFIX
 from pipeline.status import ConsumerStatus
 from schemas.language import gettext
@@ -72,7 +73,7 @@ def _remedies(settings: Settings, target: str, stopped: list[ConsumerStatus]) ->
     looks = gettext(
         "It looks again by itself within {seconds} s, reads the secret's file again if it has changed, and "
         "goes on. If it stays stopped, its settings or its environment are not the doctor's: restart it.",
-        seconds=f"{settings.engine.misconfigured_delay_s:g}",
+        seconds=f"{MISCONFIGURED_DELAY_S:g}",
     )
     changed = [
         gettext(

@@ -71,7 +71,6 @@ class ManySite:
             "call_s_max = 15",
             "execution_s_max = 2",
             "[engine]",
-            "lease_margin_s = 2",
             "shutdown_s_max = 10",
             "[observability]",
             'log_format = "json"',

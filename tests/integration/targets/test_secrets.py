@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from pipeline.engine.limits import EngineSettings, Limits
 from sesame.cli import main
 from sesame.testing.servers.sections import dovecot_section, slapd_section, toml_of
 from sesame.testing.servers.waiting import until
@@ -58,14 +59,30 @@ Refuses = Callable[[float], AbstractContextManager[Refused]]
 """Makes the site, whose process looks again after so many seconds at a target that refuses it."""
 
 
+@contextmanager
+def looking_again(after_s: float) -> Iterator[None]:
+    limits = EngineSettings.limits
+
+    def sooner(self: EngineSettings, *, batch_size: int) -> Limits:
+        found = limits(self, batch_size=batch_size)
+        return found.model_copy(update={"misconfigured_delay_s": after_s})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EngineSettings, "limits", sooner)
+        yield
+
+
 def refusing(folder: Path, target: str, settings: str, right: str, *in_memory: str) -> Refuses:
     @contextmanager
     def make(look_again_s: float) -> Iterator[Refused]:
         file = folder / "secret"
         file.touch(mode=0o600)
         targets = json.dumps([*in_memory, target])
-        every = f"targets = {targets}\nengine.misconfigured_delay_s = {look_again_s}\n{settings}"
-        with closing(Site(folder / "site", every.replace("FILE", str(file)), in_memory=in_memory)) as site:
+        every = f"targets = {targets}\n{settings}"
+        with (
+            looking_again(look_again_s),
+            closing(Site(folder / "site", every.replace("FILE", str(file)), in_memory=in_memory)) as site,
+        ):
             one = Refused(site, target, file, right)
             one.put(WRONG)
             yield one
