@@ -19,7 +19,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from examples.generate import COLUMNS, SEPARATOR
+from examples import generate
+from examples.generate import SEPARATOR
+
+COLUMNS = (*generate.COLUMNS, "NUM_TEL_PORT")  # the optional one too
 
 RECORDED = "recorded"
 CANCELLED = "cancelled"
@@ -42,6 +45,7 @@ _SOUND: Mapping[str, str] = {
     "ETA_IAE": "E",
     "ETA_PMT_IAE": "P",
     "IP_VALIDE": "O",
+    "NUM_TEL_PORT": "",
 }
 
 _OTHER_STEP: Mapping[str, str] = {"COD_ETP": "DULSF", "TEM_IAE_PRM": "N"}
@@ -148,6 +152,9 @@ CASES: tuple[Case, ...] = (
     _one("an internationalised mail address", RECORDED, MAIL_PERSO="énora@université.example"),
     _one("a mail address with a plus", RECORDED, MAIL_PERSO="enora+fac@example.org"),
     _one("a mail address in upper case", RECORDED, MAIL_PERSO="ENORA@EXAMPLE.ORG"),
+    _one("two mobile numbers in one cell", "bad_mobile", NUM_TEL_PORT="06 12 34 56 78 / 07 12 34 56 78"),
+    _one("a mobile number without its first 0", RECORDED, NUM_TEL_PORT="612345678"),
+    _one("a mobile number of another country", RECORDED, NUM_TEL_PORT="+32 470 12 34 56"),
     _one("an INE that is too short", "bad_ine", COD_NNE_IND="12345"),
     _one("a year of two digits", "bad_year", COD_ANU="26"),
     _one("a year in other digits", "bad_year", COD_ANU="٢٠٢٦"),

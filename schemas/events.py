@@ -21,6 +21,7 @@ from schemas.scalars import (
     Digest,
     Ine,
     Moment,
+    PhoneNumber,
     Reference,
     RuleName,
     Seconds,
@@ -98,6 +99,7 @@ class EnrolmentRecorded(EnrolmentFact):
     birth_date: Day = Field(description="Date of birth.")
     ine: Ine | None = Field(None, description="National student number (INE). Absent: none is known.")
     personal_mail: Text | None = Field(None, description="Personal mail address. Absent: none is known.")
+    mobile: PhoneNumber | None = Field(None, description="Mobile number (E.164). Absent: none is known.")
     language: Language | None = Field(None, description="Preferred language, if known.")
 
     @model_validator(mode="after")

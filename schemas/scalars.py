@@ -79,6 +79,9 @@ Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 Ine = Annotated[str, StringConstraints(pattern=r"^[0-9A-Z]{11}$")]
 """The national student number (INE)."""
 
+PhoneNumber = Annotated[str, StringConstraints(pattern=r"^[+][1-9][0-9]{6,14}$")]
+"""A telephone number: ITU-T E.164, with its + and without blanks."""
+
 Seconds = Annotated[float, Field(ge=0, le=DURATION_S_MAX, allow_inf_nan=False)]
 """A duration in seconds."""
 
@@ -117,3 +120,25 @@ def is_local_part(text: str) -> bool:
     What else that standard allows, typographic quotes for instance, is a slip.
     """
     return _LOCAL_PART.fullmatch(text) is not None
+
+
+_OVERSEAS = {"639": "262", "69[23]": "262", "69[01]": "590", "694": "594", "69[67]": "596"}
+"""Country codes of the French mobile numbers that have one of their own (ARCEP 2018-0881, annex)."""
+
+
+def phone_number(text: str) -> str | None:
+    """Return a number in E.164's form, whose country is France unless it names another; None: it is none.
+
+    Spreadsheets take the first 0, or the +, from what they hold to be an amount.
+    """
+    digits = re.sub(r"^(?:\+|00)33(?=[0-9])|^(?=[67][0-9]{8}$)|^33(?=[67][0-9]{8}$)", "0", _bare(text))
+    if national := re.fullmatch(r"0?(0[1-9][0-9]{8})", digits):
+        own = national[1][1:]
+        found = next((code for first, code in _OVERSEAS.items() if re.match(first, own)), "33")
+        return f"+{found}{own}"
+    abroad = re.fullmatch(r"(?:\+|00)([1-9][0-9]{6,14})", digits)
+    return None if abroad is None or abroad[1].startswith("33") else f"+{abroad[1]}"
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"[\s./()-]", "", text.replace("(0)", ""))

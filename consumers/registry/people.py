@@ -46,6 +46,7 @@ people = Table(
     Column("identity_sequence", BigInteger, nullable=False),  # source sequence of the fact that gave them
     Column("ine", String(11)),
     Column("personal_mail", Text),
+    Column("mobile", String(16)),
     Column("language", String(8)),
     Column("preferred_given_name", Text),  # settled by the student; wins over the registrar's
     Column("mail_redirect", Text),
@@ -139,6 +140,7 @@ class KnownPerson:
     identity_sequence: int
     ine: str | None = None
     personal_mail: str | None = None
+    mobile: str | None = None
     language: str | None = None
     preferred_given_name: str | None = None
     mail_redirect: str | None = None
@@ -162,12 +164,13 @@ class PersonAsked(NamedTuple):
 class PersonContact(NamedTuple):
     """How to write to a student.
 
-    The number in use after merges, the registrar's personal address, the stage of the account (None: there is
-    none), and since when it is activated.
+    The number in use after merges, the registrar's personal address and mobile number, the stage of the
+    account (None: there is none), and since when it is activated.
     """
 
     student_number: str
     personal_mail: str | None
+    mobile: str | None
     stage: str | None
     activated_at: float | None
 
@@ -287,7 +290,9 @@ class People:
         """How to write to the student of this number; None: the number is unknown."""
         goes_on = func.coalesce(people.c.merged_into, people.c.student_number)
         query = (
-            select(goes_on, people.c.personal_mail, accounts.c.stage, accounts.c.activated_at)
+            select(
+                goes_on, people.c.personal_mail, people.c.mobile, accounts.c.stage, accounts.c.activated_at
+            )
             .outerjoin(accounts, accounts.c.student_number == goes_on)
             .where(people.c.student_number == student_number)
         )

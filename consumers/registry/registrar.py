@@ -130,10 +130,12 @@ class RegistrarFacts:
             "identity_sequence": event.source_sequence,
             "ine": event.ine,
             "personal_mail": event.personal_mail,
+            "mobile": event.mobile,
         }
         if before is not None:
             self._people.change(connection, event.student_number, **values)
-            if before.personal_mail not in (None, event.personal_mail):
+            lost = before.mobile not in (None, event.mobile)
+            if lost or before.personal_mail not in (None, event.personal_mail):
                 now = self._database.now(connection)
                 self._on_new_address(connection, event.student_number, now)
         else:

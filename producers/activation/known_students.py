@@ -56,14 +56,16 @@ class Asked(Protocol):
 class Contact(Protocol):
     """How to write to a student.
 
-    The number that the person keeps, the registrar's personal address, the stage of the account (None: there
-    is none), and since when it is activated.
+    The number that the person keeps, the registrar's personal address and mobile number, the stage of the
+    account (None: there is none), and since when it is activated.
     """
 
     @property
     def student_number(self) -> str: ...
     @property
     def personal_mail(self) -> str | None: ...
+    @property
+    def mobile(self) -> str | None: ...
     @property
     def stage(self) -> str | None: ...
     @property

@@ -24,6 +24,7 @@ class RecordedPerson(NamedTuple):
     birth_date: str
     ine: str | None
     personal_mail: str | None
+    mobile: str | None
 
 
 class RecordedPersons(Protocol):
@@ -44,7 +45,9 @@ class BeforeAfter(NamedTuple):
     after: str
 
 
-OF_PERSON: Final = frozenset({OutlineChange.IDENTITY, OutlineChange.INE, OutlineChange.PERSONAL_MAIL})
+OF_PERSON: Final = frozenset(
+    {OutlineChange.IDENTITY, OutlineChange.INE, OutlineChange.PERSONAL_MAIL, OutlineChange.MOBILE}
+)
 """Changes of which a feed has a digest only."""
 
 _IDENTITY: Final = ("given_name", "birth_name", "birth_date")

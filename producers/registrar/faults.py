@@ -48,6 +48,7 @@ class Fault(StrEnum):
     BAD_DATE = "bad_date"
     IMPLAUSIBLE_DATE = "implausible_date"
     BAD_MAIL = "bad_mail"
+    BAD_MOBILE = "bad_mobile"
     BAD_YEAR = "bad_year"
     BAD_CODE = "bad_code"
     UNKNOWN_VALUE = "unknown_value"
@@ -101,6 +102,7 @@ REMEDIES: dict[Fault, str] = {
     ),
     Fault.IMPLAUSIBLE_DATE: gettext_noop("Check the year of birth."),
     Fault.BAD_MAIL: gettext_noop("Correct the personal mail address, or leave it empty."),
+    Fault.BAD_MOBILE: gettext_noop("Give one mobile number, or leave it empty."),
     Fault.BAD_YEAR: gettext_noop("Give the academic year by its first year, in four digits."),
     Fault.BAD_CODE: gettext_noop(
         "Use letters, digits, space and _ . : + / - only, at most 64, a letter or digit first."

@@ -43,6 +43,7 @@ class OutlineChange(StrEnum):
     IDENTITY = "identity"
     INE = "ine"
     PERSONAL_MAIL = "personal_mail"
+    MOBILE = "mobile"
     COMPONENT = "component"
     TEACHING = "teaching"
     GROUP = "group"
@@ -68,6 +69,7 @@ class Outline(NamedTuple):
     personal_mail: str = ""
     pedagogical: str = ""
     component: str = ""
+    mobile: str = ""
 
     @classmethod
     def of(cls, fact: Fact, before: Outline | None = None) -> Self:
@@ -84,6 +86,7 @@ class Outline(NamedTuple):
             _digest(student, (fact.get("personal_mail") or "").casefold()),
             str(fact["pedagogical"]),
             str(fact["component"]),
+            _digest(student, fact.get("mobile") or ""),
         )
 
     @classmethod
@@ -129,6 +132,7 @@ def changes_of_person(before: Outline, after: Outline) -> list[OutlineChange]:
         (OutlineChange.IDENTITY, before.identity, after.identity),
         (OutlineChange.INE, before.ine, after.ine),
         (OutlineChange.PERSONAL_MAIL, before.personal_mail, after.personal_mail),
+        (OutlineChange.MOBILE, before.mobile, after.mobile),
     )
     return [change for change, was, is_now in told if was not in ("", is_now)]
 

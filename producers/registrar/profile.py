@@ -61,6 +61,7 @@ class Column:
         default: the value where the export has none.
         template: text with {columns} in it, instead of `name`; if one of them is empty, so is the field.
         convert: makes the value readable; leaves it alone if it cannot.
+        optional: a header may lack the column.
     """
 
     field: str
@@ -69,6 +70,7 @@ class Column:
     default: str = ""
     template: str = ""
     convert: Callable[[str], str] | None = None
+    optional: bool = False
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -123,6 +125,13 @@ class FeedProfile:
     def column_names(self) -> tuple[str, ...]:
         """The export's columns, in the order of the values for `take`."""
         return tuple(dict.fromkeys(name for column in self.columns for name in column.names))
+
+    @cached_property
+    def needed_names(self) -> tuple[str, ...]:
+        """The columns that a header must name."""
+        return tuple(
+            dict.fromkeys(name for column in self.columns if not column.optional for name in column.names)
+        )
 
     @cached_property
     def _plan(self) -> tuple[tuple[Column, tuple[int, ...]], ...]:

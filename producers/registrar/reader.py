@@ -116,13 +116,13 @@ def _header(source: Source, encoding: str, profile: FeedProfile) -> tuple[str, H
     """The header, and the encoding; if unknown, the one in which the header fits."""
     file = replace(profile.file, separator=SHEET_SEPARATOR) if source.is_sheet else profile.file
     encodings = [encoding]
-    if encoding == WINDOWS and not profile.encoding and not "".join(profile.column_names).isascii():
+    if encoding == WINDOWS and not profile.encoding and not "".join(profile.needed_names).isascii():
         encodings += [MAC, DOS]
     refused = None
     for each in encodings:
         try:
             lines = first_lines(source, each)
-            return each, find_header(source.path, lines, profile.column_names, file)
+            return each, find_header(source.path, lines, profile.needed_names, file)
         except UnusableFile as error:
             refused = refused or error
     raise refused or AssertionError
@@ -154,7 +154,8 @@ def read(
         parse = partial(json_lines.parse, columns=profile.column_names)
         student_in = partial(json_lines.student_in, column=profile.column_of("student_number"))
     else:
-        places = [layout.header.index(folded(column)) for column in profile.column_names]
+        place_of = {name: place for place, name in reversed(list(enumerate(layout.header)))}
+        places = [place_of.get(folded(column)) for column in profile.column_names]
         width = len(layout.header)
         parse = partial(
             _parse, separator=layout.separator, places=places, width=width, padded=source.is_sheet
@@ -177,7 +178,7 @@ def _student_in(text: str, separator: str, place: int | None) -> str:
 
 
 def _parse(
-    number: int, text: str, separator: str, places: list[int], width: int, *, padded: bool
+    number: int, text: str, separator: str, places: list[int | None], width: int, *, padded: bool
 ) -> Line | None:
     """A delimited line; None: separators only. `padded`: as a sheet's, which leaves cells out."""
     if "\r" in text:
@@ -197,7 +198,7 @@ def _parse(
     if len(cells) != width:
         detail = gettext("{n} fields where the header has {width}", n=len(cells), width=width)
         return Line(number, (), Fault.WRONG_FIELD_COUNT, detail, text[:200])
-    taken = [cells[place].strip() for place in places]
+    taken = ["" if place is None else cells[place].strip() for place in places]
     if '="' in text:
         taken = [unwrapped(cell) for cell in taken]
     return Line(number, tuple(taken))

@@ -21,7 +21,7 @@ from producers.registrar.physical import Line
 from producers.registrar.profile import FeedProfile, Problem, known_values
 from schemas.account import Administrative, Pedagogical, StudentNumber
 from schemas.language import gettext
-from schemas.scalars import Code, is_local_part
+from schemas.scalars import Code, is_local_part, phone_number
 
 NAME_CHARACTERS_MAX = 200
 LABEL_CHARACTERS_MAX = 512
@@ -93,6 +93,13 @@ def _mail(text: str) -> str:
     return text
 
 
+def _mobile(text: str) -> str:
+    number = phone_number(text)
+    if number is None:
+        raise _refuse(Fault.BAD_MOBILE, gettext("not one telephone number"))
+    return number
+
+
 def _longer_than(limit: int) -> str:
     return gettext("longer than {limit} characters", limit=limit)
 
@@ -145,6 +152,7 @@ class EnrolmentRow(StepRow):
     birth_date: Annotated[date, BeforeValidator(_date)]
     ine: Annotated[str, BeforeValidator(_ine)] | None = None
     personal_mail: Annotated[str, BeforeValidator(_mail)] | None = None
+    mobile: Annotated[str, BeforeValidator(_mobile)] | None = None
 
 
 class TeachingRow(_Row):
@@ -157,7 +165,7 @@ class TeachingRow(_Row):
 
 
 _NAMES = ("birth_name", "usage_name", "given_name", "preferred_given_name")
-PERSON_FIELDS = (*_NAMES, "birth_date", "ine", "personal_mail")
+PERSON_FIELDS = (*_NAMES, "birth_date", "ine", "personal_mail", "mobile")
 """Fields that must agree on all lines of one student."""
 
 _DAMAGEABLE = frozenset({*_NAMES, "personal_mail"})

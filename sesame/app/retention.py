@@ -174,7 +174,7 @@ _HEAD = """\
 
 For the record of processing activities (GDPR, art. 30). **Purpose**: university accounts for students, from
 the registrar's enrolments to the services. **Persons**: students; operators, by their user names; the
-staff, by their logins and addresses. **Data**: identity (names, birth date, INE, personal address),
+staff, by their logins and addresses. **Data**: identity (names, birth date, INE, personal address, mobile),
 enrolments and teachings, logins and addresses, requests on the students' pages, operators' acts and
 reasons, the state of each service. Passwords are hashed, sealed, and removed once the services have them;
 the last hash stays, sealed, with `vault.keep_last_hash`. **Recipients**: the [services](connectors.md)

@@ -327,6 +327,7 @@ class _Recorded:
                 person.identity.birth_date.isoformat(),
                 person.ine,
                 person.personal_mail,
+                person.mobile,
             )
             for number, person in known.items()
         }

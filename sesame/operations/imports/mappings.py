@@ -26,6 +26,7 @@ _USUAL: Final[Mapping[str, Sequence[str]]] = {
     "given_name": ("Prénom", "Prénom 1"),
     "birth_date": ("Date de naissance", "Né(e) le"),
     "personal_mail": ("Adresse personnelle", "Mail personnel", "Courriel"),
+    "mobile": ("Téléphone portable", "Portable", "Mobile"),
     "year": ("Année universitaire", "Année"),
     "step": ("Étape", "Code étape"),
     "component": ("Composante",),

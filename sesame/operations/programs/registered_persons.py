@@ -83,6 +83,7 @@ class RegisteredPerson(Report):
     birth_date: str
     ine: str | None
     personal_mail: str | None
+    mobile: str | None
     language: str
     login: str
     mails: tuple[str, ...]
@@ -335,6 +336,7 @@ def _person(
         birth_date=identity.birth_date.isoformat(),
         ine=person.ine,
         personal_mail=person.personal_mail,
+        mobile=person.mobile,
         language=account.person.language,
         login=account.login,
         mails=(account.mail, *account.aliases),

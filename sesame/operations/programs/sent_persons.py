@@ -64,6 +64,7 @@ class SendPersonRequest(ActRequest):
     birth_date: str | None
     ine: str | None
     personal_mail: str | None
+    mobile: str | None
     enrolments: tuple[Enrolment, ...]
     active: bool
     approve: str | None = None
@@ -249,6 +250,7 @@ def _lines(request: SendPersonRequest, held: Collection[StepKey]) -> list[dict[s
         "birthDate": request.birth_date,
         "ine": request.ine,
         "personalMail": request.personal_mail,
+        "mobile": request.mobile,
     }
     given = {name: value for name, value in person.items() if value}
     lines = [given | _step(each) for each in request.enrolments]

@@ -35,6 +35,7 @@ ZOE = {
     "LIB_PR1_IND": "Zoé",
     "DATE_NAI_IND": "07/03/2008",
     "MAIL_PERSO": "zoe.lefevre@example.org",
+    "NUM_TEL_PORT": "",
     "COD_ANU": "2026",
     "COD_ETP": "L1INFO",
     "COD_VRS_VET": "261",

@@ -131,6 +131,7 @@ def test_a_part_is_changed_by_its_path_and_the_rest_stays(world: ApiWorld) -> No
     scim(world, "POST", "/Users", status=201, json=user("22900007", ine="0001234567A"))
     for operation in (
         {"op": "add", "path": f"{STUDENT}:personalMail", "value": "zoe@courriel.example"},
+        {"op": "add", "path": f"{STUDENT}:mobile", "value": "06 12 34 56 78"},
         {"op": "replace", "path": "name.familyName", "value": "Lefebvre"},
         {"op": "add", "path": f"{STUDENT}:enrolments", "value": [enrolment(step="L1MATH", main=False)]},
         {
@@ -146,6 +147,7 @@ def test_a_part_is_changed_by_its_path_and_the_rest_stays(world: ApiWorld) -> No
     assert "ine" not in now[STUDENT]
     assert now["name"] == {"familyName": "Lefebvre", "givenName": "Zoé"}
     assert now[STUDENT]["personalMail"] == "zoe@courriel.example"
+    assert now[STUDENT]["mobile"] == "+33612345678"
     assert [(each["step"], each["pedagogical"]) for each in now[STUDENT]["enrolments"]] == [
         ("L1INFO", "validated"),
         ("L1MATH", "pending"),
@@ -160,6 +162,7 @@ def test_a_part_is_changed_by_its_path_and_the_rest_stays(world: ApiWorld) -> No
         {"birthDate": "2026-01-01"},
         {"ine": "too short"},
         {"personalMail": "nobody"},
+        {"mobile": "nobody"},
         {"enrolments": [enrolment(), enrolment(step="L1MATH", year=1700)]},
         {"enrolments": [enrolment(administrative="perhaps")]},
         {"enrolments": [{"step": "L1INFO"}]},

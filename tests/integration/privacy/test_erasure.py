@@ -57,9 +57,15 @@ WHO: dict[str, Any] = {
     "given_name": "Maëlwenn",
     "ine": "0607ZZ0QQ17",
     "personal_mail": "lutine.secrete@maison.example",
+    "mobile": "+33655501234",
 }
-OTHERWISE = WHO | {"ine": "0607ZZ0QQ99", "personal_mail": None, "birth_date": date(2001, 1, 1)}
-TRACES = (LEA, LEA_TOO, "Quézenec", "Maëlwenn", "quezenec", "0607ZZ0QQ17", "lutine.secrete")
+OTHERWISE = WHO | {
+    "ine": "0607ZZ0QQ99",
+    "personal_mail": None,
+    "mobile": "+33655505678",
+    "birth_date": date(2001, 1, 1),
+}
+TRACES = (LEA, LEA_TOO, "Quézenec", "Maëlwenn", "quezenec", "0607ZZ0QQ17", "lutine.secrete", "3365550")
 """What must be found nowhere afterwards."""
 
 
@@ -148,7 +154,8 @@ def live_through(site: Site) -> None:
     holds.lift(site, DPO, change)
     until(lambda: not held(site))
     with site.database.write() as connection:
-        words = f"like {LEA}, {WHO['personal_mail']}, MAELWENN QUEZENEC or Quézenec  Maëlwenn"
+        known = f"{LEA}, {WHO['personal_mail']}, {WHO['mobile']}"
+        words = f"like {known}, MAELWENN QUEZENEC or Quézenec  Maëlwenn"
         kept = {"action": "x", "about": LEA, "student_number": PAUL, "actor": "c", "words": words}
         operator_notes.keep(connection, site.database, **kept)
     until(lambda: complete(site), site.letters)

@@ -115,6 +115,7 @@ def made_up(path: Any) -> Any:
         "usageName": word,
         "preferredGivenName": word,
         "personalMail": lambda: f"{word()}@courriel.example",
+        "mobile": lambda: "+33612345678",
         "enrolments": lambda: kind(step=word(), **_PARTS),
         "enrolments.year": lambda: 2026,
         "enrolments.step": word,

@@ -185,6 +185,9 @@ class Student(Extension):
     personal_mail: Annotated[str | None, CaseExact.true] = None
     """The personal mail address, to which the invitation goes."""
 
+    mobile: str | None = None
+    """The mobile number, to which codes may go; France, unless it begins with + and another country."""
+
     enrolments: Annotated[list[StudentEnrolment] | None, Required.true] = None
     """All enrolments that were not cancelled. Who has none left is no user any more."""
 
@@ -300,6 +303,7 @@ SOMEBODY: Final = RegisteredPerson(
     birth_date="2000-01-01",
     ine=None,
     personal_mail=None,
+    mobile=None,
     language="fr",
     login="",
     mails=(),
@@ -343,6 +347,7 @@ def user_of(person: RegisteredPerson) -> Any:
         birth_date=person.birth_date,
         ine=person.ine,
         personal_mail=person.personal_mail,
+        mobile=person.mobile,
         enrolments=[
             StudentEnrolment(
                 year=each.year,
@@ -402,6 +407,7 @@ def user_json(person: RegisteredPerson, base_url: str) -> dict[str, Any]:
             birthDate=person.birth_date,
             ine=person.ine,
             personalMail=person.personal_mail,
+            mobile=person.mobile,
             enrolments=[_enrolment_json(each) for each in person.enrolments],
             stage=person.stage.value,
             holds=sorted(person.holds),
@@ -508,6 +514,7 @@ def person_of(user: Any, approve: str | None) -> SendPersonRequest:
         birth_date=student.birth_date,
         ine=student.ine or None,
         personal_mail=student.personal_mail or None,
+        mobile=student.mobile or None,
         enrolments=steps,
         active=user.active,
         approve=approve,

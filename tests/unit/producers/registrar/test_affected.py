@@ -12,7 +12,7 @@ from sesame.testing.servers.registrar_kit import ZOE, Registrar, Row
 
 SMALL = Threshold(share=0.0, people=0, floor=0)
 KNOWN = RecordedPerson(
-    "Lefèvre d'Ormesson", "Zoé", "2008-03-07", ZOE["COD_NNE_IND"], "zoe.lefevre@example.org"
+    "Lefèvre d'Ormesson", "Zoé", "2008-03-07", ZOE["COD_NNE_IND"], "zoe.lefevre@example.org", None
 )
 
 

@@ -54,7 +54,7 @@ def test_the_file_of_groups_is_what_its_generator_writes_and_belongs_to_the_stud
 
 
 def test_its_columns_are_the_profiles() -> None:
-    assert apogee().column_names == COLUMNS
+    assert apogee().needed_names == COLUMNS
 
 
 def test_it_holds_500_students_and_its_bad_lines_are_refused_each_for_another_reason(

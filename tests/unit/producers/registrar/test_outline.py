@@ -15,13 +15,14 @@ FACT: dict[str, Any] = {
     "given_name": "Zoé",
     "birth_date": "2008-03-07",
     "personal_mail": "zoe@example.org",
+    "mobile": "+33612345678",
     "administrative": "in_force",
     "pedagogical": "validated",
     "component": "SCI",
 }
 OUTLINE = Outline.of(FACT)
 CANCELLED = Outline.of({"student_number": "22600017", "reason": "resigned"})
-DIGESTS = ("identity", "ine", "personal_mail")
+DIGESTS = ("identity", "ine", "personal_mail", "mobile")
 
 
 def differing(**changes: Any) -> set[str]:
@@ -42,6 +43,7 @@ def differing(**changes: Any) -> set[str]:
         ({"birth_name": "Zoé", "given_name": "Lefèvre d'Ormesson"}, {"identity"}),
         ({"ine": "060904318BC"}, {"ine"}),
         ({"personal_mail": "lea@example.org"}, {"personal_mail"}),
+        ({"mobile": "+33687654321"}, {"mobile"}),
         ({"administrative": "awaiting"}, {"state"}),
         ({"pedagogical": "pending"}, {"pedagogical"}),
         ({"component": "DRO"}, {"component"}),
@@ -61,10 +63,11 @@ def test_states_and_codes_are_kept_as_they_are_and_of_people_digests_only() -> N
     assert (OUTLINE.state, OUTLINE.pedagogical, OUTLINE.component) == ("in_force", "validated", "SCI")
     assert all(len(getattr(OUTLINE, name)) == 16 for name in DIGESTS)
     assert "zoe" not in OUTLINE.text().casefold()
+    assert "612345678" not in OUTLINE.text()
 
 
 @pytest.mark.parametrize("nothing", ["", None])
-@pytest.mark.parametrize("name", ["ine", "personal_mail"])
+@pytest.mark.parametrize("name", ["ine", "personal_mail", "mobile"])
 def test_a_value_that_is_missing_leaves_no_digest(name: str, nothing: str | None) -> None:
     assert getattr(Outline.of(FACT | {name: nothing}), name) == ""
 
@@ -76,7 +79,7 @@ def test_equal_values_of_two_kinds_or_two_people_have_no_common_digest() -> None
 
 
 def test_a_cancellation_keeps_what_was_known_of_the_person() -> None:
-    assert tuple(CANCELLED) == ("cancelled", "", "", "", "", "")
+    assert tuple(CANCELLED) == ("cancelled", "", "", "", "", "", "")
     after = Outline.of({"student_number": "22600017", "reason": "resigned"}, OUTLINE)
     assert after == OUTLINE._replace(state="cancelled")
 
@@ -84,6 +87,8 @@ def test_a_cancellation_keeps_what_was_known_of_the_person() -> None:
 def test_what_the_memory_keeps_is_read_back() -> None:
     assert Outline.read(OUTLINE.text()) == OUTLINE
     assert Outline.read(None) is None
+    of_before = OUTLINE.text().rpartition("|")[0]  # as kept by a version that knew no mobile
+    assert Outline.read(of_before) == OUTLINE._replace(mobile="")
 
 
 @pytest.mark.parametrize(
@@ -106,12 +111,13 @@ def test_what_the_memory_keeps_is_read_back() -> None:
         (OUTLINE._replace(component=""), OUTLINE, False, []),
         (
             OUTLINE,
-            Outline("awaiting", "i", "n", "m", "pending", "DRO"),
+            Outline("awaiting", "i", "n", "m", "pending", "DRO", "p"),
             False,
             [
                 OutlineChange.IDENTITY,
                 OutlineChange.INE,
                 OutlineChange.PERSONAL_MAIL,
+                OutlineChange.MOBILE,
                 OutlineChange.NOT_IN_FORCE,
                 OutlineChange.PEDAGOGICAL,
                 OutlineChange.COMPONENT,
@@ -131,6 +137,7 @@ def test_what_is_taken_or_changes_is_told_and_what_comes_is_not(
         ("identity", OutlineChange.IDENTITY),
         ("ine", OutlineChange.INE),
         ("personal_mail", OutlineChange.PERSONAL_MAIL),
+        ("mobile", OutlineChange.MOBILE),
     ],
 )
 def test_a_number_seems_to_be_somebody_else_s_by_each_detail(name: str, change: OutlineChange) -> None:

@@ -30,6 +30,7 @@ HA: dict[str, Any] = {
     "prenomUsage": "Camille",
     "dateNaissance": "2008-03-07",
     "mailPersonnel": "ha.dang@example.org",
+    "telephonePortable": "06 12 34 56 78",
     "codePeriode": "2026",
     "codeFormation": "L1INFO",
     "codeChemin": "L1INFO>PARC-A",
@@ -75,13 +76,15 @@ def test_an_object_becomes_the_data_of_an_event(registrar: Registrar) -> None:
     assert (event.birth_name, event.usage_name) == ("Đặng", None)
     assert (event.given_name, event.preferred_given_name) == ("Thị Hà", "Camille")
     assert (event.birth_date.isoformat(), event.personal_mail) == ("2008-03-07", "ha.dang@example.org")
+    assert event.mobile == "+33612345678"
     assert (event.year, event.step, event.step_version) == (2026, "L1INFO", "L1INFO/PARC-A")
     assert (event.component, event.step_label, event.primary) == ("SCI", "Licence 1 Informatique", True)
     assert (event.administrative, event.pedagogical) == (Administrative.IN_FORCE, Pedagogical.VALIDATED)
 
 
 def test_the_profile_reads_the_names_of_pegase_and_no_others() -> None:
-    assert choose("pegase").column_names == NAMES == tuple(HA)
+    assert choose("pegase").column_names == tuple(HA)
+    assert [name for name in HA if name != "telephonePortable"] == list(NAMES)  # the example knows no mobile
 
 
 @pytest.mark.parametrize(

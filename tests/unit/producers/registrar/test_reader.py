@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -102,6 +103,14 @@ def test_a_character_cut_in_two_by_the_end_of_a_chunk_is_one_character(
 def test_columns_may_stand_in_any_order_among_others_and_in_any_case(path: Path) -> None:
     (line,) = lines_of(path, b"lib_etp,Autre, cod_etu ,LIB_NOM_PAT_IND\nDroit,x,22600001,Roux\n")
     assert line.cells == ("22600001", "Roux", "Droit")
+
+
+@pytest.mark.parametrize(("header", "cell"), [(HEADER, ""), (f"Portable;{HEADER}", "0612345678")])
+def test_a_column_may_be_missing_where_the_profile_says_so(path: Path, header: str, cell: str) -> None:
+    profile = replace(PROFILE, columns=(*PROFILE.columns, Column("mobile", "PORTABLE", optional=True)))
+    path.write_text(f"{header}\n{cell};1;Roux;Droit\n".replace("\n;", "\n"))
+    (line,) = read(Source(path), examine(Source(path), profile), profile)
+    assert line.cells == ("1", "Roux", "Droit", cell)
 
 
 def test_a_quote_left_open_harms_its_own_line_only(path: Path) -> None:

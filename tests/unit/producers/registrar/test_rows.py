@@ -76,6 +76,11 @@ def test_a_line_becomes_the_data_of_an_event() -> None:
         ("MAIL_PERSO", "zoe@exam\u200bple.org", Fault.BAD_MAIL),
         ("MAIL_PERSO", "zoe@" + "é" * 64 + ".example.org", Fault.BAD_MAIL),
         ("MAIL_PERSO", "z" * 250 + "@example.org", Fault.TOO_LONG),
+        ("NUM_TEL_PORT", "06 12 34 56", Fault.BAD_MOBILE),
+        ("NUM_TEL_PORT", "06 12 34 56 78 / 07 12 34 56 78", Fault.BAD_MOBILE),
+        ("NUM_TEL_PORT", "06 12 34 56 78 (mère)", Fault.BAD_MOBILE),
+        ("NUM_TEL_PORT", "٠٦١٢٣٤٥٦٧٨", Fault.BAD_MOBILE),
+        ("NUM_TEL_PORT", "+33 6 12 34 56", Fault.BAD_MOBILE),
         ("COD_ANU", "", Fault.MISSING_VALUE),
         ("COD_ANU", "26", Fault.BAD_YEAR),
         ("COD_ANU", "2_26", Fault.BAD_YEAR),
@@ -185,6 +190,31 @@ def test_a_cancellation_without_its_step_is_refused() -> None:
 )
 def test_unusual_mail_addresses_are_kept_as_they_are(mail: str) -> None:
     assert fact({"MAIL_PERSO": mail})["personal_mail"] == mail
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        ("06 12 34 56 78", "+33612345678"),
+        ("06.12-34/56 78", "+33612345678"),
+        ("06\u202f12\u00a034 56 78", "+33612345678"),
+        ("+33 (0)6 12 34 56 78", "+33612345678"),
+        ("+33 06 12 34 56 78", "+33612345678"),
+        ("0033612345678", "+33612345678"),
+        ("612345678", "+33612345678"),  # a spreadsheet took the 0
+        ("33712345678", "+33712345678"),  # or the +
+        ("0692 12 34 56", "+262692123456"),
+        ("+33 639 12 34 56", "+262639123456"),
+        ("691123456", "+590691123456"),
+        ("0694123456", "+594694123456"),
+        ("+596 697 12 34 56", "+596697123456"),
+        ("+32 470 12 34 56", "+32470123456"),
+        ("0044 7911 123456", "+447911123456"),
+        ("", None),
+    ],
+)
+def test_a_mobile_number_has_one_form(written: str, number: str | None) -> None:
+    assert fact({"NUM_TEL_PORT": written}).get("mobile") == number
 
 
 def test_an_ine_in_small_letters_or_with_blanks_is_put_right() -> None:
