@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -158,16 +159,8 @@ def look_at_the_account(portal: Portal, page: Page) -> None:
 
 def letter(portal: Portal) -> str:
     """A new student's message, in HTML."""
-    ours = portal.settings.portal
-    letters = Letters(
-        sender=ours.sender,
-        sender_name=ours.institution,
-        portal_url="https://compte.univ-exemple.fr",
-        support=ours.support,
-        lifetime_h=24.0,
-        color=ours.color,
-        clock=portal.desk_time,
-    )
+    letterhead = replace(portal.settings.letterhead, portal_url="https://compte.univ-exemple.fr")
+    letters = Letters(letterhead, 24.0, portal.desk_time)
     says = {"to": MAIL, "number": FRESH, "link": "h7Jx2.Qw9k", "code": "418062", "activated": False}
     part = letters.write("password", "fr", says).get_body(("html",))
     return "" if part is None else str(part.get_content())

@@ -27,6 +27,7 @@ from schemas.language import Language
 
 if TYPE_CHECKING:  # it loads SQLAlchemy, which few connectors need
     from pipeline.db.database import Database
+    from pipeline.letters import Letterhead
 
 SettingsT = TypeVar("SettingsT", bound=ConnectorSettings)
 
@@ -264,6 +265,7 @@ class SiteFacts:
         mail_target: the target that is the students' mailbox; empty: there is none.
         is_managed: True if Sésame decides who belongs to the cohort of this key.
         pseudonym: replaces a student number once the person is erased; empty: the site has no key.
+        letterhead: of messages to students; None: the site sends none.
     """
 
     database: Database | None = None
@@ -272,6 +274,7 @@ class SiteFacts:
     mail_target: str = ""
     is_managed: Callable[[str], bool] = lambda _key: False
     pseudonym: Callable[[str], str] = lambda _number: ""
+    letterhead: Letterhead | None = None
 
 
 @dataclass(frozen=True)

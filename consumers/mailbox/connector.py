@@ -48,8 +48,9 @@ from consumers.mailbox.mailbox import (
 )
 from consumers.mailbox.posting import Posting
 from consumers.mailbox.settings import MailboxSettings
-from consumers.mailbox.welcome import AddressInvalid, Welcome
+from consumers.mailbox.welcome import Welcome
 from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
+from pipeline.letters import AddressUnusable
 from pipeline.tls import trusting
 from schemas.account import Account, Stage
 from schemas.language import Language, gettext
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from consumers.mailbox.dovecot import Doveadm
     from consumers.mailbox.lmtp import Lmtp
     from consumers.mailbox.welcome_journal import WelcomeMessages
+    from pipeline.letters import Letterhead
 
 _BEHIND: Final = Refused("directory_behind", "access is to be shut, and the mail server still finds the user")
 _HIDDEN: Final = Held("mailbox_hidden", recheck_after_s=3600.0)
@@ -111,13 +113,13 @@ class MailboxConnector(Connector[MailboxSettings]):
         self._lmtp = lmtp or Lmtp(
             settings.lmtp_host,
             settings.lmtp_port,
-            sender=settings.sender,
+            sender=self._letterhead.sender,
             context=trusting(context.name, settings.ca_file),
         )
         self._posting = Posting(
             self._look,
             journal or self._journal(),
-            welcome or welcome_of(settings),
+            welcome or Welcome(self._letterhead, lambda: datetime.now(UTC)),
             records=not context.read_only,
         )
 
@@ -253,7 +255,7 @@ class MailboxConnector(Connector[MailboxSettings]):
         welcomes = self._posting.decide([(account, boxes[account.student_number]) for account in new])
         deadline.left_s()
         said: dict[str, Held | Refused] = {
-            number: _UNWRITABLE for number, one in welcomes.items() if isinstance(one, AddressInvalid)
+            number: _UNWRITABLE for number, one in welcomes.items() if isinstance(one, AddressUnusable)
         }
         left = {n: each for each in changes if (n := each.account.student_number) not in said}
         said |= self._write(
@@ -363,16 +365,17 @@ class MailboxConnector(Connector[MailboxSettings]):
     def _moment(self) -> Deadline:
         return Deadline.after(self.settings.timeout_s, self.context.monotonic)
 
+    @property
+    def _letterhead(self) -> Letterhead:
+        found = self.context.site.letterhead
+        assert found is not None, "the mailbox sends a message"  # noqa: S101
+        return found
+
     def _journal(self) -> WelcomeMessages:
         from consumers.mailbox.welcome_journal import WelcomeMessages
 
         assert self.context.site.database is not None, "the mailbox needs the store"  # noqa: S101
         return WelcomeMessages(self.context.site.database, clock=time.time, adopted=self.adopted_refs)
-
-
-def welcome_of(settings: MailboxSettings) -> Welcome:
-    """The welcome message of this site."""
-    return Welcome(settings.sender, settings.portal_url, settings.support, lambda: datetime.now(UTC))
 
 
 def _box(change: Change) -> Mailbox:

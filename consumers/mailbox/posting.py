@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 from consumers.kit.deadline import Deadline
 from consumers.mailbox.commands import Key, Observed
 from consumers.mailbox.mailbox import Mailbox, WelcomeStanding
-from consumers.mailbox.welcome import AddressInvalid, Welcome
+from consumers.mailbox.welcome import Welcome
+from pipeline.letters import AddressUnusable
 from schemas.account import Account
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Posting:
 
     def can_be_written(self, account: Account) -> bool:
         """True if the student's address can be written into a message."""
-        return not isinstance(self._write(account), AddressInvalid)
+        return not isinstance(self._write(account), AddressUnusable)
 
     def look(self, accounts: Sequence[Account], deadline: Deadline) -> dict[str, Observed]:
         """Read these students' mailboxes and the state of the message, by number.
@@ -87,7 +88,7 @@ class Posting:
             self._record({number: one for number, one in found.items() if isinstance(one, Mailbox)})
         return found
 
-    def decide(self, students: Sequence[tuple[Account, Mailbox]]) -> dict[str, bytes | AddressInvalid]:
+    def decide(self, students: Sequence[tuple[Account, Mailbox]]) -> dict[str, bytes | AddressUnusable]:
         """The messages to be sent now, by student number, or why one cannot be.
 
         Each one's intent is recorded first; if another one was recorded since the mailbox was read, another
@@ -107,10 +108,10 @@ class Posting:
         self._journal.sent(list(students))
         self._unseen |= {number: seen.uidnext for number, seen in students.items()}
 
-    def _write(self, account: Account) -> bytes | AddressInvalid:
+    def _write(self, account: Account) -> bytes | AddressUnusable:
         try:
             return self._welcome.render(account)
-        except AddressInvalid as error:
+        except AddressUnusable as error:
             return error
 
     def _intend(self, students: Mapping[str, Mailbox]) -> Mapping[str, RecordedIntent]:

@@ -29,15 +29,8 @@ class MailboxSettings(ClientSettings):
         description="The service account that the probe looks up; nobody's.",
         json_schema_extra=ADVANCED,
     )
-    sender: Address = Field("ne-pas-repondre@univ-exemple.fr", description="Sender of the welcome message.")
     folders: tuple[Annotated[str, StringConstraints(min_length=1, max_length=100)], ...] = Field(
         ("Scolarite",), description="Folders that every mailbox has besides the inbox, subscribed."
-    )
-    portal_url: HttpsUrl = Field(
-        "https://ent.univ-exemple.fr/", description="The page that the welcome message sends students to."
-    )
-    support: Address = Field(
-        "assistance@univ-exemple.fr", description="The address that the welcome message gives for help."
     )
     # With its directory down, Dovecot takes about 6 s to say so.
     timeout_s: Annotated[AnswerTime, Field(ge=10)] = 10.0

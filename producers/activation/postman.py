@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from pipeline.db.database import Database
 from pipeline.errors import DependencyDown, SesameError
+from pipeline.letters import AddressUnusable
 from pipeline.vault import SealBroken, Vault
 from producers.activation import mail_proofs
-from producers.activation.letters import AddressUnusable, Letters
+from producers.activation.letters import Letters
 from producers.activation.mail_proofs import MailProof
 from producers.activation.smtp import MailRefused, MailServerDown, Post
 

@@ -112,6 +112,7 @@ def site_facts(settings: Settings, database: Database) -> SiteFacts:
         mail_target=mail_target,
         is_managed=ManagedCohorts(database, [template.key for template in settings.registry.cohorts]),
         pseudonym=lambda number: "" if (key := _privacy(settings)) is None else key.pseudonym(number),
+        letterhead=settings.letterhead,
     )
 
 

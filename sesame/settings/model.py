@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, PrivateAttr, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -36,10 +36,13 @@ from sesame.settings.audit import AuditSettings
 from sesame.settings.console import ConsoleSettings
 from sesame.settings.explain import ENV_NESTED, ENV_PREFIX
 from sesame.settings.login import CasSettings
-from sesame.settings.portal import PORTAL, PortalSettings, SmtpSettings
+from sesame.settings.portal import PORTAL, PORTAL_TITLE, PortalSettings, SmtpSettings
 from sesame.settings.runtime import HttpSettings, ObservabilitySettings, ReconcileSettings
 from sesame.settings.storage import SQLITE, PrivacySettings, StoreSettings, VaultSettings
 from sesame.settings.support import SupportSettings
+
+if TYPE_CHECKING:
+    from pipeline.letters import Letterhead
 
 
 def _none_but(names: Iterable[str], known: Collection[str]) -> None:
@@ -153,6 +156,27 @@ class Settings(BaseSettings):
             for name, connector in {**named, **self._made}.items()
             if connector is not None
         }
+
+    @property
+    def letterhead(self) -> Letterhead:
+        """Of messages to students."""
+        from pipeline.letters import Letterhead
+
+        portal, links = self.portal, []
+        for name, url in portal.links.items():
+            connector = self.connector_of(name).connector
+            if name == PORTAL:
+                links.append((PORTAL_TITLE, url))
+            elif connector is not None:
+                links.append((_title(getattr(self, name), connector), url))
+        return Letterhead(
+            institution=portal.institution,
+            sender=portal.sender,
+            support=portal.support,
+            portal_url=portal.public_url.rstrip("/"),
+            color=portal.color,
+            links=tuple(links),
+        )
 
     def _renames(self, target: str) -> bool:
         section = getattr(self, target)

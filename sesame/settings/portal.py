@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, Self
@@ -11,12 +12,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from pipeline.settings import ADVANCED, CA_FILE, Address, HttpsUrl, Section, TargetName, is_loopback
-from schemas.language import gettext
+from schemas.language import Language, gettext
 from sesame.settings.served import Port, PublicUrl, ServedSettings
 
 PORTAL: Final = "ent"
 """Among the links: the portal that the login opens (environnement numérique de travail)."""
 
+PORTAL_TITLE: Final[Mapping[Language, str]] = {
+    "fr": "L'espace numérique de travail",
+    "en": "The student portal",
+}
 COLOR: Final = "#1f3a8a"
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from pipeline.settings import Address, Section
+from pipeline.settings import ADVANCED, Address, Section
 
 
 class DeskSettings(BaseModel):
@@ -34,4 +34,10 @@ class SupportSettings(Section):
 
     desks: tuple[DeskSettings, ...] = Field(
         (), description="The desks. Without any: the address of `portal.support`, for all causes."
+    )
+    components: dict[str, Annotated[str, StringConstraints(min_length=1, max_length=200)]] = Field(
+        {},
+        description="Names of components by code, as students know them. One without a name is shown by its "
+        "code.",
+        json_schema_extra=ADVANCED,
     )

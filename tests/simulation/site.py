@@ -39,6 +39,7 @@ from pipeline.engine.limits import Backoff, Limits
 from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import LogUnavailable
 from pipeline.facts import FactHandler, FactLoop
+from pipeline.letters import Letterhead
 from pipeline.outbox import OutboxRelay
 from pipeline.runner import WAIT_S_MAX, Effects, TargetWorker
 from pipeline.target import Handler
@@ -263,7 +264,7 @@ class Site:
             return DirectoryConnector(directory, self.directory.client()).handler()
         if name == "mailbox":
             journal = WelcomeMessages(database, clock=self.wall, adopted=lambda _numbers: {})
-            welcome = PlainWelcome("sesame@univ-exemple.fr", "", "", lambda: datetime.now(UTC))
+            welcome = PlainWelcome(Letterhead(sender="sesame@univ-exemple.fr"), lambda: datetime.now(UTC))
             of_mailbox = ConnectorContext("mailbox", MAILBOX, _no_secret, monotonic=now)
             server: Any = self.mailboxes
             return MailboxConnector(of_mailbox, server, server, journal, welcome).handler()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from consumers.mailbox.mailbox import script_for
 from consumers.registry.choices import preference_change
 from pipeline.facts import Rejected
-from producers.activation.letters import mailbox
+from pipeline.letters import mailbox
 from producers.registrar.faults import Fault
 from producers.registrar.physical import Line
 from producers.registrar.profiles import apogee

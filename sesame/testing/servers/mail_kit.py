@@ -26,6 +26,7 @@ from consumers.mailbox.lmtp import Lmtp
 from consumers.mailbox.settings import MailboxSettings
 from consumers.mailbox.welcome import Welcome
 from consumers.mailbox.welcome_journal import RecordedIntent
+from pipeline.letters import Letterhead
 from pipeline.target import HandlerOutcome, Preview, Task
 from schemas.account import Account, Person
 from sesame.settings import LiveSecret
@@ -298,12 +299,8 @@ class MailboxHarness:
     ) -> None:
         self.server = MailServer()
         self.journal = Journal()
-        self.welcome = Welcome(
-            "sesame@univ-exemple.fr",
-            "https://sesame.fr",
-            "aide@x.fr",
-            lambda: datetime(2026, 9, 1, tzinfo=UTC),
-        )
+        letterhead = Letterhead(sender="sesame@univ-exemple.fr", portal_url="https://sesame.fr")
+        self.welcome = Welcome(letterhead, lambda: datetime(2026, 9, 1, tzinfo=UTC))
         settings = MailboxSettings(folders=tuple(folders), api_key=SecretStr("clef"), probe_user=PROBE)
         self._context = ConnectorContext(
             "mailbox",

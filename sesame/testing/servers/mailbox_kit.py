@@ -25,6 +25,7 @@ from consumers.mailbox.settings import MailboxSettings
 from consumers.mailbox.welcome import Welcome
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from pipeline.db.database import Database
+from pipeline.letters import Letterhead
 from pipeline.target import Handler, HandlerOutcome, Task
 from pipeline.tls import trusting
 from sandbox.process import PATIENCE_S
@@ -37,12 +38,17 @@ from sesame.testing.servers.stores import sqlite_store
 GIB = 1024**3
 _numbers = itertools.count(22600001)
 
-WELCOME = Welcome(
+LETTERHEAD = Letterhead(
+    institution="Université d'exemple",
     sender="ne-pas-repondre@univ-exemple.fr",
-    portal_url="https://ent.univ-exemple.fr/",
     support="assistance@univ-exemple.fr",
-    clock=lambda: datetime(2026, 9, 1, 8, 30, tzinfo=UTC),
+    portal_url="https://compte.univ-exemple.fr",
+    links=(
+        ({"fr": "La messagerie", "en": "Mail"}, "https://webmail.univ-exemple.fr/"),
+        ({"fr": "Moodle", "en": "Moodle courses"}, "https://moodle.univ-exemple.fr/"),
+    ),
 )
+WELCOME = Welcome(LETTERHEAD, lambda: datetime(2026, 9, 1, 8, 30, tzinfo=UTC))
 
 
 class ProcessDied(BaseException):
@@ -155,7 +161,6 @@ class DovecotHarness:
             api_key=SecretStr(dovecot.api_key_file.read_text(encoding="ascii")),
             lmtp_port=dovecot.ports.lmtp,
             probe_user=self.office.slapd.probe_mail,
-            sender=WELCOME.sender,
             timeout_s=20.0,
         ).model_copy(update={"folders": self.folders, **changes})
         return ConnectorContext(
@@ -163,12 +168,12 @@ class DovecotHarness:
             settings,
             lambda name: LiveSecret(settings, name),
             read_only=read_only,
-            site=SiteFacts(mail_quota_bytes=self.quota_bytes),
+            site=SiteFacts(mail_quota_bytes=self.quota_bytes, letterhead=LETTERHEAD),
         )
 
     def lmtp(self, kind: type[Lmtp] = Lmtp, *, ca_file: Path | None = None) -> Lmtp:
         context = trusting("mailbox", ca_file or self.office.dovecot.ca_file)
-        return kind("127.0.0.1", self.office.dovecot.ports.lmtp, sender=WELCOME.sender, context=context)
+        return kind("127.0.0.1", self.office.dovecot.ports.lmtp, sender=LETTERHEAD.sender, context=context)
 
     def connector(
         self,

@@ -107,15 +107,7 @@ class PortalContext:
         self.zone = ZoneInfo(portal.timezone)
         self.proxies: Networks = portal.networks(portal.trusted_proxies)
         self._shared: Networks = portal.networks(portal.shared_networks)
-        letters = Letters(
-            sender=portal.sender,
-            sender_name=portal.institution,
-            portal_url=portal.public_url.rstrip("/"),
-            support=portal.support,
-            lifetime_h=LIFETIME_H,
-            color=portal.color,
-            clock=lambda: datetime.now(UTC),
-        )
+        letters = Letters(self.settings.letterhead, LIFETIME_H, lambda: datetime.now(UTC))
         self.post = smtp_of(self.settings)
         self.postman = Postman(
             self.database,

@@ -159,7 +159,7 @@ def test_a_reply_lost_after_the_message_was_sent_leaves_one_message(
 ) -> None:
     """The message arrives and its acknowledgement does not: the outcome is unknown, and found out later."""
     paul = desk.student("paul.martin")
-    long = Long(WELCOME.sender, WELCOME.portal_url, WELCOME.support, WELCOME.clock)
+    long = Long(WELCOME.letterhead, WELCOME.clock)
     monkeypatch.setattr("sesame.testing.servers.mailbox_kit.WELCOME", long)
     with Cut(desk.office.dovecot.ports.lmtp, after_bytes=len(long.render(paul.account)) // 2) as cut:
         [outcome] = desk.provision(paul, handler=desk.handler(lmtp_port=cut.port))

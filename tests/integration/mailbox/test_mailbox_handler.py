@@ -47,7 +47,7 @@ def test_the_message_speaks_english_to_whoever_asked_for_it(desk: DovecotHarness
     desk.provision(mary)
     [message] = desk.office.messages(mary.mail)
     assert message["Content-Language"] == "en"
-    assert message["Subject"] == "Welcome: your university mailbox is open"
+    assert message["Subject"] == "Welcome: your university account is open"
 
 
 def test_a_student_whom_the_directory_has_not_enabled_is_tried_again(desk: DovecotHarness) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from jinja2 import Environment, nodes
 
+from pipeline.letters import Letterhead
 from producers.activation.letters import Letters
 from schemas.typography import spaced
 from sesame.operations.people.diagnosis.engine import Diagnosis
@@ -72,7 +73,7 @@ def test_one_is_singular_and_so_is_nothing() -> None:
 
 @pytest.mark.parametrize("purpose", ["password", "redirect", "changed", "redirected"])
 def test_messages_are_set_too_and_what_is_copied_from_them_is_not_changed(purpose: str) -> None:
-    letters = Letters("a@b.example", "U", "https://c.example", "d@e.example", 24.0, "#1f3a8a", lambda: NOW)
+    letters = Letters(Letterhead("U", "a@b.example", "d@e.example", "https://c.example"), 24.0, lambda: NOW)
     says = {"to": "x@y.example", "number": "22600005", "link": "i.s", "code": "123456", "activated": False}
     message = letters.write(purpose, "fr", {**says, "address": "z@y.example"})
     for part in ("plain", "html"):

@@ -177,6 +177,7 @@ def diagnose(
         follows=site.follows,
         uses_cas=site.settings.cas.server_url is not None,
         titles=site.settings.titles,
+        components=site.settings.support.components,
         lifecycle=Lifecycle(site.settings.registry, site.settings.lifecycle),
     )
     looks = live and situation.account is not None and situation.account.activated_at is not None
@@ -237,7 +238,7 @@ def _openings(situation: Situation, language: Language) -> Iterator[StudentOpeni
             mine = change.enrolment
             which = {
                 "step": f" ({mine.step_label})" if mine is not None and several else "",
-                "component": mine.component if mine is not None else "",
+                "component": situation.component(mine.component) if mine is not None else "",
             }
             conditions.append(_filled(word("conditions", change.step, language), which))
         yield StudentOpening(

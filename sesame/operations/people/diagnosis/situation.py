@@ -93,6 +93,7 @@ class Situation:
         held: facts that wait for a decision or for an enrolment.
         login: what was seen of logins by CAS; None: nothing.
         titles: what people call the services of other packages' connectors, by target and language.
+        components: names of components by code.
         lags: unsettled records by consumer and lane, over all living processes.
         refused: the last message with a code, if the mail server refused it for good.
         warned_at: when the last warning that access ends was sent; None: there was none.
@@ -114,6 +115,7 @@ class Situation:
     login: CasLogin | None = None
     uses_cas: bool = False
     titles: Mapping[str, Mapping[Language, str]] = field(default_factory=dict)
+    components: Mapping[str, str] = field(default_factory=dict)
     refused: MailProof | None = None
     warned_at: datetime | None = None
     prolongations_left: int = 0
@@ -130,6 +132,10 @@ class Situation:
         """The name that students use for a service."""
         kind = "student_services" if name in glossary()["student_services"] else "services"
         return self.titles.get(name, {}).get(language) or word(kind, name, language)
+
+    def component(self, code: str) -> str:
+        """A component's name, or its code."""
+        return self.components.get(code, code)
 
     def target(self, name: str) -> TargetStatus | None:
         """One target's status; None: no account, or a target not provisioned here."""
@@ -160,6 +166,7 @@ def gather(
     follows: Mapping[str, str],
     uses_cas: bool,
     titles: Mapping[str, Mapping[Language, str]] = MappingProxyType({}),
+    components: Mapping[str, str] = MappingProxyType({}),
     lifecycle: Lifecycle | None = None,
 ) -> Situation:
     """Gather what the store knows of a student; query no server."""
@@ -199,6 +206,7 @@ def gather(
             login=cas_logins.of(connection, number),
             uses_cas=uses_cas,
             titles=titles,
+            components=components,
             refused=mail_proofs.last_refused(connection, number, PASSWORD),
             warned_at=None if warned_at is None else utc(warned_at),
             prolongations_left=lifecycle.rules.prolongations_left(times) if lifecycle is not None else 0,

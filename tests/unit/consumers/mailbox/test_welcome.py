@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
-from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any
@@ -12,16 +12,10 @@ from typing import Any
 import pytest
 
 from consumers.mailbox.mailbox import RedirectInvalid, script_for
-from consumers.mailbox.welcome import AddressInvalid, Welcome
+from pipeline.letters import AddressUnusable
 from schemas.account import Account, Membership, Person, Requirement
 from sesame.testing.servers.accounts import account_of
-
-WELCOME = Welcome(
-    sender="ne-pas-repondre@univ-exemple.fr",
-    portal_url="https://ent.univ-exemple.fr/",
-    support="assistance@univ-exemple.fr",
-    clock=lambda: datetime(2026, 9, 1, 8, 30, tzinfo=UTC),
-)
+from sesame.testing.servers.mailbox_kit import WELCOME
 
 
 def account(person: dict[str, Any] | None = None, **fields: Any) -> Account:
@@ -44,13 +38,13 @@ def test_the_message_greets_in_french_with_the_students_own_words() -> None:
     message = read(raw)
     assert message["To"].addresses[0].display_name == "Zoé Lefèvre-Noël"
     assert message["To"].addresses[0].addr_spec == "zoe.lefevre@etu.univ-exemple.fr"
-    assert message["From"] == "ne-pas-repondre@univ-exemple.fr"
-    assert message["Subject"] == "Bienvenue : votre messagerie universitaire est ouverte"
+    assert message["From"] == "Université d'exemple <ne-pas-repondre@univ-exemple.fr>"
+    assert message["Subject"] == "Bienvenue : votre compte universitaire est ouvert"
     assert message["Date"].datetime == WELCOME.clock()
     assert message["Content-Language"] == "fr"
     assert message["Auto-Submitted"] == "auto-generated"
     text = body(raw)
-    for said in ("Bonjour Zoé,", "zoe.lefevre@etu.univ-exemple.fr", "https://ent.univ-exemple.fr/"):
+    for said in ("Bonjour Zoé,", "zoe.lefevre@etu.univ-exemple.fr", "\r\n\r\nzoe.lefevre\r\n\r\n"):
         assert said in text
     assert "inscription pédagogique" not in text
 
@@ -67,26 +61,37 @@ def test_the_language_is_the_students_or_french(language: str, expected: str) ->
 
 
 @pytest.mark.parametrize(
-    ("language", "colon", "subject"),
+    ("language", "colon", "subject", "labels"),
     [
-        ("fr", "identifiant de connexion est\u00a0: zoe", "Bienvenue : votre messagerie"),
-        ("en", "login is: zoe", "Welcome: your university mailbox is open"),
+        (
+            "fr",
+            "Votre identifiant\u00a0:",
+            "Bienvenue : votre compte",
+            ("La messagerie", "Moodle", "Mon compte"),
+        ),
+        ("en", "Your login:", "Welcome: your university account", ("Mail", "Moodle courses", "My account")),
     ],
 )
-def test_each_language_has_its_subject_and_its_blanks_in_both_renderings(
-    language: str, colon: str, subject: str
+def test_each_language_has_its_subject_its_blanks_and_its_buttons(
+    language: str, colon: str, subject: str, labels: tuple[str, ...]
 ) -> None:
     raw = WELCOME.render(account({"language": language}))
     html = body(raw, "html")
     assert read(raw)["Subject"].startswith(subject)
-    assert colon in body(raw)
-    assert colon in html
     assert f'<html lang="{language}">' in html
     assert f"<title>{subject}" in html
-    assert f"    {WELCOME.portal_url}\r\n\r\n" in body(raw)  # a paragraph of its own
-    assert f'<p><a href="{WELCOME.portal_url}">{WELCOME.portal_url}</a></p>' in html
-    assert html.count(WELCOME.portal_url) == 2
-    assert html.count("<p>") == html.count("</p>") == len(body(raw).split("\r\n\r\n")) == 9
+    shown = re.sub(r"<style.*?</style>|<[^>]*>", "\n", html.partition("<body")[2], flags=re.DOTALL)
+    assert colon in body(raw)
+    first = next(line for line in shown.splitlines()[1:] if line)
+    assert first == f"{colon} zoe.lefevre", "a list of messages shows the login"
+    addresses = ("https://webmail.univ-exemple.fr/", "https://moodle.univ-exemple.fr/")
+    wanted = list(zip(labels, (*addresses, "https://compte.univ-exemple.fr/"), strict=True))
+    assert re.findall(r'<a href="([^"]*)" style="display:block[^>]*>([^<]*)</a>', html) == [
+        (url, label) for label, url in wanted
+    ]
+    for label, url in wanted:
+        assert f"\r\n\r\n{label}\r\n{url}\r\n\r\n" in body(raw)
+    assert html.count("<p ") == html.count("</p>")
 
 
 def test_both_renderings_survive_any_server_and_are_parted_by_what_is_the_message_s_own() -> None:
@@ -121,7 +126,7 @@ def test_the_message_id_is_for_ever_the_students_and_does_not_show_the_number() 
     assert "22600123" not in WELCOME.message_id("22600123")
     digest = hashlib.sha256(b"welcome:22600123").hexdigest()[:32]
     assert WELCOME.message_id("22600123") == f"<welcome.{digest}@univ-exemple.fr>"
-    odd = replace(WELCOME, sender='"a@b"@univ-exemple.fr')
+    odd = replace(WELCOME, letterhead=replace(WELCOME.letterhead, sender='"a@b"@univ-exemple.fr'))
     assert odd.message_id("22600123") == WELCOME.message_id("22600123")
     assert WELCOME.message_id("22600124") not in ids
 
@@ -147,7 +152,7 @@ def test_a_name_cannot_add_markup() -> None:
 
 @pytest.mark.parametrize("mail", ["zoe@x.fr\r\nBcc: a@b.fr", "sans arobase", "", "a@b@c"])
 def test_an_address_that_cannot_stand_in_a_header_is_refused_unseen(mail: str) -> None:
-    with pytest.raises(AddressInvalid, match="cannot stand in a header") as refused:
+    with pytest.raises(AddressUnusable, match="cannot stand in a") as refused:
         WELCOME.render(account(mail=mail))
     assert not mail or mail not in str(refused.value)
 

@@ -11,21 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from producers.activation.letters import AddressUnusable, Letters
+from pipeline.letters import AddressUnusable
+from producers.activation.letters import Letters
 from producers.activation.smtp import AccentsRefused, MailRefused, MailServerDown, Smtp
 from sandbox.ports import free_port
 from sandbox.smtp import MailSink
+from sesame.testing.servers.mailbox_kit import LETTERHEAD
 from sesame.testing.servers.narrowing import present
 
-LETTERS = Letters(
-    sender="ne-pas-repondre@univ-exemple.fr",
-    sender_name="Université d'exemple",
-    portal_url="https://compte.univ-exemple.fr",
-    support="assistance@univ-exemple.fr",
-    lifetime_h=24.0,
-    color="#7a0019",
-    clock=lambda: datetime(2026, 9, 1, 8, 30, tzinfo=UTC),
-)
+LETTERS = Letters(LETTERHEAD, 24.0, lambda: datetime(2026, 9, 1, 8, 30, tzinfo=UTC))
 SAYS = {
     "to": "lea@perso.example",
     "number": "22001234",

@@ -49,6 +49,7 @@ STATES = [
     for pedagogical in Pedagogical
 ]
 STEPS = (("L1INFO", "SCI"), ("L1DROIT", "DRT"), ("DULSF", "LSH"))
+COMPONENTS = {"SCI": "UFR des sciences"}  # the other one is shown by its code
 EnrolmentState = tuple[Administrative, Pedagogical]
 
 
@@ -119,6 +120,7 @@ class Office:
             targets=TARGETS,
             follows={},
             uses_cas=False,
+            components=COMPONENTS,
             lifecycle=Lifecycle(COURSES),
         )
 
@@ -242,7 +244,8 @@ def due_of(states: tuple[EnrolmentState, ...]) -> tuple[str | None, str | None, 
         unpaid = any(administrative is Administrative.AWAITING_PAYMENT for administrative, _ in states)
         rule = "payment_awaited" if unpaid else "enrolment_not_validated"
         return rule, "administrative_enrolment_pending", {""}
-    unvalidated = {STEPS[i][1] for i in in_force if states[i][1] is Pedagogical.PENDING}
+    waits = {STEPS[i][1] for i in in_force if states[i][1] is Pedagogical.PENDING}
+    unvalidated = {"UFR des sciences" if component == "SCI" else component for component in waits}
     if unvalidated:
         return "courses_wait_for_enrolment", "pedagogical_enrolment_pending", unvalidated
     if len(in_force) < len(states):

@@ -16,9 +16,10 @@ from sesame.operations.people.diagnosis.situation import Situation
 def courses_wait_for_enrolment(s: Situation) -> Iterator[Finding]:
     """Some courses stay shut until the component validates the pedagogical enrolment."""
     validated = Pedagogical.VALIDATED
-    waits = (e.component for e in _enrolments(s) if e.in_force and e.pedagogical is not validated)
-    components = ", ".join(dict.fromkeys(waits))
-    evidence, words = {"components": components}, {"component": components}
+    found = (e.component for e in _enrolments(s) if e.in_force and e.pedagogical is not validated)
+    waits = tuple(dict.fromkeys(found))
+    evidence = {"components": ", ".join(waits)}
+    words = {"component": ", ".join(map(s.component, waits))}
     yield from _courses_wait(
         s, Finding("courses_wait_for_enrolment", MOODLE, evidence, words), Requirement.PEDAGOGICAL
     )
