@@ -18,16 +18,24 @@ _SETTINGS: Final = (
     (re.compile(r"[ \u00a0]*»"), f"{NO_BREAK}»"),
     (re.compile(r"\bn° *(?=\S)"), f"n°{NO_BREAK}"),
 )
+_WORD: Final = re.compile(r"\S*'\S*")
+_APOSTROPHE: Final = re.compile(r"(?<=[^\W\d_])'(?=[\w%{«])")
+_ADDRESS: Final = re.compile(r"@|://")
 
 
 def spaced(text: str) -> str:
-    """French as a typographer sets it: narrow no-break blanks before ; ! ?, full ones at : and guillemets.
+    """French as a typographer sets it: its apostrophe, narrow no-break blanks before ; ! ?, full ones at :
+    and guillemets. Addresses stay as they are.
 
     Source: Lexique des règles typographiques en usage à l'Imprimerie nationale, 'Ponctuation'.
     """
     for where, blank in _SETTINGS:
         text = where.sub(blank, text)
-    return text
+    return _WORD.sub(_with_apostrophe, text)
+
+
+def _with_apostrophe(word: re.Match[str]) -> str:
+    return word[0] if _ADDRESS.search(word[0]) else _APOSTROPHE.sub("’", word[0])
 
 
 def day(when: date, language: Language) -> str:

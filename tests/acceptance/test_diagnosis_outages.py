@@ -101,7 +101,7 @@ def test_a_password_that_no_key_opens_is_chosen_again_or_waits_for_the_former_ke
         assert not can_log_in(here.world.slapd, here.dn(name), PASSWORD)
     assert "dead letter:" in here.sesame("diagnose", here.numbers["key_lost"])
     page = here.page("key_lost")
-    assert "Le mot de passe que vous aviez choisi n'est plus disponible" in page
+    assert "Le mot de passe que vous aviez choisi n’est plus disponible" in page
     assert 'href="/">Choisir un nouveau mot de passe</a>' in page
 
     here.new_password("key_lost", OTHER)

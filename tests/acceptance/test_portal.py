@@ -185,7 +185,7 @@ def test_the_directory_is_away_the_student_is_told_and_it_completes_by_itself(mo
         try:
             morning.choose(page)
             expect(page.locator("[data-service=directory][data-state=down]")).to_contain_text(
-                "Rien n'est perdu"
+                "Rien n’est perdu"
             )
             expect(page.locator("[data-service=moodle][data-state=ready]")).to_be_visible()
         finally:

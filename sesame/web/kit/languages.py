@@ -74,7 +74,7 @@ def duration(seconds: float, language: Language) -> str:
     """About how long: 8 s, 2 min, 3 h."""
     minute, hour = 60, 3600
     if seconds < 1:
-        return "moins d'une seconde" if language == "fr" else "less than a second"
+        return "moins d’une seconde" if language == "fr" else "less than a second"
     if seconds < minute:
         return f"{seconds:.0f}{NO_BREAK}s"
     if seconds < hour:

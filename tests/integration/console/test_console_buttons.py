@@ -180,8 +180,8 @@ def test_a_loss_is_approved_by_its_number_a_reason_and_a_second_person_where_set
     with staged(tmp_path, lifecycle={"release_by_two": True}) as (desk, names):
         place = f"/console/imports/{names['import']}"
         for login, number, status, expected in (
-            ("odile", "71", 422, "n'est pas celui des personnes"),
-            ("odile", "beaucoup", 422, "n'est pas celui des personnes"),
+            ("odile", "71", 422, "n’est pas celui des personnes"),
+            ("odile", "beaucoup", 422, "n’est pas celui des personnes"),
             ("odile", " 7 2 ", 200, "Approuvé par odile ; une seconde personne"),
             ("odile", "72", 200, "Approuvé par odile ; une seconde personne"),
             ("otto", "72", 200, "Approuvé par otto : le même envoi"),
@@ -190,7 +190,7 @@ def test_a_loss_is_approved_by_its_number_a_reason_and_a_second_person_where_set
                 page = html.unescape(browser.get(place).text).replace("\u202f", " ").replace("\u00a0", " ")
                 assert "71 personnes perdraient une inscription" in page
                 assert "72 personnes concernées sur 175, soit 42 %" in page
-                assert "5 % de l'année, ou à 200 personnes" in page
+                assert "5 % de l’année, ou à 200 personnes" in page
                 assert "ferme après le" in page
                 assert browser.send(f"{place}/approuver", nombre="72", raison=" ").status_code == 422
                 browser.get(place)

@@ -135,7 +135,7 @@ def test_logging_out_here_ends_both(place: Place, elsewhere: cas_kit.Browser) ->
         browser.client.cookies.set(COOKIE, cookie)
         assert browser.get("/console/").status_code == 303, "what the browser kept enters nothing any more"
         browser.client.cookies.clear()
-        assert "n'êtes pas connecté" in browser.get("/console/login").text
+        assert "n’êtes pas connecté" in browser.get("/console/login").text
 
 
 def test_a_ticket_is_believed_only_in_the_browser_that_left(place: Place, elsewhere: cas_kit.Browser) -> None:

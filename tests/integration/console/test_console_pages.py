@@ -181,7 +181,7 @@ def test_a_student_is_found_and_access_is_shut_by_the_keyboard_alone(scene: Scen
         page.keyboard.type(number)
         page.keyboard.press("Enter")
         page.wait_for_url(f"**/personnes/{number}")
-        tab_to(page, "summary", "Fermer l'accès")
+        tab_to(page, "summary", "Fermer l’accès")
         page.keyboard.press("Enter")
         tab_to(page, "#bloquer-raison")
         page.keyboard.type("perdu, dit-elle")

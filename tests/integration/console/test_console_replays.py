@@ -100,7 +100,7 @@ def test_an_incident_from_the_failure_to_its_report(desk: ConsoleDesk) -> None:
         assert "1 étudiant est encore en échec" in browser.page.text
         assert asked(desk, numbers) == Counter(numbers), "each of them once"
         preview = browser.get("/console/echecs/moodle/moodle_email_taken/apercu").text
-        assert "1 d'entre eux a déjà été relancé en vain" in preview
+        assert "1 d’entre eux a déjà été relancé en vain" in preview
         assert "Adresses du" in browser.get("/console/relances").text
         again = "/console/echecs/moodle/moodle_email_taken/essai"
         browser.get("/console/echecs/moodle/moodle_email_taken")

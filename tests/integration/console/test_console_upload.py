@@ -112,7 +112,7 @@ def told(answer: Any) -> str:
 
 def test_a_look_says_what_would_change_and_whom_it_rejects_and_changes_nothing(desk: ConsoleDesk) -> None:
     page = told(send(desk, file_of(line(1), line(2, born="31/02/2008")), acte="voir"))
-    assert "rien n'a été publié" in page
+    assert "rien n’a été publié" in page
     assert "Lignes refusées" in page
     assert "31/02/2008" in page
     assert "22900002" in page
@@ -150,8 +150,8 @@ def test_a_loss_is_approved_by_its_number_and_a_reason_and_imported_without_the_
         (look,) = desk.audit("import.explain")
         assert (look.actor, look.detail) == ("rosa", {**look.detail, "file": "inscrits.csv", "count": 19})
         for typed, reason, expected in (
-            ("20", "réforme", "n'est pas celui des personnes"),
-            ("", "réforme", "n'est pas celui des personnes"),
+            ("20", "réforme", "n’est pas celui des personnes"),
+            ("", "réforme", "n’est pas celui des personnes"),
             ("19", "  ", "Dites en quelques mots"),
         ):
             wrong = told(step(desk, browser, looked, acte="importer", nombre=typed, raison=reason))
@@ -312,10 +312,10 @@ def test_an_import_is_stopped_from_its_page_or_from_the_list(
         if not from_the_list:  # it is another browser's
             fields["jeton"] = form(other)["jeton"]
         answer = other.client.post("/console/imports/arreter", data=fields, headers={"Origin": desk.url})
-        assert "il s'arrête à sa prochaine étape" in html.unescape(answer.text)
+        assert "il s’arrête à sa prochaine étape" in html.unescape(answer.text)
         gate.opened.set()
         rest = "".join(lines)
-    assert "n'est pas allé à son terme" in rest
+    assert "n’est pas allé à son terme" in rest
     assert enrolled(desk) == 0
     with desk.browser("registrar") as other:
         assert "arreter" not in other.get("/console/imports").text
@@ -359,7 +359,7 @@ def test_an_import_that_fails_after_its_answer_began_says_so_on_the_page(
         assert any("50 %" in each for each in lines)
         gate.opened.set()
         rest = "".join(lines)
-    assert "n'est pas allé à son terme" in rest
+    assert "n’est pas allé à son terme" in rest
     assert ("Erreur imprévue" in rest) is unforeseen
     assert "Lefebvre" not in rest
     assert "sesame-console-" not in rest
@@ -509,7 +509,7 @@ def test_a_workbook_of_two_sheets_with_other_columns_is_imported_step_by_step(
         assert (entry.actor, entry.detail["name"]) == ("rosa", "ufr_sciences")
         again = start(desk, browser, content, name="inscrits.xlsx", profil="ufr_sciences")
         again = step(desk, browser, again, acte="voir", feuille="Inscrits")
-        assert "Il n'y a rien à importer" in told(again), "the mapping was saved"
+        assert "Il n’y a rien à importer" in told(again), "the mapping was saved"
         other = start(desk, browser, file_of(line(5)), profil="ufr_sciences")
         assert "Quelles colonnes ?" in told(other), "a mapping that was saved for another file"
         model = browser.get("/console/imports/modeles/inscriptions.csv")
@@ -530,13 +530,13 @@ def test_a_file_is_kept_sealed_for_its_sender_for_fifteen_minutes_and_for_one_im
         assert [path.stat().st_mode & 0o077 for path in (folder, *folder.iterdir())] == [0, 0, 0]
         token = form(remi)["jeton"]
         foreign = step(desk, remi, first, acte="importer", jeton=token)
-        assert (foreign.status_code, "n'est plus gardé" in html.unescape(foreign.text)) == (409, True)
+        assert (foreign.status_code, "n’est plus gardé" in html.unescape(foreign.text)) == (409, True)
         now += 899.0
         assert "Importé" in told(step(desk, rosa, first, acte="importer"))
         assert len(list(folder.iterdir())) == 1
         now += 2.0
         late = step(desk, rosa, second, acte="importer")
-        assert (late.status_code, "n'est plus gardé" in html.unescape(late.text)) == (409, True)
+        assert (late.status_code, "n’est plus gardé" in html.unescape(late.text)) == (409, True)
         assert 'enctype="multipart/form-data"' in late.text
         assert list(folder.iterdir()) == []
         third = start(desk, rosa, file_of(line(3)))

@@ -272,7 +272,7 @@ def test_a_listener_hears_what_each_field_wants_and_what_is_wrong_with_it(
     with page_of(browser, portal.url) as page:
         page.goto(portal.url)
         fields = [one for one in heard(page) if one.role == "textbox"]
-        assert [one.name for one in fields] == ["Numéro d'étudiant", "Adresse électronique personnelle"]
+        assert [one.name for one in fields] == ["Numéro d’étudiant", "Adresse électronique personnelle"]
         assert [(one.required, one.invalid) for one in fields] == [(True, False)] * 2
         assert "certificat de scolarité" in fields[0].description
         page.fill("#courriel", MAIL)
@@ -281,8 +281,8 @@ def test_a_listener_hears_what_each_field_wants_and_what_is_wrong_with_it(
         (alert,) = [one for one in tree if one.role == "alert"]
         assert (alert.name, alert.live) == ("Le formulaire contient des erreurs", "assertive")
         wrong = [one for one in tree if one.invalid]
-        assert [one.name for one in wrong] == ["Numéro d'étudiant"]
-        assert "Indiquez votre numéro d'étudiant" in wrong[0].description
+        assert [one.name for one in wrong] == ["Numéro d’étudiant"]
+        assert "Indiquez votre numéro d’étudiant" in wrong[0].description
         page.fill("#numero", number)
         send(page, "/demande")
         page.fill("#code", portal.message(number).code)
@@ -295,7 +295,7 @@ def test_a_listener_hears_what_each_field_wants_and_what_is_wrong_with_it(
         assert "Force du mot de passe" in [one.name for one in tree if one.role == "meter"]
         send(page, "/mot-de-passe")
         wrong = [one for one in heard(page) if one.invalid]
-        assert [one.name for one in wrong] == ["Mot de passe", "J'ai lu la charte et je l'accepte."]
+        assert [one.name for one in wrong] == ["Mot de passe", "J’ai lu la charte et je l’accepte."]
         assert "ne respecte pas les règles" in wrong[0].description
         assert "acceptez-la" in wrong[1].description
 

@@ -89,7 +89,7 @@ def test_a_forgotten_password_goes_the_same_way_and_ends_what_was_before(portal:
     with portal.browser() as late:
         page = late.get(old.link)
         assert page.status_code == 410
-        assert "Ce lien n'est plus valable" in page.text
+        assert "Ce lien n’est plus valable" in page.text
 
 
 def test_a_new_password_opens_an_account_that_was_shut_because_others_knew_the_old_one(
@@ -106,7 +106,7 @@ def test_a_new_password_opens_an_account_that_was_shut_because_others_knew_the_o
         assert "fermé" in page
         assert (
             "Choisissez un nouveau mot de passe" in page,
-            "Contactez l'assistance" in html.unescape(page),
+            "Contactez l’assistance" in html.unescape(page),
         ) == (
             True,
             number == both,
@@ -207,7 +207,7 @@ def test_a_link_that_was_cut_is_not_known(portal: Portal) -> None:
     with portal.browser() as browser:
         browser.ask(number)
         page = browser.get(portal.message(number).link[:-1])
-        assert (page.status_code, "n'est pas reconnu" in page.text) == (404, True)
+        assert (page.status_code, "n’est pas reconnu" in page.text) == (404, True)
 
 
 def test_two_tabs_and_a_double_click_come_to_one_password(portal: Portal) -> None:

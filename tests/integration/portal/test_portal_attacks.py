@@ -53,7 +53,7 @@ def test_the_answer_does_not_tell_who_is_known(portal: Portal) -> None:
             tries.append(shape(browser, mail))
             seen.append(tries)
     assert seen[0] == seen[1] == seen[2]
-    assert "eu trop d'essais" in seen[0][6][1]
+    assert "eu trop d’essais" in seen[0][6][1]
 
 
 def test_neither_answer_nor_work_tells_who_is_known(portal: Portal) -> None:
@@ -228,7 +228,7 @@ def test_a_fault_of_ours_tells_nothing_and_quotes_nobody(
     assert page.status_code == 500
     assert GOOD not in page.text
     assert "RuntimeError" not in page.text
-    quoted = re.search(r"la référence ([0-9A-F]{6}) et l(?:'|&#39;)heure, \d", page.text)
+    quoted = re.search(r"la référence ([0-9A-F]{6}) et l’heure, \d", page.text)
     assert quoted is not None
     wait_until(lambda: quoted[1] in lines.getvalue(), "the reference, for whoever is asked about it")
     wait_until(lambda: "RuntimeError" in lines.getvalue(), "the log's line, which follows the answer")

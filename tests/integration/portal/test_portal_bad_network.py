@@ -61,7 +61,7 @@ def test_it_may_not_be_typed_again_later_nor_for_ever_nor_wrong_nor_once_it_was_
         letter = portal.message(late)
         lose(portal, browser, "/code", code=letter.code)
         portal.clock.now += REPEAT_S
-        assert "n'est plus valable" in browser.send("/code", code=letter.code).text
+        assert "n’est plus valable" in browser.send("/code", code=letter.code).text
         browser.get(letter.link)  # which the page says: the link still does
         assert browser.send("/lien").url.path == "/mot-de-passe"
     with portal.browser() as browser:

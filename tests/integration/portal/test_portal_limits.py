@@ -33,7 +33,7 @@ def test_five_wrong_codes_end_that_request_s_code_and_nobody_else_s(portal: Port
         theirs = portal.message(number, count=2)
         for left in (4, 3, 2, 1):
             assert f"Il reste {left} essai" in other.send("/code", code=WRONG).text
-        assert "n'est plus valable" in other.send("/code", code=WRONG).text
+        assert "n’est plus valable" in other.send("/code", code=WRONG).text
         assert other.send("/code", code=theirs.code).status_code == 422  # right, and too late
         assert student.send("/code", code=mine.code).url.path == "/mot-de-passe"
         other.get(theirs.link)
@@ -111,7 +111,7 @@ def test_at_the_limit_nothing_tells_who_is_known(portal: Portal) -> None:
             tries = []
             for _ in range(7):
                 page = browser.send("/code", code=WRONG)
-                tries.append((page.status_code, re.findall(r"Il reste \d|n'est plus valable", page.text)))
+                tries.append((page.status_code, re.findall(r"Il reste \d|n’est plus valable", page.text)))
             seen.append(tries)
     assert seen[0] == seen[1]
 

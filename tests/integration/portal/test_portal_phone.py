@@ -107,7 +107,7 @@ def test_a_student_redirects_mail_asks_for_help_and_leaves_on_a_telephone(portal
     page.fill("#adresse", ADDRESS)
     page.tap("#accord")
     tap(page, "Recevoir le message de confirmation")
-    expect(page.locator(".notice")).to_contain_text("parti vers l'adresse que vous avez indiquée")
+    expect(page.locator(".notice")).to_contain_text("parti vers l’adresse que vous avez indiquée")
     link = re.search(r"https://\S+/redirection/\S+", portal.message(number, count=1).text)
     assert link is not None
     page.goto(link[0])
@@ -129,5 +129,5 @@ def test_a_student_redirects_mail_asks_for_help_and_leaves_on_a_telephone(portal
     look(page, "Activez votre compte, ou retrouvez votre mot de passe")
     expect(page.get_by_role("status")).to_have_text("Vous êtes déconnecté.")
     page.goto(f"{portal.url}/compte")
-    look(page, "Vous n'êtes pas connecté")
+    look(page, "Vous n’êtes pas connecté")
     expect(page.locator("main")).to_contain_text("un code part vers votre adresse personnelle")

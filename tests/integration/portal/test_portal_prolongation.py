@@ -65,7 +65,7 @@ def warned(portal: Portal, **more: str) -> tuple[str, list[Letter]]:
 def test_a_student_keeps_access_by_the_link_of_a_warning_once(portal: Portal) -> None:
     number, letters = warned(portal)
     assert {letter.message["To"] for letter in letters} == {MAIL, account_of(portal, number).mail}
-    assert "garder votre accès jusqu'au 13 novembre 2026 inclus" in letters[0].text
+    assert "garder votre accès jusqu’au 13 novembre 2026 inclus" in letters[0].text
     assert f'href="{letters[0].link}"' in letters[0].html
     assert number not in letters[0].link
     with portal.browser() as scanner:
@@ -81,7 +81,7 @@ def test_a_student_keeps_access_by_the_link_of_a_warning_once(portal: Portal) ->
         other.get(letters[1].link)  # the same warning at the other address, in another browser
         assert other.page.status_code == 200
         assert (
-            "reste ouvert jusqu'au 13\N{NO-BREAK SPACE}novembre 2026 inclus"
+            "reste ouvert jusqu’au 13\N{NO-BREAK SPACE}novembre 2026 inclus"
             in browser.send("/prolongation").text
         )
         twice = browser.client.post(
@@ -102,7 +102,7 @@ def test_a_student_keeps_access_by_the_link_of_a_warning_once(portal: Portal) ->
         for letter in letters:
             shown = browser.get(letter.link)
             assert shown.status_code == 410
-            assert "reste ouvert jusqu'au 13\N{NO-BREAK SPACE}novembre 2026 inclus" in shown.text
+            assert "reste ouvert jusqu’au 13\N{NO-BREAK SPACE}novembre 2026 inclus" in shown.text
             assert "encore le faire 1 fois" in shown.text
         enter(portal, browser, number)
         assert "13\N{NO-BREAK SPACE}novembre 2026, si vous ne vous réinscrivez pas" in browser.page.text

@@ -30,7 +30,7 @@ from sesame.testing.servers.registry_kit import cancelled, enrolled
 
 EVERYTHING = ("directory", "mailbox", "moodle", "timetable")
 MONTHS = ("janv", "févr", "mars", "avr", "mai", "juin", "juil", "août", "sept", "oct", "nov", "déc")
-ALL_READY, UNDER_WAY, USUALLY = "Tout est prêt", "En cours", "D'ordinaire"
+ALL_READY, UNDER_WAY, USUALLY = "Tout est prêt", "En cours", "D’ordinaire"
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def all_run(portal: Portal) -> None:
 def test_under_way(portal: Portal) -> None:
     shown = read(portal, portal.active())
     assert shown.state == of("cas", *EVERYTHING, is_=UNDER_WAY)
-    assert "D'ordinaire 5 s" in shown.words["directory"]
+    assert "D’ordinaire 5 s" in shown.words["directory"]
     assert "0 service sur 5 est prêt" in shown.page
 
 
@@ -213,7 +213,7 @@ def test_the_enrolment_is_not_paid_or_not_validated(
     unpaid = administrative is Administrative.AWAITING_PAYMENT
     act = "il reste à régler vos droits" if unpaid else "la scolarité doit encore valider votre inscription."
     assert f"Léa, {act}" in shown.page
-    assert shown.page.count("s'ouvriront dès que") == 1, "said once, not at each service"
+    assert shown.page.count("s’ouvriront dès que") == 1, "said once, not at each service"
     assert ("paiement" if unpaid else "pas encore validée") in shown.page
 
 
@@ -241,7 +241,7 @@ def test_in_grace_the_day_is_said_first_and_what_keeps_access_open(portal: Porta
     assert ALL_READY not in shown.page
     assert "vous pouvez commencer" not in shown.page
     portal.apply(enrolled(number, 10**9 + 1, step="M1INFO", administrative=Administrative.AWAITING_PAYMENT))
-    assert "sera annulée dès que vos droits d'inscription seront réglés." in read(portal, number).page
+    assert "sera annulée dès que vos droits d’inscription seront réglés." in read(portal, number).page
 
 
 def test_no_enrolment_is_left(portal: Portal) -> None:
@@ -296,7 +296,7 @@ def test_a_dead_letter_and_those_who_follow_it(portal: Portal) -> None:
         assert "Identité universitaire" in shown.words[follower]
         assert USUALLY not in shown.words[follower]
     assert "2 services sur 5 sont prêts" in shown.page
-    assert "code pour l'assistance" in shown.words["directory"]
+    assert "code pour l’assistance" in shown.words["directory"]
     assert 'href="/compte/aide"' in shown.html
 
 
@@ -349,11 +349,11 @@ def test_tried_again_promises_no_time(portal: Portal) -> None:
     [
         ("directory", "credential_needed", "nouveau mot de passe"),
         ("directory", "password_replaced", "nouveau mot de passe"),
-        ("directory", "adoption_undecided", "empêche l'ouverture"),
+        ("directory", "adoption_undecided", "empêche l’ouverture"),
         ("mailbox", "mailbox_full", "pleine"),
         ("mailbox", "own_sieve_script_active", "filtre"),
         ("moodle", "pedagogical_enrolment_pending", ""),
-        ("moodle", "moodle_email_taken", "empêche l'ouverture"),
+        ("moodle", "moodle_email_taken", "empêche l’ouverture"),
         ("timetable", "timetable_not_scheduled", "pas encore publié"),
     ],
 )
@@ -419,8 +419,8 @@ def test_a_group_that_is_not_ours_does_not_keep_anybody_from_logging_in(portal: 
 @pytest.mark.parametrize(
     ("hold", "act"),
     [
-        (Hold.SUSPENDED, "Léa, contactez l'assistance"),
-        (Hold.ADMINISTRATIVE, "Léa, contactez l'assistance"),
+        (Hold.SUSPENDED, "Léa, contactez l’assistance"),
+        (Hold.ADMINISTRATIVE, "Léa, contactez l’assistance"),
         (Hold.TECHNICAL, "Léa, la scolarité doit vérifier votre identité. Votre accès rouvrira dès que"),
     ],
 )

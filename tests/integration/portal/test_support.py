@@ -112,7 +112,7 @@ def test_the_bundle_has_what_support_asks_for_and_nothing_of_the_person(app: App
     for wanted in (NUMBER, "Erreur 403 sur Moodle", "compte activé", "identity_collision", "event-7"):
         assert wanted in text
     assert "is held by an entry that does not carry" in text  # the exact error
-    assert "L'annuaire\u00a0: indisponible" in text  # the states
+    assert "L’annuaire\u00a0: indisponible" in text  # the states
     for personal in ("Lefèvre", "Zoé"):
         assert personal not in text
 

@@ -115,7 +115,7 @@ def test_a_user_that_somebody_deleted_is_missed_and_made_again_by_a_replay(ward:
     found = ward.finding("22600801", "object_missing")
     assert found.service == "scim"
     assert found.evidence["read back at version"] == ward.account("22600801").version
-    assert "L'application en ligne" in ward.seen("22600801").for_student("fr").causes[0].cause
+    assert "L’application en ligne" in ward.seen("22600801").for_student("fr").causes[0].cause
     ward.replay(found)
     until(lambda: ward.rules("22600801") == WELL)
 

@@ -19,7 +19,7 @@ from sesame.operations.people.diagnosis.situation import Situation
 from sesame.web.kit.languages import duration, translations
 from sesame.web.students import pages
 
-BREAKABLE = re.compile(r" [;:!?»]|« |n° ")
+BREAKABLE = re.compile(r" [;:!?»]|« |n° |[^\W\d_]'[^\W\d_]")
 NOW = datetime(2026, 9, 14, 8, 0, tzinfo=UTC)
 
 
@@ -39,6 +39,8 @@ def french() -> Environment:
         ("à 10:30, https://a.example/?b=c", "à 10:30, https://a.example/?b=c"),
         ("fin :", "fin\u00a0:"),
         ("Vraiment ?!", "Vraiment\u202f?!"),
+        ("Qu'il l'ait, d'%(who)s", "Qu’il l’ait, d’%(who)s"),
+        ("d'o'brien@univ.example, https://a.example/l'a", "d'o'brien@univ.example, https://a.example/l'a"),
     ],
 )
 def test_blanks_are_those_of_a_typographer(written: str, as_set: str) -> None:

@@ -217,9 +217,9 @@ def _cause(situation: Situation, finding: Finding, language: Language) -> Studen
         service_name=service,
         symptoms=tuple(_set(word("symptoms", token, language), language) for token in rule.symptoms),
         cause=_set(_filled(sentence.cause, said), language),
-        who=word("who", rule.who, language),
+        who=_set(word("who", rule.who, language), language),
         todo=_set(_filled(sentence.todo, said), language),
-        delay=word("delay", rule.delay, language),
+        delay=_set(word("delay", rule.delay, language), language),
         since=finding.since,
         leads_to=rule.leads_to,
     )
@@ -244,7 +244,9 @@ def _openings(situation: Situation, language: Language) -> Iterator[StudentOpeni
         yield StudentOpening(
             services=tuple(services),
             steps=tuple(change.step for change in changes),
-            who=tuple(dict.fromkeys(word("who", change.step.who, language) for change in changes)),
+            who=tuple(
+                dict.fromkeys(_set(word("who", each.step.who, language), language) for each in changes)
+            ),
             head=_set(word("heads", changes[0].step, language), language),
             condition=_set(word("conditions", "and", language).join(conditions), language),
         )

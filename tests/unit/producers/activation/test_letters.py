@@ -94,7 +94,7 @@ ENDING = {
             "fr",
             "Votre compte universitaire sera fermé après le 1er décembre 2027",
             [
-                "reste ouvert jusqu'au 1er décembre 2027 inclus",
+                "reste ouvert jusqu’au 1er décembre 2027 inclus",
                 "La messagerie\u00a0: vos données seront définitivement effacées le 26 mars 2028.",
                 "Le compte lui-même sera supprimé le 12 octobre 2028.",
             ],

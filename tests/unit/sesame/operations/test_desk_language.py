@@ -201,9 +201,9 @@ def found() -> Diagnosis:
 DESK: Final = SupportDesk("DSI", "dsi@desk.example", timezone="Europe/Paris")
 FRENCH: Final = (
     "Dossier ABCDE-12345, pour DSI",
-    "Numéro d'étudiant\u00a0: 22600001",
+    "Numéro d’étudiant\u00a0: 22600001",
     "Constaté\u00a0: 02/07/2026 14:00:00 (heure de Europe/Paris), langue de la page\u00a0: anglais",
-    "(Moodle, l'équipe informatique)",
+    "(Moodle, l’équipe informatique)",
     "compte activé",
     "Moodle\u00a0: abandonné (moodle_duplicate_cohort)",
     "Erreurs exactes",
@@ -243,7 +243,7 @@ def test_a_case_is_read_in_the_language_of_whoever_reads_it(site: Diagnosable) -
     assert "Student number: 99999999" in opened.text
     assert support.mine(opened.code, "99999999", "en") == opened
     desk, _ = support.look(opened.code, "fr", actor="desk")
-    assert "Numéro d'étudiant\u00a0: 99999999" in desk.text
+    assert "Numéro d’étudiant\u00a0: 99999999" in desk.text
     assert "langue de la page\u00a0: anglais" in desk.text
     assert "it says 403" in desk.text
     assert desk.bundle.causes[0].who == "la scolarité"
@@ -259,5 +259,5 @@ def test_a_case_that_was_kept_in_one_language_is_read_still(site: Diagnosable) -
     with site.database.write() as connection:
         support_cases.add(connection, case)
     read = Support(site).mine("ABCDE-12345", NUMBER, "en")
-    assert "Numéro d'étudiant" in read.text
+    assert "Numéro d’étudiant" in read.text
     assert replace(read, sent=True).code == "ABCDE-12345"

@@ -279,6 +279,6 @@ def test_all_faces_tell_one_cause_of_any_two_enrolments(office: Office) -> None:
         assert bool(opens) == (rule is not None), states
         if rule == "payment_awaited":
             assert opens[0].steps[0] == OpeningStep.PAY
-            assert opens[0].condition.startswith("vos droits d'inscription (Licence L1")
+            assert opens[0].condition.startswith("vos droits d’inscription (Licence L1")
         elif rule == "courses_wait_for_enrolment":
             assert all(component in opens[0].condition for component in named)

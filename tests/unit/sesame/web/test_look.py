@@ -148,7 +148,7 @@ def test_the_page_asks_for_what_the_policy_asks_for() -> None:
         in words
     )
     assert "ou 15 caractères, avec trois de ces quatre types" in words
-    assert "une phrase d'au moins 7 mots" in words
+    assert "une phrase d’au moins 7 mots" in words
 
     def refused(length: int, of: int) -> bool:
         """Whether the rule on form refuses so many characters of so many kinds."""

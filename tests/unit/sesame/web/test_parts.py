@@ -79,7 +79,7 @@ def test_no_line_breaks_before_a_double_sign_in_french() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "french"),
-    [(0.2, "moins d'une seconde"), (8, "8\u00a0s"), (125, "2\u00a0min"), (7300, "2\u00a0h")],
+    [(0.2, "moins d’une seconde"), (8, "8\u00a0s"), (125, "2\u00a0min"), (7300, "2\u00a0h")],
 )
 def test_a_duration_is_said_as_people_say_it(seconds: float, french: str) -> None:
     assert languages.duration(seconds, "fr") == french
