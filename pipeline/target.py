@@ -130,10 +130,12 @@ class Preview:
     Attributes:
         differs: what would be written, in the target's own words and without values; empty: nothing would.
         obstacle: the reason or cause that would prevent it, e.g. `identity_collision`; empty: none is seen.
+        locked_at: since when wrong passwords have locked the account there (epoch seconds); None: it is not.
     """
 
     differs: tuple[str, ...] = ()
     obstacle: str = ""
+    locked_at: float | None = None
 
 
 @dataclass(frozen=True)

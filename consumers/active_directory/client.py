@@ -13,8 +13,8 @@ from consumers.active_directory.objects import (
     LOGIN,
     UPN,
     login_of,
+    looked_at,
     principal_of,
-    read_attributes,
     ref_of,
 )
 from consumers.active_directory.settings import ActiveDirectorySettings
@@ -49,7 +49,7 @@ class DomainController(PatientLdapClient):
             if (login := login_of(account)) is not None:
                 names[LOGIN].append(login)
         criterion = "".join(any_of(name, values) for name, values in names.items() if values)
-        wanted = read_attributes(self._settings)
+        wanted = looked_at(self._settings)
         return self.find(self._settings.domain_dn, f"(|{criterion})", wanted)
 
     def deleted_since(self, usn: int) -> bool:

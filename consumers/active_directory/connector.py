@@ -18,6 +18,7 @@ from consumers.active_directory import objects as words
 from consumers.active_directory.answers import AdRefused, Refusal
 from consumers.active_directory.settings import ActiveDirectorySettings
 from consumers.kit.connector import (
+    LOCK_IS_ANOTHER,
     Advice,
     Change,
     Changes,
@@ -93,7 +94,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
             rows = self._client.concerned(accounts)
             known = {words.ref_of(raw) for _, raw in rows}
             for dn in (words.by_guid(ref) for ref in adopted.values() if ref not in known):
-                raw = self._client.shown(dn, words.read_attributes(self.settings))
+                raw = self._client.shown(dn, words.looked_at(self.settings))
                 rows += [(dn, raw)] if raw is not None else []
             found = self._shown(rows)
 
@@ -198,6 +199,19 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
     def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
         """See `Connector.close`: one bit of userAccountControl."""
         return self._each(changes, deadline, self._shut)
+
+    def unlock(self, found: TargetObject, deadline: Deadline) -> Refused | None:
+        """See `Connector.unlock`: lockoutTime becomes 0, if it is still what was read."""
+        if found.lockout is None:
+            return LOCK_IS_ANOTHER
+        was = (found.lockout.value,)
+        dn = words.by_guid(found.ref)
+        try:
+            with self._client.within(deadline.left_s()):
+                self._client.change(dn, [("delete", words.LOCKED_AT, was), ("add", words.LOCKED_AT, ("0",))])
+        except AdRefused as error:
+            return LOCK_IS_ANOTHER if error.refusal is Refusal.CHANGED else _refused(error, found)
+        return None
 
     def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Refused]:
         """See `Connector.erase`. Personal data goes first: a domain keeps deleted objects for months."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from consumers.active_directory.settings import ActiveDirectorySettings
-from consumers.kit.connector import TargetObject, tidy
+from consumers.kit.connector import Lockout, TargetObject, tidy
 from consumers.kit.ldap_answers import Raw, normal
 from consumers.kit.passwords import NO_PASSWORD
 from schemas.account import Account
@@ -20,6 +20,10 @@ NAME: Final = "distinguishedName"
 
 PASSWORD_SET: Final = "pwdLastSet"  # noqa: S105 (an attribute)
 
+LOCKED_AT: Final = "lockoutTime"
+IS_LOCKED: Final = "msDS-User-Account-Control-Computed"
+"""Computed for each entry that is read: a lock that has run out leaves its `lockoutTime`."""
+
 CREDENTIAL: Final = "adminDisplayName"
 """Shows which password an object has: an attribute that no tool of Windows shows or uses."""
 
@@ -28,6 +32,7 @@ PEOPLE: Final = "(&(objectCategory=person)(objectClass=user))"
 
 NORMAL, DISABLED, DONT_EXPIRE = 0x200, 0x2, 0x10000
 """Bits of userAccountControl ([MS-ADTS] 2.2.16)."""
+_LOCKOUT: Final = 0x10
 
 OWN: Final = (LOGIN, UPN, MAIL, FAMILY, GIVEN, DISPLAY, CREDENTIAL)
 """Attributes that are ours at every site, apart from the number; all of them name the person."""
@@ -45,6 +50,11 @@ def owned(settings: ActiveDirectorySettings) -> tuple[str, ...]:
 def read_attributes(settings: ActiveDirectorySettings) -> tuple[str, ...]:
     """The attributes that `object_of` reads."""
     return (*owned(settings), GUID, REVISION, NAME, PASSWORD_SET)
+
+
+def looked_at(settings: ActiveDirectorySettings) -> tuple[str, ...]:
+    """The attributes that are read of single users: their lock too, which costs."""
+    return (*read_attributes(settings), LOCKED_AT, IS_LOCKED)
 
 
 def login_of(account: Account) -> str | None:
@@ -101,18 +111,30 @@ def object_of(
         evidence={"family": "".join(fields[FAMILY]), "given": "".join(fields[GIVEN])},
         out_of_reach=out_of_reach,
         password_at=_password_at(raw),
+        lockout=_lockout(raw),
     )
 
 
 def _password_at(raw: Raw) -> float | None:
     """When its password was set, in epoch seconds.
 
-    [MS-ADA3] 2.176: units of 100 ns since 1601; 0: the user must choose another one, which we never demand.
+    [MS-ADA3] 2.176; 0: the user must choose another one, which we never demand.
     """
     told = next(iter(_texts(raw, PASSWORD_SET)), None)
     if told is None:
         return None
-    return NO_PASSWORD if told == "0" else int(told) / 10**7 - _FROM_1601_TO_1970_S
+    return NO_PASSWORD if told == "0" else _epoch_s(told)
+
+
+def _lockout(raw: Raw) -> Lockout | None:
+    """The lock after wrong passwords that is in force ([MS-ADA1] 2.350)."""
+    computed = int(next(iter(_texts(raw, IS_LOCKED)), "0"))
+    return Lockout(_epoch_s(told := _texts(raw, LOCKED_AT)[0]), told) if computed & _LOCKOUT else None
+
+
+def _epoch_s(told: str) -> float:
+    """A time in units of 100 ns since 1601."""
+    return int(told) / 10**7 - _FROM_1601_TO_1970_S
 
 
 def name_of(raw: Raw) -> str:

@@ -21,6 +21,7 @@ from consumers.directory.objects import GROUP_NOT_OURS, LOCK, EntryObject, compa
 from consumers.directory.settings import DirectorySettings
 from consumers.directory.trial import PasswordPolicy, Trial, leave_mark, policy_of, try_login
 from consumers.kit.connector import (
+    LOCK_IS_ANOTHER,
     Advice,
     Change,
     Changes,
@@ -189,6 +190,11 @@ class DirectoryConnector(Connector[DirectorySettings]):
         """See `Connector.close`, likewise."""
         with self._client.within(deadline.left_s()):
             return one_by_one(changes, deadline, self._shut)
+
+    def unlock(self, found: TargetObject, deadline: Deadline) -> Refused | None:
+        """See `Connector.unlock`: the value of pwdAccountLockedTime, never the permanent one."""
+        with self._client.within(deadline.left_s()):
+            return self._entries.unlock(found) if isinstance(found, EntryObject) else LOCK_IS_ANOTHER
 
     def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Refused]:
         """See `Connector.erase`: the entry, and the memberships that static groups list."""

@@ -18,6 +18,7 @@ from consumers.directory.entry import CLASSES, CREDENTIAL, numbers_of
 from consumers.directory.groups import DirectoryGroups, DynamicGroups, StaticGroups
 from consumers.directory.objects import (
     DUMPED,
+    LOCK,
     READ,
     EntryObject,
     GroupNames,
@@ -29,7 +30,7 @@ from consumers.directory.objects import (
     without_password,
 )
 from consumers.directory.settings import DirectorySettings
-from consumers.kit.connector import Change, Changes, Refused
+from consumers.kit.connector import LOCK_IS_ANOTHER, Change, Changes, Refused
 from consumers.kit.handler import COLLISION
 from consumers.kit.ldap import any_of, name_dn, written_since
 from consumers.kit.ldap_answers import Code, LdapAnswer, Modification, normal
@@ -244,6 +245,18 @@ class Entries:
         if not changes:
             return None
         return self._client.settled(lambda: changed(self._client.modify(found.dn, changes)))
+
+    def unlock(self, found: EntryObject) -> Refused | None:
+        """Delete the lock of an entry, by its value; ppolicy forgets the wrong passwords with it."""
+        if found.lockout is None:
+            return LOCK_IS_ANOTHER
+        changes: list[Modification] = [("delete", LOCK, (found.lockout.value,))]
+
+        def write() -> Refused | None:
+            answer = self._client.modify(found.dn, changes)
+            return LOCK_IS_ANOTHER if _conflicts(answer) else changed(answer)
+
+        return self._client.settled(write)
 
     def erase(self, dn: str, number: str) -> Refused | None:
         """Remove an entry of this number, its memberships first. It may be repeated."""

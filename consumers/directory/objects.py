@@ -22,7 +22,7 @@ from consumers.directory.entry import (
     numbers_of,
     ordered,
 )
-from consumers.kit.connector import Held, TargetObject
+from consumers.kit.connector import Held, Lockout, TargetObject
 from consumers.kit.ldap_answers import Raw
 from consumers.kit.passwords import NO_PASSWORD
 from schemas.account import Account
@@ -142,10 +142,9 @@ class EntryObject(TargetObject):
     @property
     def password(self) -> PasswordState:
         """What ppolicy keeps; a permanent lock is not one by wrong passwords."""
-        locked = [value for value in self.of(LOCK) if value != LOCKED_FOR_GOOD]
         return PasswordState(
             changed_at=next(_moments(self.of("pwdChangedTime")), None),
-            locked_at=next(_moments(locked), None),
+            locked_at=None if self.lockout is None else datetime.fromtimestamp(self.lockout.since, UTC),
             failures=tuple(sorted(_moments(self.of("pwdFailureTime")))),
             must_change=self.of("pwdReset") == ("TRUE",),
             policy_dn=next(iter(self.of("pwdPolicySubentry")), None),
@@ -194,6 +193,7 @@ def shown(dn: str, raw: Raw) -> EntryObject:
         revision="".join(entry.of("entryCSN")),
         evidence=_evidence(entry),
         password_at=None if changed_at is None else changed_at.timestamp(),
+        lockout=_lockout(entry),
     )
 
 
@@ -266,6 +266,13 @@ def _evidence(entry: EntryObject) -> dict[str, str]:
         "ine": first("supannCodeINE"),
         "birth": next(("-".join(found.groups()) for found in dates if found), ""),
     }
+
+
+def _lockout(entry: EntryObject) -> Lockout | None:
+    """The lock that the server has set; a permanent one is an administrator's, or our own hold."""
+    value = next(iter(entry.of(LOCK)), "")
+    since = next(_moments([value]), None)
+    return None if value == LOCKED_FOR_GOOD or since is None else Lockout(since.timestamp(), value)
 
 
 def _moments(values: Iterable[str]) -> Iterator[datetime]:

@@ -35,6 +35,18 @@ Fields = Mapping[str, tuple[str, ...]]
 """A connector's fields of an object: name to values, in a stable order."""
 
 
+class Lockout(NamedTuple):
+    """A lock that the target has set after wrong passwords, and lifts itself.
+
+    Attributes:
+        since: when (epoch seconds).
+        value: as the target keeps it; it guards the unlocking.
+    """
+
+    since: float
+    value: str
+
+
 @dataclass(frozen=True, slots=True)
 class TargetObject:
     """One object as the target shows it: a user, an entry, a mailbox.
@@ -55,6 +67,7 @@ class TargetObject:
         out_of_place: it is elsewhere than where we make such objects, and was not adopted there.
         password_at: when its password was last set, by the target's clock (epoch seconds); `NO_PASSWORD`: it
             has none; None: the target does not show it.
+        lockout: the lock after wrong passwords, where `read` shows it; None: there is none.
     """
 
     ref: str
@@ -69,6 +82,7 @@ class TargetObject:
     out_of_reach: bool = False
     out_of_place: bool = False
     password_at: float | None = None
+    lockout: Lockout | None = None
 
 
 class AdoptedRef(str):
@@ -144,6 +158,8 @@ class Refused:
     after_s: float | None = None
     unknown: bool = False
 
+
+LOCK_IS_ANOTHER: Final = Refused("lock_changed", "its lock is not the one that was read, or is gone")
 
 SLOW: Final = "target_slow"
 TOO_SLOW: Final = "the call's time was used up before this student's turn"
@@ -402,6 +418,10 @@ class Connector(ABC, Generic[SettingsT]):
 
     def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
         """Shut access to these objects, and change nothing else; runs before other verbs."""
+        raise NotImplementedError
+
+    def unlock(self, found: TargetObject, deadline: Deadline) -> Refused | None:
+        """Remove the very `lockout` that was read, and change nothing else; `LOCK_IS_ANOTHER` if it is."""
         raise NotImplementedError
 
     def foresee(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:  # noqa: ARG002

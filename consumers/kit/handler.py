@@ -555,7 +555,8 @@ def _planned(connector: Anything, account: Account, found: _Found) -> tuple[Prev
                 obstacle = OUT_OF_REACH
             elif found is not None and found.out_of_place and not differs:
                 obstacle = obstacle or OUT_OF_PLACE
-            return Preview(differs, obstacle), change
+            lockout = None if found is None else found.lockout
+            return Preview(differs, obstacle, None if lockout is None else lockout.since), change
     return Preview(), None
 
 

@@ -173,6 +173,13 @@ class Handlers(Following, Store, Protocol):
         """A handler connected to the target's server; the caller closes it."""
 
 
+class Unlocking(HasConnectors, Configured, Store, Protocol):
+    """The store, and connectors that also write."""
+
+    def connector(self, target: str, *, writes: bool = False) -> AbstractContextManager[Anything]:
+        """A connector that is found by entry point; read-only unless it `writes`."""
+
+
 class Replaying(Handlers, Publishing, Protocol):
     """Handlers and the log."""
 

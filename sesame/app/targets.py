@@ -59,14 +59,14 @@ def handler(
     )
 
 
-def connector(target: str, settings: Settings, database: Database) -> Anything:
-    """A connector that is found by entry point; it only reads, whatever the settings say.
+def connector(target: str, settings: Settings, database: Database, *, read_only: bool = True) -> Anything:
+    """A connector that is found by entry point; `read_only`: whatever the settings say.
 
     Raises:
         ConnectorUnusable: its package or its section is wrong.
         SettingsError: a secret is missing.
     """
-    return _made(target, settings, database, read_only=True)[0]
+    return _made(target, settings, database, read_only=read_only)[0]
 
 
 def _made(

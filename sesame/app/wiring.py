@@ -376,9 +376,9 @@ class Application:
             made.disconnect()
 
     @contextmanager
-    def connector(self, target: str) -> Iterator[kit_connector.Anything]:
-        """A read-only connector by entry point, disconnected at the end. Raises as `targets.connector`."""
-        made = targets.connector(target, self.settings, self.database)
+    def connector(self, target: str, *, writes: bool = False) -> Iterator[kit_connector.Anything]:
+        """A connector by entry point, disconnected at the end. Raises as `targets.connector`."""
+        made = targets.connector(target, self.settings, self.database, read_only=not writes)
         try:
             yield made
         finally:

@@ -1,4 +1,4 @@
-"""`sesame diagnose`, `support`, `access`: the support desk's look at one student."""
+"""`sesame diagnose`, `support`, `access`, `unlock`: the support desk, and one student."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import click
 from schemas.language import gettext, local_time
 from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
-from sesame.cli.options import json_option
+from sesame.cli.errors import ExitCode
+from sesame.cli.options import json_option, reason_option
 from sesame.cli.output import CommandResult, coloured
 
 with lazily():
-    from sesame.operations.access import page_links
+    from sesame.operations.access import page_links, unlocking
     from sesame.operations.people.diagnosis import engine, words
     from sesame.operations.people.support import cases
     from sesame.web.students import portal_context
@@ -117,3 +118,24 @@ def access(context: Context, student: str) -> None:
     except page_links.NoAccount as error:
         raise click.UsageError(str(error)) from error
     click.echo(made.link)
+
+
+@click.command()
+@click.argument("student")
+@reason_option()
+@json_option
+@pass_context
+def unlock(context: Context, *, student: str, reason: str) -> CommandResult:
+    """Unlock STUDENT's account, which wrong passwords have locked. The password stays.
+
+    Only a lock that ends by itself is removed, and only the one that was read: a hold's stays. A held account
+    is refused. Exit code 3: a target may still be locked.
+    """
+    asked = unlocking.UnlockRequest(student_number=student, reason=reason)
+    done = context.run(unlocking.unlock, asked)
+    return CommandResult(done, partial(_show_unlocked, done), ExitCode.PARTLY if done.left else ExitCode.DONE)
+
+
+def _show_unlocked(done: unlocking.UnlockReport) -> None:
+    for line in unlocking.lines(done):
+        click.echo(line)

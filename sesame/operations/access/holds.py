@@ -17,10 +17,11 @@ from pipeline.errors import SesameError
 from producers import holds
 from producers.holds import HoldRequest, HoldsRequest
 from schemas.account import Hold, StudentNumber
-from schemas.language import gettext
+from schemas.language import gettext, local_time
 from schemas.scalars import Text
 from sesame.acts.acts import DESK, OPERATORS, Actor, ActPath, ActRequest, Report, act, shown, utc
 from sesame.acts.ports import Publishing, Shutting, Stored
+from sesame.operations.people.diagnosis.words import word
 from sesame.operations.people.known_persons import NoSuchStudent, refuse_erased
 from sesame.operations.people.search import holders_of
 
@@ -140,6 +141,32 @@ def _held(connection: Connection, database: Database, number: str, kind: Hold) -
         actor=None if placed is None else placed.actor,
         reason=None if placed is None else placed.words,
     )
+
+
+class AccountHeld(SesameError):
+    """A hold shuts this account. If its reason is gone, an operator lifts the hold first."""
+
+
+def refuse_held(connection: Connection, database: Database, student_number: str) -> None:
+    """Refuse a desk's act on a held account.
+
+    Raises:
+        AccountHeld: with each hold and its reason.
+    """
+    person = People(database).known(connection, student_number)
+    holds = () if person is None else sorted(person.holds)
+    held = [_held(connection, database, student_number, kind) for kind in holds]
+    if held:
+        words = "; ".join(map(_hold_words, held))
+        raise AccountHeld(gettext("{number} is held: {holds}", number=student_number, holds=words))
+
+
+def _hold_words(held: HeldStudent) -> str:
+    kind = word("holds", held.kind)
+    if held.since is None:
+        return kind
+    told = {"by": held.actor, "time": local_time(held.since), "reason": held.reason}
+    return gettext("{hold} ({reason}; {by}, {time})", hold=kind, **told)
 
 
 class HoldListRequest(BaseModel):

@@ -13,7 +13,7 @@ from pipeline.errors import SesameError
 from schemas.account import Hold, Lane
 from schemas.language import decimal, gettext
 from sesame.acts.acts import check, may
-from sesame.operations.access import holds, lifecycle
+from sesame.operations.access import holds, lifecycle, unlocking
 from sesame.operations.access.holds import HoldChangeRequest
 from sesame.operations.access.lifecycle import ProlongRequest
 from sesame.operations.access.provisioning import ProvisionRequest, provision
@@ -134,6 +134,14 @@ def replay_target(visit: Visiting, number: Number, fields: Posted) -> Response:
     name = visit.context.pages.service(consumer)
     what = gettext("{consumer}: asked for, replay {id}", consumer=name, id=asked.replay_id)
     return visit.done(_of(number), what)
+
+
+@router.post("/personnes/{number}/deverrouiller")
+def unlock(visit: Visiting, number: Number, fields: Posted) -> Response:
+    """Unlock what wrong passwords have locked."""
+    request = unlocking.UnlockRequest(student_number=number, reason=reason_of(fields))
+    done = unlocking.unlock(visit.context.site, visit.actor, request)
+    return visit.done(_of(number), *unlocking.lines(done))
 
 
 @router.post("/personnes/{number}/bloquer")

@@ -4,9 +4,31 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sesame.acts.ports import Diagnosable, Logged, Paged, Provided, Replaying, Restored, Sealing, Shutting
+from sesame.acts.ports import (
+    Diagnosable,
+    Logged,
+    Paged,
+    Provided,
+    Replaying,
+    Restored,
+    Sealing,
+    Shutting,
+    Unlocking,
+)
 from sesame.operations.privacy.erasure import Erasing
 
 
-class Site(Diagnosable, Logged, Restored, Provided, Replaying, Sealing, Shutting, Paged, Erasing, Protocol):
+class Site(
+    Unlocking,
+    Diagnosable,
+    Logged,
+    Restored,
+    Provided,
+    Replaying,
+    Sealing,
+    Shutting,
+    Paged,
+    Erasing,
+    Protocol,
+):
     """Every act may be called with it."""

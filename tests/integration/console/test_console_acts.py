@@ -15,12 +15,14 @@ from datetime import UTC, date, datetime
 import pytest
 from sqlalchemy import insert, update
 
-from consumers.kit.connector import TargetObject, Wanted
+from consumers.directory.objects import LOCK, EntryObject, shown
+from consumers.kit.connector import Lockout, TargetObject, Wanted
 from consumers.registry.erasure import erasures
 from consumers.registry.lifecycle.closings import held_closings
 from producers.registrar.feed import SEQUENCES_PER_IMPORT
 from producers.registrar.import_runs import imports
-from schemas.account import Account
+from schemas.account import Account, Hold
+from schemas.events import HoldPlaced
 from sesame.acts.acts import Actor, Role
 from sesame.operations.keeping import audit as operations_audit
 from sesame.operations.privacy import acts as privacy
@@ -231,6 +233,61 @@ def test_a_person_s_page_has_what_each_target_shows_beside_what_is_wanted(
         )
         assert ("lastname", ' <span class="tag is-waiting">', "Dupond") in rows
         assert ("username", "", account.login) in rows
+
+
+class Locked(Shelf):
+    """A directory where wrong passwords have locked somebody."""
+
+    since = "20260902080000Z"
+
+    def look(self, account: Account) -> tuple[tuple[EntryObject, ...], None]:
+        number = account.student_number.encode()
+        raw = {"supannEtuId": [number], "mail": [account.mail.encode()], LOCK: [self.since.encode()]}
+        return (shown("uid=x,ou=people", raw if self.there else raw | {LOCK: []}),), None
+
+    def adopted_refs(self, _numbers: Sequence[str]) -> dict[str, str]:
+        return {}
+
+    def unlock(self, found: TargetObject, _deadline: object) -> None:
+        assert found.lockout is not None
+        assert (found.lockout.value, found.lockout.since) == (self.since, 1788336000.0)
+        self.there = []
+
+
+def test_a_locked_account_is_shown_and_unlocked_by_the_desk(
+    desk: ConsoleDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number, other = desk.portal.active(), desk.portal.active()
+    locked = Locked([])
+    monkeypatch.setitem(desk.application.__dict__, "connector", lambda _target, **_how: nullcontext(locked))
+    monkeypatch.setitem(desk.application.__dict__, "directory", lambda: nullcontext(locked))
+    page, path = f"/console/personnes/{number}?direct=true", f"/console/personnes/{number}/deverrouiller"
+    lockout = Lockout(1788336000.0, locked.since)
+    with desk.browser("support", login="odile") as browser:
+        assert path not in browser.get(page).text
+        locked.there = [TargetObject("uid=x", number, lockout=lockout)]
+        text = browser.get(page).text
+        assert path in text
+        assert "par</dt><dd>le serveur, après des mots de passe erronés</dd>" in html.unescape(text)
+        assert "depuis 02/09/2026 10:00" in text
+        assert browser.send(path, raison=" ").status_code == 422
+        assert locked.there != []
+        browser.get(page)
+        told = browser.send(path, raison="carte d'étudiant vue")
+        assert re.search(
+            "déverrouillé.; il l.était depuis 02/09/2026 10:00:00 CEST", html.unescape(told.text)
+        )
+        assert locked.there == []
+        locked.there = [TargetObject("uid=y", other, lockout=lockout)]
+        browser.get(f"/console/personnes/{other}?direct=true")
+        desk.portal.apply(HoldPlaced(student_number=other, hold=Hold.SUSPENDED))
+        refused = browser.send(f"/console/personnes/{other}/deverrouiller", raison="insiste")
+        assert refused.status_code == 409
+        assert re.search("est bloqué.: suspension", refused.text)
+        assert locked.there != []
+    (entry,) = desk.audit("unlock")
+    assert (entry.actor, entry.reason) == ("odile", "carte d'étudiant vue")
+    assert entry.detail["targets"] == ["directory"]
 
 
 def test_an_object_is_said_to_be_the_student_s_or_somebody_else_s_once(

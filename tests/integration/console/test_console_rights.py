@@ -37,6 +37,7 @@ MAY = {
     ("POST", "/personnes/{number}/ouvrir"): OPERATORS,
     ("POST", "/personnes/{number}/relancer"): OPERATORS,
     ("POST", "/personnes/{number}/bloquer"): DESK,
+    ("POST", "/personnes/{number}/deverrouiller"): DESK,
     ("POST", "/personnes/{number}/debloquer"): OPERATORS,
     ("POST", "/personnes/{number}/prolonger"): OPERATORS,
     ("GET", "/echecs"): DESK,

@@ -55,7 +55,7 @@ class SiteThatLooks(Site):
     down: frozenset[str] = frozenset()
 
     @contextmanager
-    def connector(self, target: str) -> Iterator[Any]:
+    def connector(self, target: str, *, writes: bool = False) -> Iterator[Any]:
         def read(accounts: Any, _deadline: Any) -> dict[str, Any]:
             if target in self.down:
                 raise TargetDown("away")

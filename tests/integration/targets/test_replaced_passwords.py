@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import date
 from pathlib import Path
@@ -15,17 +16,26 @@ import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import update
 
+from consumers.kit.connector import LOCK_IS_ANOTHER, Anything, TargetObject
+from consumers.kit.deadline import Deadline
+from pipeline import audit
+from pipeline.audit import operator_notes
+from pipeline.errors import WriteForbidden
 from pipeline.target import Done, HandlerOutcome, Task, Waiting
 from pipeline.target_states import target_states
 from sandbox.process import PATIENCE_S, wait_until
 from sandbox.samba import Samba
 from sandbox.slapd import Slapd
 from schemas.account import Hold
-from schemas.events import CredentialChanged, ReplayRequested
+from schemas.events import CredentialChanged, HoldPlaced, ReplayRequested
 from sesame.acts.acts import Actor, Role
 from sesame.app.doctor.checks import checks_for
 from sesame.app.doctor.findings import CheckResult, CheckState
 from sesame.app.wiring import utc_now
+from sesame.operations.access.holds import AccountHeld
+from sesame.operations.access.unlocking import UnlockReport, UnlockRequest, unlock
+from sesame.operations.people.diagnosis.engine import diagnose
+from sesame.operations.people.diagnosis.rules import Finding
 from sesame.operations.questions.reconcile.acts import (
     ReconcileRequest,
     WatchRequest,
@@ -43,6 +53,8 @@ from tests.integration.targets.site_kit import Site
 CAMILLE = Actor("camille", frozenset({Role.OPERATOR}))
 PASSWORDS = {LEA: "Une-phrase de 4 mots", PAUL: "Été 2026 à Brême !"}
 STOLEN = "Celui 2 du voleur !"
+ODILE = Actor("odile", frozenset({Role.SUPPORT}))
+WORDS = "Au guichet, carte d'étudiante"
 HASHER = PasswordHasher(memory_cost=8192, time_cost=1, parallelism=1)
 
 
@@ -113,6 +125,32 @@ class Place:
     def replace(self, number: str, password: str) -> None:
         raise NotImplementedError
 
+    def locks_after(self, failures: int) -> None:
+        """From now on that many wrong passwords lock an account."""
+        raise NotImplementedError
+
+    def lock_again(self, number: str) -> None:
+        """Another lock takes the place of the present one."""
+        raise NotImplementedError
+
+    def lock(self, number: str) -> None:
+        for _ in range(3):
+            assert not self.lets_in(number, "Un mot 2 travers !")
+        assert not self.lets_in(number, PASSWORDS[number])
+
+    def causes(self, number: str) -> dict[str, Finding]:
+        found = diagnose(self.site, number, look_s_max=60.0).findings
+        return {each.rule: each for each in found if "lock" in each.rule or "wrong" in each.rule}
+
+    def seen(self, connector: Anything) -> TargetObject:
+        """Her object, as a connector reads it."""
+        found = connector.read([self.desk.account(LEA)], Deadline.after(60))[LEA]
+        assert isinstance(found, Sequence)
+        return found[0]
+
+    def unlock(self, number: str) -> UnlockReport:
+        return unlock(self.site, ODILE, UnlockRequest(student_number=number, reason=WORDS))
+
 
 class DirectoryPlace(Place):
     target = "directory"
@@ -154,6 +192,17 @@ class DirectoryPlace(Place):
 
         wait_until(replaced, "the server's clock shows another second")
 
+    def locks_after(self, failures: int) -> None:
+        policy = f"cn=strict,ou=policies,{self.slapd.base_dn}"
+        lines = (f"dn: {policy}", "objectClass: organizationalRole", "objectClass: pwdPolicy", "cn: strict")
+        more = ("pwdAttribute: userPassword", "pwdLockout: TRUE", f"pwdMaxFailure: {failures}")
+        self.by_hand("ldapadd", stdin="\n".join([*lines, *more, ""]), allowed=68)
+        for number in PASSWORDS:
+            self.modify(number, f"add: pwdPolicySubentry\npwdPolicySubentry: {policy}")
+
+    def lock_again(self, number: str) -> None:
+        assert isinstance(self.turn(number, Hold.SUSPENDED), Done)
+
     def lets_in(self, number: str, password: str) -> bool:
         words = ["ldapwhoami", "-x", "-ZZ", "-H", self.slapd.ldap_uri, "-D", self.dn(number), "-w", password]
         env = {"PATH": os.defpath, "LDAPTLS_CACERT": str(self.slapd.ca_file)}
@@ -173,11 +222,19 @@ class DomainPlace(Place):
     def replace(self, number: str, password: str) -> None:
         self.domain.write(self.domain.dn(number), unicodePwd=[f'"{password}"'.encode("utf-16-le")])  # type: ignore[list-item]
 
+    def locks_after(self, failures: int) -> None:
+        self.domain.write(self.domain.samba.base_dn, lockoutThreshold=[str(failures)])
+
+    def lock_again(self, number: str) -> None:
+        self.domain.write(self.domain.dn(number), lockoutTime=["0"])
+        self.lock(number)
+
     def lets_in(self, number: str, password: str) -> bool:
         return self.domain.lets_in(self.domain.dn(number), password)
 
     def close(self) -> None:
         super().close()
+        self.locks_after(0)
         self.domain.empty()
 
 
@@ -339,3 +396,75 @@ def test_doctor_says_what_the_server_does_not_tell(
             place.modify(PAUL, "delete: userPassword")
             told = {"all": [LEA, PAUL], "no time": [PAUL], "no right": [LEA], "neither": []}[keeps]
             assert place.compared().password_replaced == sorted(told), "nothing is invented"
+
+
+# --- locked by wrong passwords ----------------------------------------------------------------------
+
+
+def test_the_desk_unlocks_what_wrong_passwords_have_locked_and_the_password_stays(place: Place) -> None:
+    place.locks_after(3)
+    began = time.time()
+    assert place.causes(LEA) == {}
+    for number in PASSWORDS:
+        place.lock(number)
+    (cause,) = place.causes(LEA).values()
+    assert cause.evidence["by"] == "the server, after wrong passwords"
+    assert began - 2 < cause.evidence["locked"].timestamp() < time.time() + 2
+
+    done = place.unlock(LEA)
+    assert [(each.target, each.locked_at) for each in done.unlocked] == [(place.target, cause.since)]
+    assert done.left == {}
+    assert place.lets_in(LEA, PASSWORDS[LEA])
+    assert not place.lets_in(PAUL, PASSWORDS[PAUL]), "the other one is as he was"
+    assert place.causes(LEA) == {}
+    assert (place.unlock(LEA).unlocked, place.unlock(LEA).left) == ((), {})
+    with place.site.database.read() as connection:
+        (entry,) = audit.entries(connection, limit=9, action="unlock")
+        (words,) = operator_notes.of_student(connection, LEA)
+    assert (entry.actor, entry.detail["targets"]) == ("odile", [place.target])
+    assert (words.words, WORDS in str(entry.detail)) == (WORDS, False)
+
+
+def test_a_held_account_is_not_unlocked_and_the_reason_is_told(place: Place) -> None:
+    place.locks_after(3)
+    place.lock(PAUL)
+    place.desk.apply(HoldPlaced(student_number=PAUL, hold=Hold.SUSPENDED))
+    with place.site.database.write() as connection:
+        operator_notes.keep(
+            connection,
+            place.site.database,
+            action="hold.place",
+            about=Hold.SUSPENDED,
+            student_number=PAUL,
+            actor="camille",
+            words="enquête",
+        )
+    with pytest.raises(AccountHeld, match=r"suspended \(enquête; camille, "):
+        place.unlock(PAUL)
+    place.turn(PAUL, Hold.SUSPENDED)
+    with pytest.raises(AccountHeld):
+        place.unlock(PAUL)
+    assert not place.lets_in(PAUL, PASSWORDS[PAUL])
+
+
+def test_only_the_lock_that_was_read_is_removed(place: Place) -> None:
+    """A hold, or more wrong passwords, came between."""
+    place.locks_after(3)
+    place.lock(LEA)
+    with place.site.connector(place.target, writes=True) as connector:
+        found = place.seen(connector)
+        place.lock_again(LEA)
+        assert connector.unlock(found, Deadline.after(60)) == LOCK_IS_ANOTHER
+        assert not place.lets_in(LEA, PASSWORDS[LEA])
+        found = place.seen(connector)
+        assert (found.lockout is None) is (place.target == "directory"), "a hold's lock is none of these"
+
+
+def test_who_only_reads_unlocks_nothing(place: Place) -> None:
+    place.locks_after(3)
+    place.lock(LEA)
+    with place.site.connector(place.target) as connector:
+        found = place.seen(connector)
+        with pytest.raises(WriteForbidden):
+            connector.unlock(found, Deadline.after(60))
+    assert not place.lets_in(LEA, PASSWORDS[LEA])

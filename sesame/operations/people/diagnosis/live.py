@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -96,7 +97,7 @@ class LiveChecks:
         """
         with self._site.connector(target) as connector:
             found = connector.handler().preview([account.at(target)])[account.student_number]
-            seen = Preview(tuple(map(str, found.differs)), str(found.obstacle))
+            seen = replace(found, differs=tuple(map(str, found.differs)), obstacle=str(found.obstacle))
         why = explain(seen.obstacle) if seen.obstacle and seen.obstacle not in IN_THE_WAY else None
         if why is not None and why.kind != "waiting":
             raise TargetDown(why.what, unknown=False)

@@ -175,6 +175,7 @@ NOTED_BY_THEMSELVES = frozenset(
         "support.send",
         "token.create",
         "token.revoke",
+        "unlock",
     }
 )
 """Acts that change something, or refuse when they cannot be noted; to select is to begin a replay."""

@@ -81,6 +81,11 @@ def read_back(s: Situation, target: str) -> dict[str, Any]:
     }
 
 
+def by_the_server() -> str:
+    """Evidence: who has locked an account after wrong passwords."""
+    return gettext("the server, after wrong passwords")
+
+
 Judge = Callable[[Situation], Iterator[Finding]]
 
 _JUDGES: dict[str, Judge] = {}

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 from consumers.kit.handler import ACCESS, OBJECT
 from pipeline.target import Preview
+from sesame.acts.acts import utc
 from sesame.operations.people.diagnosis.reasons import explain
-from sesame.operations.people.diagnosis.rules.base import Finding, read_back, rule
+from sesame.operations.people.diagnosis.rules.base import Finding, by_the_server, read_back, rule
 from sesame.operations.people.diagnosis.situation import IN_THE_WAY, Situation
 
 
@@ -38,6 +39,15 @@ def object_shut(s: Situation) -> Iterator[Finding]:
     for name, seen in _should_work(s):
         if ACCESS in seen.differs:
             yield Finding("object_shut", name, _repair(s, name))
+
+
+@rule("object_locked")
+def object_locked(s: Situation) -> Iterator[Finding]:
+    """The target has shut it after wrong passwords."""
+    for name, seen in _should_work(s):
+        if seen.locked_at is not None:
+            since = utc(seen.locked_at)
+            yield Finding("object_locked", name, {"locked": since, "by": by_the_server()}, since=since)
 
 
 @rule("object_changed")

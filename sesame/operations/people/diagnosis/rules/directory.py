@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from consumers.directory import NAME as DIRECTORY
 from schemas.language import gettext
-from sesame.operations.people.diagnosis.rules.base import Finding, read_back, rule
+from sesame.operations.people.diagnosis.rules.base import Finding, by_the_server, read_back, rule
 from sesame.operations.people.diagnosis.situation import Situation
 
 
@@ -57,7 +57,12 @@ def too_many_wrong_passwords(s: Situation) -> Iterator[Finding]:
     locked_at = entry.password.locked_at
     ends_at = locked_at + timedelta(seconds=policy.lockout_s)
     if s.now < ends_at:
-        evidence = {"locked": locked_at, "until": ends_at, "wrong passwords": len(entry.password.failures)}
+        evidence = {
+            "locked": locked_at,
+            "by": by_the_server(),
+            "until": ends_at,
+            "wrong passwords": len(entry.password.failures),
+        }
         words = {"minutes": str(-(-policy.lockout_s // 60))}
         yield Finding("too_many_wrong_passwords", DIRECTORY, evidence, words, locked_at)
 
@@ -71,6 +76,7 @@ def locked_until_reset(s: Situation) -> Iterator[Finding]:
     locked_at = entry.password.locked_at
     evidence = {
         "locked": locked_at,
+        "by": by_the_server(),
         "until": gettext("an operator lifts it"),
         "wrong passwords": len(entry.password.failures),
     }
