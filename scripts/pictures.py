@@ -54,7 +54,7 @@ def main() -> None:
         TemporaryDirectory() as folder,
         Portal(Path(folder), registry_settings=REGISTRY, wish={"links": LINKS}) as portal,
         patch("sesame.web.students.account.utc_now", portal.desk_time),
-        patch("sesame.operations.people.support.support_cases.new_code", lambda: CODE),
+        patch("schemas.codes.new_code", lambda: CODE),
         chromium() as browser,
         page_of(browser, portal.url, viewport=TELEPHONE) as page,
     ):

@@ -15,9 +15,9 @@ from pipeline.dead_letters import events as dead_letters
 from pipeline.dead_letters.rows import DeadLetter
 from producers.activation.smtp import MailServerDown
 from sandbox.smtp import MailSink
+from schemas.codes import ALPHABET, LENGTH, new_code, read_code, shown_code
 from sesame.app.wiring import Application, build
 from sesame.operations.people.support import Support, UnknownCode
-from sesame.operations.people.support.support_cases import ALPHABET, LENGTH, new_code, read_code, shown_code
 from sesame.settings import Settings
 from sesame.testing.servers import stores
 from sesame.testing.servers.directory_kit import account

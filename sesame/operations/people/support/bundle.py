@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from schemas.codes import shown_code
 from schemas.language import Language, written_time
 from schemas.typography import spaced
 from sesame.acts.acts import utc, utc_or_none
@@ -23,7 +24,6 @@ from sesame.operations.people.diagnosis.reasons import explanation
 from sesame.operations.people.diagnosis.rules.base import all_rules
 from sesame.operations.people.diagnosis.situation import Situation
 from sesame.operations.people.diagnosis.words import glossary, word
-from sesame.operations.people.support.support_cases import shown_code
 from sesame.settings import Settings
 
 _GRAVITY = ("stops", "delays", "tells")

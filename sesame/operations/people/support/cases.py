@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from pipeline import audit
 from pipeline.errors import SesameError
+from schemas import codes
 from schemas.language import LANGUAGES, Language, spoken
 from sesame.acts.acts import DESK, Actor, Report, act
 from sesame.acts.ports import Diagnosable
@@ -49,7 +50,7 @@ class Case:
     @property
     def code(self) -> str:
         """The code in its readable form."""
-        return support_cases.shown_code(self.bundle.code)
+        return codes.shown_code(self.bundle.code)
 
     @property
     def text(self) -> str:
@@ -148,7 +149,7 @@ class Support:
         if before is not None and (not said or _kept(before).said_in(language).said == said.strip()):
             return self._case(before, language)
         found = diagnose(self._site, student_number, look_s_max=self._look_s_max)
-        code = support_cases.new_code()
+        code = codes.new_code()
         bundles = {
             each: bundle_of(found, code=code, language=each, page_language=language, said=said)
             for each in LANGUAGES
@@ -209,7 +210,7 @@ class Support:
     def _find(self, code: str) -> SupportCase:
         with self._database.read() as connection:
             now = self._database.now(connection)
-            found = support_cases.find(connection, support_cases.read_code(code), now=now)
+            found = support_cases.find(connection, codes.read_code(code), now=now)
         if found is None:
             raise UnknownCode
         return found

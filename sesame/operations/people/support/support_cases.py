@@ -1,13 +1,10 @@
 """Support cases by a short code to read out on the telephone; deleted on expiry.
 
-Codes are random, without letters that are mistaken for one another. They carry nothing of the student, and
-give no access alone: the reader must also belong to the desk. Ten characters of 32 are 50 bits, too many to
-guess another student's.
+Codes carry nothing of the student, and give no access alone: the reader must also belong to the desk.
 """
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 
 from sqlalchemy import Column, Connection, Float, String, Table, Text, delete, insert, select, update
@@ -81,24 +78,3 @@ def forget(connection: Connection, *, expired_before: float) -> int:
     return connection.execute(
         delete(support_cases).where(support_cases.c.expires_at <= expired_before)
     ).rowcount
-
-
-ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O, U
-LENGTH = 10
-_GROUP = 5
-_MISREAD = str.maketrans({"O": "0", "I": "1", "L": "1", "U": "V"})
-
-
-def new_code() -> str:
-    """A new random code, in its stored form."""
-    return "".join(secrets.choice(ALPHABET) for _ in range(LENGTH))
-
-
-def shown_code(code: str) -> str:
-    """A code as people read it: in two groups."""
-    return f"{code[:_GROUP]}-{code[_GROUP:]}"
-
-
-def read_code(typed: str) -> str:
-    """Normalise a typed code: no separators, capitals, misread letters corrected."""
-    return "".join(filter(str.isalnum, typed.upper())).translate(_MISREAD)
