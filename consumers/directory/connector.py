@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from consumers.directory import answers
 from consumers.directory.difference import forbidden
 from consumers.directory.entry import CREDENTIAL, OWNS, VERSION, Profile, wanted_fields
-from consumers.directory.objects import GROUP_NOT_OURS, LOCK, EntryObject, compared, ref_of
+from consumers.directory.objects import GROUP_NOT_OURS, LOCK, EntryObject, compared, ref_of, texts
 from consumers.directory.settings import DirectorySettings
 from consumers.directory.trial import PasswordPolicy, Trial, leave_mark, policy_of, try_login
 from consumers.kit.connector import (
@@ -230,6 +230,15 @@ class DirectoryConnector(Connector[DirectorySettings]):
             entries = tuple(each for each in found if account.student_number in each.student_numbers)
             own = entries[0].password.policy_dn if len(entries) == 1 else None
             return entries, policy_of(self._client, own or self.settings.policy_dn)
+
+    def attributes_of(self, login: str, names: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """These attributes of the entries of a login. Raises TargetDown or Misconfigured."""
+        with self._within():
+            rows = self._client.find_any(self.settings.people_dn, "uid", [login], names)
+        return {
+            name: tuple(value for _, raw in rows for value in texts(raw, name))
+            for name in {name for _, raw in rows for name in raw}
+        }
 
     def trial(self, login: str, password: str) -> Trial:
         """Try a login and password; a wrong one counts. Raises TargetDown or Misconfigured."""

@@ -16,6 +16,7 @@ from babel.dates import format_date
 from pipeline.letters import Letterhead, in_ascii, mailbox, texts
 from producers.activation.proofs import PASSWORD
 from schemas.language import Language
+from schemas.typography import spaced
 
 
 def canonical(mail: str) -> str:
@@ -28,6 +29,7 @@ LINK_PATHS: Final = {
     "redirect": "/redirection/",
     "changed": "/",
     "redirected": "/",
+    "printed": "/",
     "ending": "/",
     "prolonged": "/prolongation/",
 }
@@ -40,6 +42,8 @@ _SUBJECTS: Final = {
     ("changed", "en"): "The password of your university account was changed",
     ("redirected", "fr"): "Votre messagerie universitaire est redirigée",
     ("redirected", "en"): "Your university mail is being sent on",
+    ("printed", "fr"): "Une lettre avec un code vient d'être imprimée pour vous",
+    ("printed", "en"): "A letter with a code was just printed for you",
     ("ending", "fr"): "Votre compte universitaire sera fermé après le {last_day}",
     ("ending", "en"): "Your university account closes after {last_day}",
     ("prolonged", "fr"): "Votre compte universitaire sera fermé après le {last_day}",
@@ -56,6 +60,8 @@ _ACTIONS: Final = {
     ("changed", "en"): "Choose a new password",
     ("redirected", "fr"): "Choisir un nouveau mot de passe",
     ("redirected", "en"): "Choose a new password",
+    ("printed", "fr"): "Choisir un nouveau mot de passe",
+    ("printed", "en"): "Choose a new password",
     ("ending", "fr"): "Voir mon compte",
     ("ending", "en"): "See my account",
     ("prolonged", "fr"): "Garder mon accès plus longtemps",
@@ -115,6 +121,12 @@ class Letters:
             shown=code,
             preheader=_PREHEADERS[spoken].format(code=code) if says["code"] else "",
         )
+
+
+def paper(language: Language, **words: object) -> str:
+    """The text of a letter that the support desk prints."""
+    text = texts("producers.activation").get_template(f"paper.{language}.txt").render(words)
+    return spaced(text) if language == "fr" else text
 
 
 def _day(day: str | None, language: Language) -> str:

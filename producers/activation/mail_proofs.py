@@ -38,6 +38,9 @@ from pipeline.db.persons import rows_of
 NONE = "-"
 """In place of a digest: nothing matches it."""
 
+LETTER = "letter"
+"""In place of a pair: the code is printed by the support desk, no message has it."""
+
 LAST = "ending"
 """The purpose with thousands of messages, which leave after all others due."""
 
@@ -53,7 +56,7 @@ mail_proofs = Table(
     Column("link_digest", String(64), nullable=False),
     Column("code_digest", String(64), nullable=False),
     Column("value", LargeBinary),  # sealed: the address that a redirection goes to
-    Column("letter", LargeBinary),  # sealed: the message's values; None once it was sent
+    Column("letter", LargeBinary),  # sealed: the message's values; None once it was sent, or of no more use
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False, index=True),
     Column("attempts", Integer, nullable=False, default=0),  # of the code
@@ -111,6 +114,14 @@ def add(connection: Connection, proof: MailProof) -> None:
 def find(connection: Connection, proof_id: str) -> MailProof | None:
     """The proof of this id."""
     row = connection.execute(select(mail_proofs).where(mail_proofs.c.id == proof_id)).mappings().one_or_none()
+    return None if row is None else MailProof(**row)
+
+
+def letter_of(connection: Connection, student_number: str, now: float) -> MailProof | None:
+    """The student's letter with a code that may still be used."""
+    mine = (mail_proofs.c.student_number == student_number, mail_proofs.c.pair == LETTER)
+    valid = (mail_proofs.c.expires_at > now, mail_proofs.c.letter.is_not(None), _UNUSED)
+    row = connection.execute(select(mail_proofs).where(*mine, *valid).limit(1)).mappings().one_or_none()
     return None if row is None else MailProof(**row)
 
 

@@ -18,7 +18,7 @@ from producers.activation.known_students import KnownStudents
 from producers.activation.mail_proofs import NONE, MailProof
 from producers.activation.proofs import Digests
 
-CHANGED, REDIRECTED, ENDING = "changed", "redirected", mail_proofs.LAST
+CHANGED, REDIRECTED, PRINTED, ENDING = "changed", "redirected", "printed", mail_proofs.LAST
 
 NOTICE_S = 86_400.0
 """How long sending a notice is retried."""
@@ -47,13 +47,13 @@ class Notices:
         until: float | None = None,
         link: Digests | None = None,
         **more: object,
-    ) -> None:
-        """Notify a student.
+    ) -> int:
+        """Notify a student; return at how many addresses.
 
         Args:
-            what: CHANGED: the password; REDIRECTED: mail is sent on, to `address`; ENDING: access ends after
-                `last_day`, and then `services` (title and day) and the account (`account_erased`, or None)
-                are erased; days are in ISO 8601.
+            what: CHANGED: the password; REDIRECTED: mail is sent on, to `address`; PRINTED: a letter with a
+                code; ENDING: access ends after `last_day`, and then `services` (title and day) and the
+                account (`account_erased`, or None) are erased; days are in ISO 8601.
             until: when it is not true any more; a long validity is not urgent. None: send at once.
             link: makes the digest of a link that is valid until then, one for each address; None: no link.
             more: further values of its text.
@@ -63,9 +63,9 @@ class Notices:
         person, account = self._known.known(connection, number), accounts.find(connection, number)
         addresses = {
             person.personal_mail if person is not None else None,
-            account.mail if account is not None else None,
-        }
-        for to in sorted(filter(None, addresses)):
+            account.mail if account is not None and account.activated_at is not None else None,
+        } - {None, ""}
+        for to in addresses:
             notice_id, secret = secrets.token_urlsafe(12), secrets.token_urlsafe(32)
             says = {
                 "to": to,
@@ -89,6 +89,7 @@ class Notices:
                 send_at=now + delay_s,
             )
             mail_proofs.add(connection, notice)
+        return len(addresses)
 
     @staticmethod
     def withdraw(connection: Connection, what: str, number: str, now: float) -> None:

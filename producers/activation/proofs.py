@@ -23,6 +23,7 @@ from typing import Final
 from pipeline.db.database import Database
 from producers.activation import mail_proofs
 from producers.activation.mail_proofs import NONE, MailProof
+from schemas.codes import read_code
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,15 @@ class Digests:
 
     def make(self, *parts: str) -> str:
         """The digest of these parts, in hexadecimal."""
-        return self._by(self.keys[0], parts)
+        return self.under_each(*parts)[0]
 
     def match(self, digest: str, *parts: str) -> bool:
         """True for the digest of the parts under one of the keys; in constant time."""
-        return any([hmac.compare_digest(digest, self._by(key, parts)) for key in self.keys])  # noqa: C419
+        return any([hmac.compare_digest(digest, each) for each in self.under_each(*parts)])  # noqa: C419
+
+    def under_each(self, *parts: str) -> list[str]:
+        """The digest under each key, the present one first."""
+        return [self._by(key, parts) for key in self.keys]
 
     @staticmethod
     def _by(key: bytes, parts: Sequence[str]) -> str:
@@ -51,6 +56,7 @@ class Digests:
 
 PASSWORD, REDIRECT = "password", "redirect"
 CODE_DIGITS = 6
+ID_LENGTH: Final = 32
 
 REPEAT_S = 300.0
 """How long after its first success a form may be sent again, for a lost answer."""
@@ -144,6 +150,15 @@ class Proofs:
         if proof is None or not right or proof.purpose != purpose:
             return Link(LinkState.UNKNOWN, None)
         return Link(state_of(proof, now), proof)
+
+    def read_letter(self, typed: str) -> Link:
+        """Check a code of a letter that the desk has printed, which alone finds its proof."""
+        code = read_code(typed)
+        for digest in self._digests.under_each("letter", code):
+            followed = self.follow(f"{digest[:ID_LENGTH]}.{code}", PASSWORD)
+            if followed.proof is not None:
+                return followed
+        return Link(LinkState.UNKNOWN, None)
 
     def standing(self, proof_id: str) -> Link:
         """The present state of a proof that was shown before."""

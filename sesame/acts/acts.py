@@ -145,8 +145,17 @@ LOOKS: Final = frozenset(
     {
         *("adopt.questions", "adopt.show", "audit.list", "completions.follow"),
         *("dead_letters.list", "dead_letters.page", "dead_letters.show", "diagnose", "events.poll"),
-        *("group.look", "hold.list", "identity.list", "identity.show", "import.show", "lifecycle.held"),
-        *("lifecycle.preview", "overview.people", "person.look", "privacy.receipt", "restored.list"),
+        *(
+            "group.look",
+            "hold.list",
+            "identity.list",
+            "identity.show",
+            "import.show",
+            "letter.show",
+            "lifecycle.held",
+        ),
+        *("lifecycle.preview", "overview.people", "person.look", "privacy.receipt"),
+        "restored.list",
         *("status.show", "students.list", "students.search", "students.show", "students.timeline"),
         "support.look",
     }

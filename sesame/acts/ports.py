@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipeline.runner import Effects
     from pipeline.target import Handler
     from pipeline.vault import Vault
+    from producers.activation.desk_letters import DeskLetters
     from sesame.login.probe import LoginProbe
     from sesame.settings import Settings
 
@@ -94,7 +95,11 @@ class Following(Configured, Protocol):
 
 
 class AccessLinks(Protocol):
-    """Links to the students' pages, for the support desk."""
+    """Ways to the students' pages, for the support desk."""
+
+    @property
+    def desk_letters(self) -> DeskLetters:
+        """Letters with a code."""
 
     def access_link(self, student_number: str) -> str:
         """Make a link by which this student's page may be viewed once."""
@@ -105,6 +110,10 @@ class Paged(Stored, Protocol):
 
     def portal(self) -> AccessLinks:
         """The pages."""
+
+
+class Lettering(HasDirectory, Paged, HasSettings, Protocol):
+    """The pages, and who has a role at the console."""
 
 
 class Publishing(Stored, Protocol):

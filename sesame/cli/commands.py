@@ -29,6 +29,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "cohorts": "sesame.cli.status:cohorts",
         "support": "sesame.cli.support:support",
         "access": "sesame.cli.support:access",
+        "letter": "sesame.cli.support:letter",
         "unlock": "sesame.cli.support:unlock",
         "activate": "sesame.cli.activate:activate",
         "provision": "sesame.cli.provision:provision",

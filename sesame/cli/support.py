@@ -1,4 +1,4 @@
-"""`sesame diagnose`, `support`, `access`, `unlock`: the support desk, and one student."""
+"""`sesame diagnose`, `support`, `access`, `letter`, `unlock`: the support desk, and one student."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sesame.cli.options import json_option, reason_option
 from sesame.cli.output import CommandResult, coloured
 
 with lazily():
-    from sesame.operations.access import page_links, unlocking
+    from sesame.operations.access import desk_letters, page_links, unlocking
     from sesame.operations.people.diagnosis import engine, words
     from sesame.operations.people.support import cases
     from sesame.web.students import portal_context
@@ -118,6 +118,22 @@ def access(context: Context, student: str) -> None:
     except page_links.NoAccount as error:
         raise click.UsageError(str(error)) from error
     click.echo(made.link)
+
+
+@click.command()
+@click.argument("student")
+@reason_option()
+@json_option
+@pass_context
+def letter(context: Context, *, student: str, reason: str) -> CommandResult:
+    """Print a letter with a code, by which STUDENT chooses a password.
+
+    The code works once, for a day, and is announced at every known address of the student. While it may be
+    used, the same letter is printed again. Held accounts are refused, and those with a role at the console.
+    """
+    asked = desk_letters.LetterRequest(student_number=student, reason=reason)
+    made = context.run_creating(desk_letters.print_letter, asked)
+    return CommandResult(made, lambda: click.echo("\n\n".join(made.texts.values())))
 
 
 @click.command()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from sqlalchemy import Column, Connection, Float, String, Table, delete, insert, select, update
+from sqlalchemy import Column, Connection, Float, String, Table, delete, func, insert, select, update
 
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import rows_of
@@ -74,6 +74,17 @@ def find(connection: Connection, token: str, *, service: str, now: float) -> Cas
         )
     ).one_or_none()
     return None if row is None else CasSession(*row[:-1], roles=tuple((row.roles or "").split()))
+
+
+def roles_of_login(connection: Connection, login: str, *, now: float) -> frozenset[str]:
+    """The roles at the console of whoever is logged in there by this login now."""
+    query = select(cas_sessions.c.roles).where(
+        func.lower(cas_sessions.c.login) == login.lower(),
+        cas_sessions.c.roles.is_not(None),
+        cas_sessions.c.ended_at.is_(None),
+        cas_sessions.c.expires_at > now,
+    )
+    return frozenset(role for found in connection.execute(query).scalars() for role in found.split())
 
 
 def end(connection: Connection, token: str, *, now: float) -> None:

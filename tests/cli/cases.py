@@ -148,6 +148,9 @@ def _audited_looks() -> Iterator[Case]:
     )
     yield Case("support-send", ("support RPGYS-NHQSR --send",))
     yield Case("access", ("access 22600015", "audit --limit 1"))
+    yield Case(
+        "letter", ("letter 22600015 --reason guichet", "letter 22600002 --reason guichet", "audit --limit 1")
+    )
     held, why = "unlock 22600002", "--reason guichet"
     yield Case("unlock", (f"{held} {why}", f"{held} {why} --lang fr", f"unlock 22600001 {why} --json"))
 

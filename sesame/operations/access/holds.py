@@ -147,6 +147,10 @@ class AccountHeld(SesameError):
     """A hold shuts this account. If its reason is gone, an operator lifts the hold first."""
 
 
+class AccountShut(SesameError):
+    """The account's stage shuts access: there is nothing for the desk to open."""
+
+
 def refuse_held(connection: Connection, database: Database, student_number: str) -> None:
     """Refuse a desk's act on a held account.
 

@@ -16,14 +16,10 @@ from schemas.scalars import Text
 from sesame.acts.acts import DESK, Actor, ActRequest, Report, act, utc
 from sesame.acts.admission import admit
 from sesame.acts.ports import Unlocking
-from sesame.operations.access.holds import refuse_held
+from sesame.operations.access.holds import AccountShut, refuse_held
 from sesame.operations.people.diagnosis.words import word
 from sesame.operations.people.known_persons import NoSuchStudent
 from sesame.operations.people.target_look import LOOK_S_MAX
-
-
-class AccountShut(SesameError):
-    """Access to this account is shut at its stage: a lock after wrong passwords is not what shuts it."""
 
 
 class UnlockRequest(ActRequest):

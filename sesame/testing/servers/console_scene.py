@@ -130,6 +130,7 @@ def morning(desk: ConsoleDesk) -> dict[str, str]:
     asked = QuestionRow("moodle", "1742", number["complete"], QuestionKind.IDNUMBER_EMPTY)
     with portal.database.write() as connection:
         adoptions.ask(connection, portal.database, [asked], portal.clock.now)
+        portal.context.desk_letters.print(connection, number["complete"], "fr")
     number["question"] = asked.id
     _compared(desk, number["complete"])
     _imported(desk)

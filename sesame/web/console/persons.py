@@ -11,9 +11,9 @@ from fastapi import APIRouter, Path, Response
 
 from pipeline.errors import SesameError
 from schemas.account import Hold, Lane
-from schemas.language import decimal, gettext
+from schemas.language import decimal, gettext, ngettext
 from sesame.acts.acts import check, may
-from sesame.operations.access import holds, lifecycle, unlocking
+from sesame.operations.access import desk_letters, holds, lifecycle, unlocking
 from sesame.operations.access.holds import HoldChangeRequest
 from sesame.operations.access.lifecycle import ProlongRequest
 from sesame.operations.access.provisioning import ProvisionRequest, provision
@@ -134,6 +134,23 @@ def replay_target(visit: Visiting, number: Number, fields: Posted) -> Response:
     name = visit.context.pages.service(consumer)
     what = gettext("{consumer}: asked for, replay {id}", consumer=name, id=asked.replay_id)
     return visit.done(_of(number), what)
+
+
+@router.post("/personnes/{number}/lettre")
+def print_letter(visit: Visiting, number: Number, fields: Posted) -> Response:
+    """Make a letter with a code, and show it to print."""
+    request = desk_letters.LetterRequest(student_number=number, reason=reason_of(fields))
+    made = desk_letters.print_letter(visit.context.site, visit.actor, request)
+    told = ngettext("announced at {n} address", "announced at {n} addresses", made.told)
+    again = gettext("printed before: it is the same letter, and nothing was sent again")
+    return visit.done(f"{_of(number)}/lettre", told if made.told else again)
+
+
+@router.get("/personnes/{number}/lettre")
+def show_letter(visit: Visiting, number: Number) -> Response:
+    """The letter to print: the same one, however often the page is loaded."""
+    letter = desk_letters.show_letter(visit.context.site, visit.actor, number)
+    return visit.page("letter.html", letter=letter)
 
 
 @router.post("/personnes/{number}/deverrouiller")

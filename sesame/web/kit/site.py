@@ -6,8 +6,8 @@ from typing import Protocol
 
 from sesame.acts.ports import (
     Diagnosable,
+    Lettering,
     Logged,
-    Paged,
     Provided,
     Replaying,
     Restored,
@@ -27,7 +27,7 @@ class Site(
     Replaying,
     Sealing,
     Shutting,
-    Paged,
+    Lettering,
     Erasing,
     Protocol,
 ):

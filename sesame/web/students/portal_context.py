@@ -16,6 +16,7 @@ from pipeline.db.database import Database
 from pipeline.vault import Vault, derive_keys
 from producers.activation import mail_proofs, throttles
 from producers.activation.choices import Choices
+from producers.activation.desk_letters import DeskLetters
 from producers.activation.hashes import Hasher
 from producers.activation.letters import Letters
 from producers.activation.postman import Postman
@@ -122,6 +123,7 @@ class PortalContext:
             self.database, self.vault, digests, known=known, delay_s_max=self.proof_delay_s_max
         )
         self.proofs = Proofs(self.database, digests)
+        self.desk_letters = DeskLetters(self.database, self.vault, digests, known)
         self.choices = Choices(
             self.database,
             self.vault,

@@ -24,6 +24,7 @@ _OUR_PATH = re.compile(
 _ADDRESS_LIKE = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
 
 
+CODE_LENGTH_MAX: Final = 40
 IDS_KEPT = 3
 _GRANT_MIN: Final = 30
 """How long after the code a password may be chosen, in minutes: to read the rules and to find one."""
@@ -111,6 +112,24 @@ def take_link(visit: Visiting, form: Posted) -> Response:
     followed = visit.context.proofs.follow(link, PASSWORD)
     if followed.state is not LinkState.GOOD or followed.proof is None:
         return link_page(visit, followed, link)
+    _grant(visit, followed.proof.id)
+    return visit.to("/mot-de-passe")
+
+
+@router.get("/lettre")
+def show_letter(visit: Visiting) -> Response:
+    """The form for the code of a letter that the support desk has printed."""
+    return visit.page("letter.html", state=None)
+
+
+@router.post("/lettre")
+def take_letter(visit: Visiting, form: Posted) -> Response:
+    """Take the code, which leads to the password."""
+    visit.slow_down()
+    followed = visit.context.proofs.read_letter(form.get("code", "")[:CODE_LENGTH_MAX])
+    if followed.state is not LinkState.GOOD or followed.proof is None:
+        visit.context.counted.refused("code")
+        return visit.page("letter.html", 422, state=followed.state.value)
     _grant(visit, followed.proof.id)
     return visit.to("/mot-de-passe")
 

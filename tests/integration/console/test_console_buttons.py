@@ -31,7 +31,8 @@ ADMINISTRATORS = frozenset({Role.ADMINISTRATOR})
 BUTTONS: Final = {
     "/": {},
     "/personnes": {},
-    "/personnes/{waiting}": {"bloquer": DESK, "ouvrir": OPERATORS, "relancer": OPERATORS},
+    "/personnes/{waiting}": {"bloquer": DESK, "lettre": DESK, "ouvrir": OPERATORS, "relancer": OPERATORS},
+    "/personnes/{complete}/lettre": {},
     "/personnes/{held}": {
         "bloquer": DESK,
         "debloquer": OPERATORS,

@@ -27,6 +27,7 @@ VIEWS = (
     "/console/personnes/{waiting}?direct=true",
     "/console/personnes/22000000",
     "/console/personnes/{complete}/fusion?autre={doubt}",
+    "/console/personnes/{complete}/lettre",
     "/console/effacements",
     "/console/echecs",
     "/console/echecs?student={failed}",

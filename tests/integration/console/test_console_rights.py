@@ -38,6 +38,8 @@ MAY = {
     ("POST", "/personnes/{number}/relancer"): OPERATORS,
     ("POST", "/personnes/{number}/bloquer"): DESK,
     ("POST", "/personnes/{number}/deverrouiller"): DESK,
+    ("GET", "/personnes/{number}/lettre"): DESK,
+    ("POST", "/personnes/{number}/lettre"): DESK,
     ("POST", "/personnes/{number}/debloquer"): OPERATORS,
     ("POST", "/personnes/{number}/prolonger"): OPERATORS,
     ("GET", "/echecs"): DESK,

@@ -131,7 +131,7 @@ PYTHON: Final = re.compile(
 )
 CODE: Final = re.compile(r"<code>(.*?)</code>", re.DOTALL)
 APART: Final = re.compile(
-    r"<(script|style|head)\b.*?</\1>|<[^>]*\blang=\"en\"[^>]*>.*?</\w+>|<input[^>]*>|<option[^>]*></option>",
+    r"<(script|style|head)\b.*?</\1>|<(\w+)\b[^>]*\blang=\"en\"[^>]*>.*?</\2>|<input[^>]*>|<option[^>]*></option>",
     re.DOTALL,
 )
 SAID: Final = re.compile(r"\b(?:title|aria-label|alt|placeholder)=\"([^\"]*)\"")

@@ -20,6 +20,8 @@ from pipeline.target import Done, Handler, HandlerOutcome, Task, Waiting
 from sandbox.process import PATIENCE_S
 from sandbox.slapd import Slapd
 from schemas.account import Account, Membership, Requirement, Stage
+from sesame.login.port import Validated
+from sesame.login.roles import roles_of
 from sesame.testing.servers.directory_kit import (
     account,
     directory_of,
@@ -303,3 +305,21 @@ def test_a_name_that_is_taken_elsewhere_in_the_tree_is_no_obstacle(slapd: Slapd,
         group_dn(slapd, theirs.key),
     }
     handler.close()
+
+
+def test_what_gives_a_role_at_the_console_is_read_of_one_login_as_cas_releases_it(
+    slapd: Slapd, directory: DirectoryConnector, handler: Handler
+) -> None:
+    one, other = account(groups=(group(),)), account(groups=(group(),))
+    for each in (one, other):
+        assert isinstance(bring(handler, each), Done)
+    names = ["eduPersonAffiliation", "eduPersonEntitlement", "memberOf"]
+    found = directory.attributes_of(one.login.upper(), names)
+    assert set(found["eduPersonAffiliation"]) == {"member", "student"}
+    assert [ref_of(dn) for dn in found["memberOf"]] == [ref_of(group_dn(slapd, one.groups[0].key))]
+    assert not found.get("eduPersonEntitlement")
+    rules = {
+        name: (f"memberOf={group_dn(slapd, name)}",) for name in (one.groups[0].key, other.groups[0].key)
+    }
+    assert roles_of(rules, Validated(one.login, found)) == {one.groups[0].key}
+    assert directory.attributes_of("nobody", names) == {}

@@ -160,6 +160,7 @@ def others(walk: Walk) -> None:
     walk.open("/donnees", "privacy")
     walk.open("/accessibilite", "accessibility")
     walk.open("/adresse-perdue", "a lost address")
+    walk.open("/lettre", "a letter's code")
     walk.open("/nulle-part", "missing")
     walk.open("/compte", "no session")
     walk.open("/mot-de-passe", "no grant")

@@ -16,7 +16,7 @@ from pipeline.dead_letters import rows as dead_letters
 from pipeline.dead_letters.rows import DeadLetter
 from pipeline.replays import AskedReplay
 from producers.activation import request_rows
-from producers.activation.mail_proofs import mail_proofs
+from producers.activation.mail_proofs import LETTER, mail_proofs
 from producers.registrar.feed import SEQUENCES_PER_IMPORT
 from producers.registrar.import_runs import imports
 from schemas.language import decimal, gettext, ngettext
@@ -114,8 +114,11 @@ def _account(connection: Connection, number: str) -> Iterator[Moment]:
 
 def _messages(connection: Connection, number: str) -> Iterator[Moment]:
     m = mail_proofs.c
-    query = select(m.purpose, m.created_at, m.sent_at, m.refusal).where(m.student_number == number)
+    query = select(m.purpose, m.pair, m.created_at, m.sent_at, m.refusal).where(m.student_number == number)
     for row in connection.execute(query):
+        if row.pair == LETTER:
+            yield from _moment(row.created_at, gettext("letter with a code printed"), state="done")
+            continue
         sent, refused = row.sent_at is not None, row.refusal is not None
         said, state = (row.refusal, "dead") if refused else ("", "done" if sent else "waiting")
         words = (

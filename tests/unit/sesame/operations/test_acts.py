@@ -158,6 +158,7 @@ NOTED_BY_THEMSELVES = frozenset(
         "privacy.erase",
         "privacy.export",
         "provision",
+        "letter.print",
         "lifecycle.prolong",
         "lifecycle.release",
         "reconcile",
