@@ -15,6 +15,7 @@ from babel.dates import format_date
 
 from pipeline.letters import Letterhead, in_ascii, mailbox, texts
 from producers.activation.proofs import PASSWORD
+from producers.activation.sms import code_text
 from schemas.language import Language
 from schemas.typography import spaced
 
@@ -121,6 +122,10 @@ class Letters:
             shown=code,
             preheader=_PREHEADERS[spoken].format(code=code) if says["code"] else "",
         )
+
+    def text_message(self, language: str, says: Mapping[str, Any]) -> str:
+        """Write the SMS with a proof's code."""
+        return code_text(self.letterhead.institution, says["code"], language, hours=f"{self.lifetime_h:g}")
 
 
 def paper(language: Language, **words: object) -> str:

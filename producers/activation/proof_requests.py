@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -21,6 +22,7 @@ from producers.activation.known_students import Contact, KnownStudents
 from producers.activation.letters import canonical
 from producers.activation.mail_proofs import NONE, MailProof
 from producers.activation.proofs import CODE_DIGITS, LIFETIME_H, MESSAGES_AT_ONCE, PASSWORD, REDIRECT, Digests
+from producers.activation.sms import is_number
 from producers.activation.throttles import Rate
 from schemas.account import Stage
 
@@ -31,6 +33,12 @@ _chance = secrets.SystemRandom()
 
 DELAY_S_MAX: Final = 1.0
 """A message leaves after a random part of this: the time of an answer does not betray it."""
+
+SMS_A_DAY: Final = 5
+"""Codes by SMS to one person, and to one number, at once; then one more each fifth of a day."""
+
+SMS_PAUSE: Final = Rate(1, 60.0)
+"""The rate of one request's SMS: a form sent again, by whatever hand, costs nothing."""
 
 
 class ProofRequests:
@@ -44,6 +52,7 @@ class ProofRequests:
         *,
         known: KnownStudents,
         delay_s_max: float = DELAY_S_MAX,
+        prefixes: Sequence[str] = (),
     ) -> None:
         self._database = database
         self._vault = vault
@@ -51,28 +60,34 @@ class ProofRequests:
         self._delay_s_max = delay_s_max
         self._known = known
         self._rate = Rate(MESSAGES_AT_ONCE, LIFETIME_H * HOUR_S / MESSAGES_AT_ONCE)
+        self._sms_rate = Rate(SMS_A_DAY, 24 * HOUR_S / SMS_A_DAY)
+        self._prefixes = tuple(prefixes)
 
-    def ask(self, student_number: str, mail: str, language: str, *, browser: str) -> str:
-        """Send a proof to the student, if `mail` is the registrar's address. `browser`: identifies it.
+    def ask(self, student_number: str, address: str, language: str, *, browser: str) -> str:
+        """Send a proof to the student, if `address` is the registrar's. `browser`: identifies it.
+
+        Args:
+            address: of mail, or a mobile number in E.164's form.
 
         Returns the id under which the code will be typed, whether there is such a student or not.
         """
-        given = canonical(mail)
+        given = canonical(address)
         with self._database.write() as connection:
             contact = self._known.contact(connection, student_number)
             holder = self._holder(contact, given)
             pair = self._digests.make("pair", student_number, given)
             return self._add(connection, contact if holder else None, pair, language, given, browser=browser)
 
-    def again(self, proof_id: str, language: str, *, browser: str) -> str | None:
-        """Send another message for the same request; None if the id is unknown."""
+    def again(self, proof_id: str, language: str, *, browser: str, address: str = "") -> str | None:
+        """Send another message for the same request; None if the id is unknown. `address`: as typed."""
         with self._database.write() as connection:
             before = mail_proofs.find(connection, proof_id)
             if before is None or before.purpose != PASSWORD:
                 return None
             number = before.student_number
             contact = self._known.contact(connection, number if number is not None else before.id)
-            return self._add(connection, contact, before.pair, language, "", browser=browser)
+            given = address if is_number(address) else ""
+            return self._add(connection, contact, before.pair, language, given, browser=browser)
 
     def ask_redirect(self, student_number: str, address: str, language: str) -> bool:
         """Ask `address`, sealed until then, to confirm a student's redirection. False: too often."""
@@ -88,7 +103,7 @@ class ProofRequests:
 
     def _holder(self, contact: Contact | None, given: str) -> bool:
         """True if this person has this address; in constant time."""
-        known = canonical(contact.personal_mail or "") if contact is not None else ""
+        known = canonical(_address_of(contact, given) or "") if contact is not None else ""
         same = hmac.compare_digest(self._digests.make("mail", known), self._digests.make("mail", given))
         return same and bool(known) and contact is not None and contact.stage not in _UNREACHABLE
 
@@ -102,23 +117,41 @@ class ProofRequests:
         *,
         browser: str,
     ) -> str:
-        now = self._database.now(connection)
-        spare = not throttles.take(connection, self._database, f"mail:{pair}", self._rate, now)
+        now, by_sms = self._database.now(connection), is_number(given)
         number = contact.student_number if contact is not None else None
+        to = _address_of(contact, given) if contact is not None else None
+        spare = not (
+            self._too_many_sms(connection, pair, number, to, now)
+            if by_sms
+            else throttles.take(connection, self._database, f"mail:{pair}", self._rate, now)
+        )
         proof = self._new(
             PASSWORD,
             number,
             pair,
             language,
             now,
-            to=(contact.personal_mail if contact is not None else None) or given,
+            to=to or given,
             activated=contact is not None and contact.activated_at is not None,
-            sends=number is not None and spare,
+            sends=number is not None and spare and (not by_sms or self._may_text(to)),
             withheld=not spare,
             asked_by=self._digests.make("browser", browser),
         )
         mail_proofs.add(connection, proof)
         return proof.id
+
+    def _may_text(self, to: str | None) -> bool:
+        return to is not None and to.startswith(self._prefixes)
+
+    def _too_many_sms(
+        self, connection: Connection, pair: str, number: str | None, to: str | None, now: float
+    ) -> bool:
+        """Count an SMS of this request, person and number. A decoy's rows are its own: it harms none."""
+        person = self._digests.make("sms-of", number or pair)
+        mobile = self._digests.make("sms-to", (to if number is not None else None) or pair)
+        day = self._sms_rate
+        limits = (f"sms:{pair}", SMS_PAUSE), (f"sms-of:{person}", day), (f"sms-to:{mobile}", day)
+        return any(throttles.take(connection, self._database, name, rate, now) for name, rate in limits)
 
     def _new(
         self,
@@ -163,3 +196,8 @@ class ProofRequests:
             letter=self._vault.wrap(json.dumps(letter)),
             send_at=now + delay_s if sends else None,
         )
+
+
+def _address_of(contact: Contact, given: str) -> str | None:
+    """The registrar's address of the kind that was given: number or mail."""
+    return contact.mobile if is_number(given) else contact.personal_mail

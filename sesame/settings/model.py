@@ -36,7 +36,7 @@ from sesame.settings.audit import AuditSettings
 from sesame.settings.console import ConsoleSettings
 from sesame.settings.explain import ENV_NESTED, ENV_PREFIX
 from sesame.settings.login import CasSettings
-from sesame.settings.portal import PORTAL, PORTAL_TITLE, PortalSettings, SmtpSettings
+from sesame.settings.portal import PORTAL, PORTAL_TITLE, PortalSettings, SmsSettings, SmtpSettings
 from sesame.settings.runtime import HttpSettings, ObservabilitySettings, ReconcileSettings
 from sesame.settings.storage import SQLITE, PrivacySettings, StoreSettings, VaultSettings
 from sesame.settings.support import SupportSettings
@@ -106,6 +106,7 @@ class Settings(BaseSettings):
     password: PasswordSettings = Field(default_factory=PasswordSettings)
     portal: PortalSettings = Field(default_factory=PortalSettings)
     smtp: SmtpSettings = Field(default_factory=SmtpSettings)
+    sms: SmsSettings = Field(default_factory=SmsSettings)
     console: ConsoleSettings = Field(default_factory=ConsoleSettings)
     directory: DirectorySettings = Field(default_factory=DirectorySettings)
     mailbox: MailboxSettings = Field(default_factory=MailboxSettings)

@@ -203,3 +203,36 @@ class SmtpSettings(Section):
                 gettext("security none is for a server on this machine: codes would travel in the clear")
             )
         return self
+
+
+class SmsSettings(Section):
+    """The gateway that codes to mobile numbers go by. Without `url` there are none."""
+
+    place: ClassVar[str] = "sms"
+
+    url: HttpsUrl | None = Field(
+        None,
+        description="Where the gateway takes messages: a POST of `from`, `to` and `text` in JSON, with an "
+        "`Idempotency-Key`.",
+    )
+    token: SecretStr | None = None
+    token_file: Path | None = Field(
+        None, description="File that holds the token that the gateway wants (`Authorization: Bearer`)."
+    )
+    sender: Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9 ]{1,11}|[+]?[0-9]{3,15})$")] = Field(
+        "UNIVERSITE", description="The sender that phones show: 11 letters and digits, or a number."
+    )
+    prefixes: tuple[Annotated[str, StringConstraints(pattern=r"^[+][1-9][0-9]{0,6}$")], ...] = Field(
+        ("+336", "+337", "+262", "+590", "+594", "+596"),
+        description="First digits of the numbers that codes are sent to: French mobiles, overseas included.",
+        json_schema_extra=ADVANCED,
+    )
+
+    @model_validator(mode="after")
+    def _encrypted(self) -> Self:
+        url = self.url or "https://"
+        if not url.startswith("https://") and not is_loopback(urlsplit(url).hostname or ""):
+            raise ValueError(
+                gettext("{url} must begin with https://: codes would travel in the clear", url=url)
+            )
+        return self

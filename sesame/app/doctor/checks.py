@@ -241,8 +241,10 @@ def _portal(settings: Settings) -> CheckResult:
         except assets.LogoUnusable as error:
             return fail(str(error), error.remedy)
     accents = portal_context.smtp_of(settings).probe()
+    if (gateway := portal_context.sms_of(settings)) is not None:
+        gateway.probe()
     said = {"url": portal.public_url, "host": settings.smtp.host, "port": settings.smtp.port}
-    return ok(
+    found = (
         gettext("{url}; the mail server {host} port {port} takes mail", **said)
         if accents
         else gettext(
@@ -251,6 +253,7 @@ def _portal(settings: Settings) -> CheckResult:
             **said,
         )
     )
+    return ok(found if gateway is None else gettext("{found}; the SMS gateway answers", found=found))
 
 
 def _target(settings: Settings, target: str) -> CheckResult:

@@ -38,6 +38,7 @@ class Pages:
             "policy": settings.password,
             "messages_max": MESSAGES_AT_ONCE,
             "hours": f"{LIFETIME_H:g}",
+            "sms": settings.sms.url is not None,
         }
         self._of = {language: _in_language(settings, language) for language in LANGUAGES}
 

@@ -22,6 +22,7 @@ from producers.activation.letters import Letters
 from producers.activation.postman import Postman
 from producers.activation.proof_requests import DELAY_S_MAX, ProofRequests
 from producers.activation.proofs import LIFETIME_H, Digests, Proofs
+from producers.activation.sms import SmsGateway
 from producers.activation.smtp import Smtp
 from producers.activation.throttles import Rate
 from sesame.login import cas_sessions
@@ -115,12 +116,19 @@ class PortalContext:
             self.vault,
             letters,
             self.post,
+            sms=sms_of(self.settings),
             on_sent=self.counted.letter,
             on_trouble=self.counted.trouble,
         )
         digests, known = Digests.of(derive_keys(self.keys, "proofs")), People(self.database)
+        self.prefixes = self.settings.sms.prefixes if self.settings.sms.url is not None else ()
         self.proof_requests = ProofRequests(
-            self.database, self.vault, digests, known=known, delay_s_max=self.proof_delay_s_max
+            self.database,
+            self.vault,
+            digests,
+            known=known,
+            delay_s_max=self.proof_delay_s_max,
+            prefixes=self.prefixes,
         )
         self.proofs = Proofs(self.database, digests)
         self.desk_letters = DeskLetters(self.database, self.vault, digests, known)
@@ -224,6 +232,14 @@ def smtp_of(settings: Settings) -> Smtp:
         password=None if secret is None else lambda: SecretStr(secret()),
         ca_file=smtp.ca_file,
     )
+
+
+def sms_of(settings: Settings) -> SmsGateway | None:
+    """The SMS gateway that the settings name, if any."""
+    sms = settings.sms
+    if sms.url is None:
+        return None
+    return SmsGateway(sms.url, sms.sender, LiveSecret(sms, "token") if sms.has_secret("token") else None)
 
 
 def end_sessions(connection: Connection, student_number: str, now: float) -> None:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Response
 
 from producers.activation.files import is_student_number
 from producers.activation.proofs import CODE_DIGITS, LIFETIME_H, PASSWORD, Link, LinkState
-from schemas.scalars import MAIL_ADDRESS_LENGTH_MAX
+from schemas.scalars import MAIL_ADDRESS_LENGTH_MAX, phone_number
 from sesame.web.kit import signatures
 from sesame.web.kit.web_request import PageError, Posted, posted
 from sesame.web.students.portal_request import GRANT, LANGUAGE, MONTH_S, REQUEST, PortalRequest, Visiting
@@ -48,12 +48,16 @@ def take_request(visit: Visiting, form: Posted) -> Response:
     faults = {}
     if not is_student_number(number):
         faults["numero"] = "form"
-    if not _ADDRESS_LIKE.fullmatch(given["courriel"]) or len(given["courriel"]) > MAIL_ADDRESS_LENGTH_MAX:
+    prefixes, address = visit.context.prefixes, given["courriel"]
+    if prefixes and (mobile := phone_number(address)) is not None:
+        address = mobile
+        if not mobile.startswith(prefixes):
+            faults["courriel"] = "abroad"
+    elif not _ADDRESS_LIKE.fullmatch(address) or len(address) > MAIL_ADDRESS_LENGTH_MAX:
         faults["courriel"] = "form"
     if faults:
         return visit.page("start.html", 422, given=given, faults=faults, left=False)
-    proof_requests, address = visit.context.proof_requests, given["courriel"]
-    proof_id = proof_requests.ask(number, address, visit.language, browser=visit.browser)
+    proof_id = visit.context.proof_requests.ask(number, address, visit.language, browser=visit.browser)
     _keep_request(visit, [proof_id], address)
     return visit.to("/code")
 
@@ -92,7 +96,7 @@ def take_again(visit: Visiting) -> Response:
     """Send another message for the same request."""
     visit.slow_down()
     proof_ids, to = _request(visit)
-    proof_id = _again(visit, proof_ids[-1]) if proof_ids else None
+    proof_id = _again(visit, proof_ids[-1], to) if proof_ids else None
     if proof_id is None:
         return visit.to("/")
     _keep_request(visit, [*proof_ids, proof_id][-IDS_KEPT:], to)
@@ -183,8 +187,8 @@ def _grant(visit: PortalRequest, proof_id: str) -> None:
     visit.keep(GRANT, value, age_s=int(_GRANT_MIN * 60))
 
 
-def _again(visit: PortalRequest, proof_id: str) -> str | None:
-    return visit.context.proof_requests.again(proof_id, visit.language, browser=visit.browser)
+def _again(visit: PortalRequest, proof_id: str, to: str = "") -> str | None:
+    return visit.context.proof_requests.again(proof_id, visit.language, browser=visit.browser, address=to)
 
 
 def _keep_request(visit: PortalRequest, proof_ids: Sequence[str], to: str = "") -> None:

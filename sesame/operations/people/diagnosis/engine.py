@@ -176,6 +176,7 @@ def diagnose(
         targets=site.settings.targets,
         follows=site.follows,
         uses_cas=site.settings.cas.server_url is not None,
+        uses_sms=site.settings.sms.url is not None,
         titles=site.settings.titles,
         components=site.settings.support.components,
         lifecycle=Lifecycle(site.settings.registry, site.settings.lifecycle),

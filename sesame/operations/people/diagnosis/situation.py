@@ -114,6 +114,7 @@ class Situation:
     held: int = 0
     login: CasLogin | None = None
     uses_cas: bool = False
+    uses_sms: bool = False
     titles: Mapping[str, Mapping[Language, str]] = field(default_factory=dict)
     components: Mapping[str, str] = field(default_factory=dict)
     refused: MailProof | None = None
@@ -165,6 +166,7 @@ def gather(
     targets: tuple[str, ...],
     follows: Mapping[str, str],
     uses_cas: bool,
+    uses_sms: bool = False,
     titles: Mapping[str, Mapping[Language, str]] = MappingProxyType({}),
     components: Mapping[str, str] = MappingProxyType({}),
     lifecycle: Lifecycle | None = None,
@@ -205,6 +207,7 @@ def gather(
             held=len(pending_facts.held(connection, number)),
             login=cas_logins.of(connection, number),
             uses_cas=uses_cas,
+            uses_sms=uses_sms,
             titles=titles,
             components=components,
             refused=mail_proofs.last_refused(connection, number, PASSWORD),

@@ -13,8 +13,10 @@ import pytest
 
 from pipeline.letters import AddressUnusable
 from producers.activation.letters import Letters
+from producers.activation.sms import SmsGateway, SmsGatewayDown, SmsRefused, code_text
 from producers.activation.smtp import AccentsRefused, MailRefused, MailServerDown, Smtp
 from sandbox.ports import free_port
+from sandbox.sms import SmsStandIn
 from sandbox.smtp import MailSink
 from sesame.testing.servers.mailbox_kit import LETTERHEAD
 from sesame.testing.servers.narrowing import present
@@ -222,3 +224,86 @@ def test_a_refusal_for_good_is_told_from_one_for_now(sink: MailSink) -> None:
 def test_no_server_is_told_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(MailServerDown, match="no answer from localhost"):
         Smtp("localhost", free_port(), security="starttls", timeout_s=2.0).probe()
+
+
+GSM_7 = (
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+"""3GPP TS 23.038, table 6.2.1.1, in its order."""
+
+
+@pytest.mark.parametrize("language", ["fr", "en"])
+@pytest.mark.parametrize(
+    ("institution", "shown"),
+    [
+        ("Université d'exemple", "Université d'exemple"),
+        ("Université Côte d’Azur", "Université Cote d'Azur"),
+        ("Sacré-Cœur", "Sacré-Coeur"),
+        ("Universitatea din București 🎓", "Universitatea din Bucuresti"),
+        ("École " + "très " * 18, "École très"),
+    ],
+)
+def test_a_code_is_one_sms_of_160_characters(institution: str, shown: str, language: str) -> None:
+    assert len(GSM_7) == len(set(GSM_7)) == 128
+    text = code_text(institution, "012345", language, hours="24")
+    assert len(text) <= 160
+    assert not set(text) - set(GSM_7)
+    assert text.startswith(shown)
+    assert "012 345" in text
+    assert ("personne" if language == "fr" else "anyone") in text
+    assert "http" not in text  # a text message teaches nobody to follow links
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[SmsStandIn]:
+    with SmsStandIn(tmp_path / "sms") as made:
+        yield made
+
+
+def texting(gateway: SmsStandIn, token: str | None = None) -> SmsGateway:
+    held = gateway.token_file.read_text(encoding="utf-8") if token is None else token
+    return SmsGateway(gateway.url, "UNIVERSITE", lambda: held, timeout_s=5.0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "sent", "says"),
+    [
+        ({}, None, 1, ""),
+        ({"status": 500}, SmsGatewayDown, 0, "just now (500)"),
+        ({"status": 404}, SmsGatewayDown, 0, "just now (404)"),
+        ({"status": 302, "headers": {"Location": "http://127.0.0.1:9/"}}, SmsGatewayDown, 0, "(302)"),
+        ({"status": 429, "headers": {"Retry-After": "90"}}, SmsGatewayDown, 0, "just now (429)"),
+        ({"status": 422}, SmsRefused, 0, "for good (422)"),
+        ({"hang_up": True}, SmsGatewayDown, 1, "may have sent the message, and charges it twice"),
+    ],
+)
+def test_a_gateway_s_answer_says_whether_to_try_again_and_nothing_is_sent_twice(
+    gateway: SmsStandIn, fault: dict[str, object], error: type[Exception] | None, sent: int, says: str
+) -> None:
+    gateway.meet(*([fault] if fault else []))
+    send = texting(gateway).send
+    if error is None:
+        send("+33612345678", "code 1", key="k1")
+    else:
+        with pytest.raises(error, match=re.escape(says)) as raised:
+            send("+33612345678", "code 1", key="k1")
+        assert getattr(raised.value, "retry_after_s", 0.0) == (90.0 if fault.get("status") == 429 else 0.0)
+    assert len(gateway.sent()) == sent
+    send("+33612345678", "code 1", key="k1")
+    send("+33612345678", "code 2", key="k2")
+    assert [each["text"] for each in gateway.sent()] == ["code 1", "code 2"]
+    assert gateway.sent()[0] == {"from": "UNIVERSITE", "to": "+33612345678", "text": "code 1"}
+    assert [each["headers"]["Idempotency-Key"] for each in gateway.requests()] == ["k1", "k1", "k2"]
+
+
+def test_a_gateway_is_probed_without_a_message(gateway: SmsStandIn) -> None:
+    texting(gateway).probe()
+    with pytest.raises(SmsGatewayDown, match="401"):
+        texting(gateway, "another").probe()
+    gateway.meet({"status": 503})
+    with pytest.raises(SmsGatewayDown, match="503"):
+        texting(gateway).probe()
+    with pytest.raises(SmsGatewayDown, match="no answer"):
+        SmsGateway(f"http://127.0.0.1:{free_port()}/", "U", None).probe()
+    assert gateway.sent() == gateway.requests() == []

@@ -176,7 +176,8 @@ def _to_activate(s: Situation) -> Account | None:
 
 
 def _reachable(s: Situation) -> bool:
-    return s.person is not None and bool(s.person.personal_mail)
+    person = s.person
+    return person is not None and bool(person.personal_mail or (s.uses_sms and person.mobile))
 
 
 def _not_in_force(s: Situation, name: str, state: Administrative) -> Iterator[Finding]:
