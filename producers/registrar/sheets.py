@@ -190,6 +190,7 @@ MEANINGS: dict[OutlineChange, str] = {
     ),
     OutlineChange.INE: gettext_noop("The INE is another one, or missing."),
     OutlineChange.PERSONAL_MAIL: gettext_noop("The personal mail address is another one, or missing."),
+    OutlineChange.MOBILE: gettext_noop("The mobile number is another one, or missing."),
     OutlineChange.COMPONENT: gettext_noop("The component of this enrolment is another one."),
     OutlineChange.TEACHING: gettext_noop("The student does not follow this teaching unit any more."),
     OutlineChange.GROUP: gettext_noop(

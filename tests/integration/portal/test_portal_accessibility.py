@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -191,6 +192,29 @@ def test_axe_finds_nothing_on_any_page_and_none_scrolls_sideways(
         way(walk)
     assert walk.found == []
     assert len(walk.seen) >= 10
+
+
+@pytest.mark.parametrize(("locale", "scheme"), [("fr-FR", "light"), ("en-GB", "dark")])
+def test_axe_finds_nothing_where_codes_go_by_sms(
+    tmp_path: Path, browser: Browser, locale: str, scheme: str
+) -> None:
+    sms = {"url": "http://127.0.0.1:9/"}
+    with (
+        Portal(tmp_path, more={"sms": sms}) as portal,
+        page_of(browser, portal.url, locale=locale, color_scheme=scheme) as page,
+    ):
+        walk = Walk(portal, page)
+        walk.open("/", "start")
+        page.fill("#numero", portal.student(mobile="+33612345678"))
+        page.fill("#courriel", "+32 470 12 34 56")
+        walk.send("/demande", "a number abroad")
+        page.fill("#courriel", "06 12 34 56 78")
+        walk.send("/demande", "code by SMS")
+        walk.send("/renvoyer", "another SMS")
+        page.fill("#code", "000000")
+        walk.send("/code", "a wrong code")
+        walk.open("/adresse-perdue", "a lost address")
+    assert walk.found == []
 
 
 def test_the_looking_finds_what_it_looks_for(browser: Browser) -> None:

@@ -10,9 +10,10 @@ from pipeline.threshold import Threshold
 from producers.registrar.affected import RecordedPerson
 from sesame.testing.servers.registrar_kit import ZOE, Registrar, Row
 
+PHONE = {"NUM_TEL_PORT": "06 12 34 56 78"}
 SMALL = Threshold(share=0.0, people=0, floor=0)
 KNOWN = RecordedPerson(
-    "Lefèvre d'Ormesson", "Zoé", "2008-03-07", ZOE["COD_NNE_IND"], "zoe.lefevre@example.org", None
+    "Lefèvre d'Ormesson", "Zoé", "2008-03-07", ZOE["COD_NNE_IND"], "zoe.lefevre@example.org", "+33612345678"
 )
 
 
@@ -33,8 +34,8 @@ class Recorded:
 
 def changed(registrar: Registrar, **changes: str) -> Row:
     """What the file of affected people has when Zoé's line changes: columns, before, after."""
-    registrar.import_rows(ZOE)
-    registrar.import_rows(ZOE | changes, threshold=SMALL)
+    registrar.import_rows(ZOE | PHONE)
+    registrar.import_rows(ZOE | PHONE | changes, threshold=SMALL)
     [row] = registrar.affected_rows()
     return row
 
@@ -52,6 +53,8 @@ def changed(registrar: Registrar, **changes: str) -> Row:
         ),
         ({"MAIL_PERSO": "z@example.org"}, "MAIL_PERSO", "zoe.lefevre@example.org", "z@example.org"),
         ({"MAIL_PERSO": ""}, "MAIL_PERSO", "zoe.lefevre@example.org", "(nothing)"),
+        ({"NUM_TEL_PORT": "0687654321"}, "NUM_TEL_PORT", "'+33612345678", "'+33687654321"),
+        ({"NUM_TEL_PORT": ""}, "NUM_TEL_PORT", "'+33612345678", "(nothing)"),
         ({"COD_NNE_IND": ""}, "COD_NNE_IND", ZOE["COD_NNE_IND"], "(nothing)"),
         ({"COD_CMP": "DRT"}, "COD_CMP", "SCI", "DRT"),
         ({"IP_VALIDE": "N"}, "IP_VALIDE", "validated", "pending"),
