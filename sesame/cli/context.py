@@ -44,6 +44,7 @@ class Context:
         self._chosen: schemas_language.Language | None = None
         self._built: wiring.Application | None = None
         self._acting = ExitStack()
+        self._tell_repeats: Callable[[], None] = lambda: None
 
     @cached_property
     def settings(self) -> sesame_settings.Settings:
@@ -110,16 +111,19 @@ class Context:
     def quiet_logs(self) -> None:
         """Keep log lines below a warning off standard error: commands write messages."""
         level = self.settings.observability.log_level
-        logs.configure_logs(
-            level="warning" if level == "info" else level, form=self.settings.observability.log_format
+        self._tell_repeats = logs.configure_logs(
+            level="warning" if level == "info" else level,
+            form=self.settings.observability.log_format,
+            repeats_max=1,
         )
 
     def close(self) -> None:
-        """Release the application's resources."""
+        """Release the application's resources, and tell what was left out of the log."""
         if self._built is not None:
             self._acting.close()
             self._built.close()
             self._built = None
+        self._tell_repeats()
 
 
 _pass_context = click.make_pass_decorator(Context)

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Hashable, MutableMapping
+from collections.abc import Callable, MutableMapping
 from types import TracebackType
 from typing import Any, Final, TextIO
 
@@ -93,12 +93,13 @@ _TEXT_MAX = 500
 _ITEMS_MAX = 32
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
-_REPEATS_MAX: Final = 5
+REPEATS_MAX: Final = 5
 """Like lines per `_WINDOW_S` at most; the next one counts those left out."""
 _WINDOW_S: Final = 60.0
 _LINES_KNOWN_MAX: Final = 1_000
 
 EventDict = MutableMapping[str, Any]
+_Line = tuple[tuple[str, str], ...]
 OnDropped = Callable[[int], None]
 
 
@@ -108,8 +109,9 @@ def configure_logs(
     form: str = "json",
     stream: TextIO | None = None,
     on_dropped: OnDropped | None = None,
+    repeats_max: int = REPEATS_MAX,
     monotonic: Callable[[], float] = time.monotonic,
-) -> None:
+) -> Callable[[], None]:
     """Send all log lines of this process to `stream`, in `observability.log_format`.
 
     Args:
@@ -117,6 +119,9 @@ def configure_logs(
         form: `json`, `console`, or `auto` (console on a terminal).
         stream: where to, default standard error as it is now.
         on_dropped: called with the number of a line's fields that were not on the list.
+        repeats_max: of like lines in a minute, which differ by numbers alone.
+
+    Returns a function that writes how often each line was left out since it was last written.
     """
     out = stream or sys.stderr
     shared = _shared_processors(on_dropped)
@@ -126,8 +131,9 @@ def configure_logs(
         if console
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
+    repeats = _Repeats(repeats_max, monotonic)
     structlog.configure(
-        processors=[*shared, _without_repeats(_Repeats(monotonic)), renderer],
+        processors=[*shared, _without_repeats(repeats), renderer],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=False,  # a reconfiguration counts for everybody
@@ -139,10 +145,16 @@ def configure_logs(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
-    handler.addFilter(_without_repeated_records(_Repeats(monotonic)))
+    handler.addFilter(_without_repeated_records(repeats))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(max(_LEVELS[level], logging.WARNING))
+
+    def tell_repeats() -> None:
+        for line, count in repeats.left_out():
+            print(renderer(None, "", {**dict(line), "repeated": count}), file=out)
+
+    return tell_repeats
 
 
 def _shared_processors(on_dropped: OnDropped | None) -> list[Processor]:
@@ -158,23 +170,29 @@ def _shared_processors(on_dropped: OnDropped | None) -> list[Processor]:
 class _Repeats:
     """Bounds lines that say the same, whatever writes them without end. Thread-safe."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, repeats_max: int, monotonic: Callable[[], float]) -> None:
+        self._max = repeats_max
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._lines: dict[Hashable, tuple[float, int]] = {}  # since when, and how many
+        self._lines: dict[_Line, tuple[float, int]] = {}  # since when, and how many
 
-    def count(self, line: Hashable) -> int | None:
+    def left_out(self) -> list[tuple[_Line, int]]:
+        """The lines left out since they were last written, with their number."""
+        with self._lock:
+            return [(line, seen - self._max) for line, (_, seen) in self._lines.items() if seen > self._max]
+
+    def count(self, line: _Line) -> int | None:
         """The number of like lines left out before; None: leave this one out, too."""
         now = self._monotonic()
         with self._lock:
             since, seen = self._lines.get(line, (now, 0))
             left_out = 0
             if now - since >= _WINDOW_S:
-                since, seen, left_out = now, 0, max(0, seen - _REPEATS_MAX)
+                since, seen, left_out = now, 0, max(0, seen - self._max)
             if line not in self._lines and len(self._lines) >= _LINES_KNOWN_MAX:
                 del self._lines[next(iter(self._lines))]
             self._lines[line] = since, seen + 1
-        return left_out if seen < _REPEATS_MAX else None
+        return left_out if seen < self._max else None
 
 
 def _without_repeats(repeats: _Repeats) -> Processor:
@@ -200,7 +218,9 @@ def _without_repeated_records(repeats: _Repeats) -> Callable[[logging.LogRecord]
     """Limit repeats of libraries' lines: their loggers know nothing of `DropEvent`."""
 
     def passes(record: logging.LogRecord) -> bool:
-        left_out = repeats.count((record.name, record.levelno, str(record.msg)))
+        event = str(record.msg) if record.name.startswith(LIBRARIES_QUOTED) else "library_message"
+        line = ("level", record.levelname.lower()), ("logger", record.name), ("event", event)
+        left_out = repeats.count(line)
         record.repeated = left_out
         return left_out is not None
 

@@ -90,6 +90,22 @@ def test_lines_that_say_the_same_are_bounded_and_the_others_are_counted(out: io.
     assert {line.get("consumer") for line in written} == {"moodle", "directory", None}
 
 
+def test_a_command_writes_a_repeated_line_once_and_its_count_at_the_end(out: io.StringIO) -> None:
+    tell_repeats = configure_logs(stream=out, repeats_max=1, monotonic=lambda: 0.0)
+    log, library = structlog.get_logger(), logging.getLogger("asyncio")
+    for attempt in range(20):
+        log.warning("erasure_waits", consumer="moodle", attempt=attempt)
+        library.error("to %s: %d", "22001234", attempt)
+    log.warning("erasure_waits", consumer="directory")
+    assert len(out.getvalue().splitlines()) == 3
+    tell_repeats()
+    told = [json.loads(line) for line in out.getvalue().splitlines()[3:]]
+    assert told == [
+        {"consumer": "moodle", "event": "erasure_waits", "level": "warning", "repeated": 19},
+        {"logger": "asyncio", "event": "library_message", "level": "error", "repeated": 19},
+    ]
+
+
 def test_lines_that_differ_in_a_word_are_all_written(lines: Lines) -> None:
     for place in range(100):
         structlog.get_logger().info("stopped", reason=f"reason {place}")
