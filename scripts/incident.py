@@ -92,13 +92,13 @@ def lived(world: World, page: Page, others: Sequence[str]) -> None:
     """The incident."""
     page.locator("#pire").wait_for()
     take(page, "1-alarm")
-    page.goto(f"{world.console.url}/console/echecs/directory/{CAUSE}")
-    take(page, "2-cause")
-    page.get_by_role("link", name="Aperçu").click()
+    page.locator("#pire a").first.click()
     page.get_by_role("heading", name="Obstacles").wait_for()
+    take(page, "2-cause")
+    page.locator("#apercu").scroll_into_view_if_needed()
     take(page, "3-preview-before")
     clear(world, others)
-    page.reload()
+    page.get_by_role("link", name="Comparer de nouveau").click()
     page.get_by_role("heading", name="Ce qui serait écrit").wait_for()
     take(page, "4-preview-after")
     page.get_by_label("Motif").fill("Les entrées de test ont été supprimées de l'annuaire")
@@ -114,7 +114,7 @@ def lived(world: World, page: Page, others: Sequence[str]) -> None:
 
 
 def report(page: Page, wanted: str) -> None:
-    """Reload the report until it has this text."""
+    """Reload the page until it has this text."""
     deadline = time.monotonic() + 60.0
     while wanted not in page.inner_text("main").replace("\n", " "):
         if time.monotonic() > deadline:

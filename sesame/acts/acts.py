@@ -157,7 +157,7 @@ LOOKS: Final = frozenset(
         *("lifecycle.preview", "overview.people", "person.look", "privacy.receipt"),
         "restored.list",
         *("status.show", "students.list", "students.search", "students.show", "students.timeline"),
-        "support.look",
+        *("support.look", "target.holders"),
     }
 )
 """Acts that only look, of all that the audit has: they would hide what was done."""

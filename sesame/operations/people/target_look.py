@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Annotated, Final
 
-from consumers.kit.connector import Held, Refused, TargetObject
+from pydantic import Field
+
+from consumers.kit.connector import Held, Refused, TargetObject, find_own
 from consumers.kit.deadline import Deadline
+from pipeline import accounts
 from schemas.account import Account
-from sesame.acts.acts import Report
-from sesame.acts.ports import HasConnectors
+from sesame.acts.acts import DESK, Actor, ActRequest, Report, act, shown
+from sesame.acts.ports import Diagnosable, HasConnectors, check_target
 from sesame.operations.people.diagnosis.live import at_once
 
 LOOK_S_MAX: Final = 8.0
@@ -79,6 +82,38 @@ class TargetLook(Report):
             FieldComparison(name=name, there=there.get(name, ()), wanted=self.wanted.get(name))
             for name in sorted({*there, *self.wanted})
         ]
+
+
+class HoldersRequest(ActRequest):
+    """Students to whom a target may refuse their names."""
+
+    target: str
+    students: Annotated[tuple[str, ...], Field(max_length=100)]
+
+
+@act("target.holders", DESK, shows=lambda _found, asked: shown(asked.students, target=asked.target))
+def holders(
+    site: Diagnosable, _actor: Actor, request: HoldersRequest
+) -> dict[str, tuple[ObservedObject, ...]]:
+    """By student, the objects in the way: others with a name of theirs, or several with their number.
+
+    Raises:
+        UnknownTarget: the settings name no such target.
+        TargetDown, Throttled, Misconfigured: the target cannot be read.
+    """
+    check_target(site, request.target)
+    with site.database.read() as connection:
+        known = {
+            n: each.at(request.target) for n, each in accounts.newest(connection, request.students).items()
+        }
+    found: dict[str, tuple[ObservedObject, ...]] = {}
+    with site.connector(request.target) as connector, connector.adopted_refs.once(list(known)) as adopted:
+        for number, seen in connector.read(list(known.values()), Deadline.after(LOOK_S_MAX)).items():
+            if not isinstance(seen, Held | Refused):
+                own = find_own(known[number], seen, adopted.get(number))
+                others = [one for one in seen if len(own) > 1 or one not in own]
+                found[number] = tuple(_there(one, connector.credential) for one in others)
+    return found
 
 
 def look_at(site: HasConnectors, targets: Sequence[str], account: Account) -> list[TargetLook]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from consumers.kit.handler import OBJECT
 from pipeline import accounts, target_states
 from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
@@ -83,6 +84,11 @@ class ReplayPreview(Report):
     differs: dict[str, int]
     obstacles: dict[str, int]
     effects: list[Effect]
+
+    @property
+    def made(self) -> int:
+        """Number of students for whom an object would be created."""
+        return sum(OBJECT in each.differs and not each.obstacle for each in self.effects)
 
 
 @act("replay.preview", OPERATORS, path=ActPath("preview_replay", "POST", "/replays/preview"))

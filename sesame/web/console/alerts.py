@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from sesame.operations.people.diagnosis.overview import Overview
 
@@ -35,6 +34,8 @@ class Trouble:
         token: the cause or reason, if it has one.
         students: how many it concerns; 0: all.
         words: the consumer's own report.
+        incident: the cause of most failures at a consumer that failed or is in quarantine: its page settles
+            both.
     """
 
     kind: TroubleKind
@@ -42,6 +43,7 @@ class Trouble:
     token: str = ""
     students: int = 0
     words: str = ""
+    incident: str = ""
 
 
 _STATES = {
@@ -61,12 +63,15 @@ _STATES = {
 
 def troubles(seen: Overview) -> list[Trouble]:
     """All alerts, the worst first: by kind, then by number of students."""
-    found = [*_consumers(seen.consumers), *_failures(seen), *_overdue(seen)]
+    found = [*_consumers(seen), *_failures(seen), *_overdue(seen)]
     order = list(TroubleKind)
     return sorted(found, key=lambda one: (order.index(one.kind), -one.students, one.consumer, one.token))
 
 
-def _consumers(consumers: Mapping[str, Mapping[str, Any]]) -> Iterator[Trouble]:
+def _consumers(seen: Overview) -> Iterator[Trouble]:
+    consumers = seen.consumers
+    by_count = sorted(_named(seen.dead_letters_by_cause), key=lambda one: one[1])
+    worst = {consumer: cause for (consumer, cause), _ in by_count}
     stopped = [name for name, one in consumers.items() if _STATES.get(one["state"]) is TroubleKind.STOPPED]
     if len(stopped) > 1:
         yield Trouble(TroubleKind.STOPPED, words=" ".join(stopped))
@@ -75,7 +80,8 @@ def _consumers(consumers: Mapping[str, Mapping[str, Any]]) -> Iterator[Trouble]:
         if kind is TroubleKind.STOPPED and len(stopped) > 1:
             continue
         if kind is not None:
-            yield Trouble(kind, name, words=one["reason"])
+            incident = worst.get(name, "") if kind is TroubleKind.QUARANTINED else ""
+            yield Trouble(kind, name, words=one["reason"], incident=incident)
             continue
         silent = [process["place"] for process in one["processes"] if process["silent"]]
         if silent:
@@ -85,7 +91,7 @@ def _consumers(consumers: Mapping[str, Mapping[str, Any]]) -> Iterator[Trouble]:
 def _failures(seen: Overview) -> Iterator[Trouble]:
     given_up = dict(_named(seen.dead_letters_by_cause))
     for (consumer, cause), count in given_up.items():
-        yield Trouble(TroubleKind.FAILED, consumer, cause, count)
+        yield Trouble(TroubleKind.FAILED, consumer, cause, count, incident=cause)
     for (consumer, reason), count in _named(seen.for_operator):
         if (consumer, reason) not in given_up:
             yield Trouble(TroubleKind.OPERATOR, consumer, reason, count)

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from babel.dates import format_datetime, format_time
 from babel.numbers import format_decimal
 
-from schemas.language import LANGUAGES, Language, gettext, spoken
+from schemas.language import LANGUAGES, Language, gettext, local_time, spoken
 from schemas.typography import NO_BREAK, day, spaced
 from sesame.operations.people.diagnosis import act_sentences
 from sesame.operations.people.diagnosis.reasons import explain
@@ -91,6 +91,7 @@ def _filters(language: Language, settings: Settings) -> dict[str, Callable[..., 
         "role": lambda role: _ROLES[role][language],
         "acts": lambda who: _STAFF[who][language],
         "moment": lambda at: _moment(at, datetime.now(UTC), language, zone),
+        "stamp": lambda at: _set(local_time(at), language),
         "clock": lambda at: format_time(at.astimezone(zone), "HH:mm:ss", locale=language),
         "day": lambda when: day(date.fromisoformat(str(when)), language),
         "place": lambda name: f"/console/cibles{'/' if name in settings.targets else '#cible-'}{name}",

@@ -1,10 +1,13 @@
-"""'Abandons': failures by cause: preview, five at random, then the rest, a report."""
+"""'Abandons': failures by cause, and the page of an incident: cause, state, trial, rest, report."""
 
 from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from typing import Annotated, Any, Final
 
 import structlog
@@ -13,11 +16,17 @@ from fastapi import APIRouter, Path, Response
 
 from pipeline.errors import SesameError, fault
 from schemas.language import gettext
-from sesame.acts.acts import Actor, check
+from sesame.acts.acts import Actor, check, may
+from sesame.operations.people.diagnosis.live import LOOK_S_MAX, at_once
+from sesame.operations.people.diagnosis.situation import IN_THE_WAY
 from sesame.operations.people.known_persons import names_of
-from sesame.operations.work import dead_letters, replays
-from sesame.operations.work.blast_radius import PreviewRequest, preview
+from sesame.operations.people.target_look import HoldersRequest, holders
+from sesame.operations.targets import stopped_consumers
+from sesame.operations.targets.stopped_consumers import NotInQuarantine, QuarantineLift
+from sesame.operations.work import dead_letters, incidents, replays
+from sesame.operations.work.blast_radius import PreviewRequest, ReplayPreview, preview
 from sesame.operations.work.dead_letters import DeadLettersRequest, DismissRequest
+from sesame.operations.work.incidents import IncidentRequest
 from sesame.operations.work.replays import (
     NobodyToReplay,
     ReplayRequest,
@@ -25,6 +34,7 @@ from sesame.operations.work.replays import (
     ReplaySelectionRequest,
     ResumeReplayRequest,
 )
+from sesame.web.console.alerts import troubles
 from sesame.web.console.console_request import ConsoleRequest, Visiting
 from sesame.web.console.live import kept_live
 from sesame.web.console.now import by_consumer
@@ -40,6 +50,10 @@ LOOKED_AT_MAX: Final = 100
 """Students whom a preview compares with their target; the reader waits for it."""
 
 PER_S_MAX: Final = 10_000
+TAKEN: Final = "_taken"
+"""Ends the causes of connectors that name a value which another object holds."""
+
+NOT_LOOKED: Final[dict[str, Any]] = {"preview": None, "failed_before": 0, "holders": {}, "unseen": []}
 _STOPPED: Final = frozenset({"quarantined", "paused", "down", "open", "misconfigured", "hanging"})
 """States of a consumer in which a replay waits until somebody acts or its target is back."""
 
@@ -67,46 +81,88 @@ def show(visit: Visiting, consumer: str = "", cause: str = "", student: str = ""
 
 
 @router.get("/echecs/{consumer}/{cause}")
-def show_cause(visit: Visiting, consumer: Token, cause: Token, apres: str = "") -> Response:
-    """One cause at one consumer: its students, the remedy, and the way to apply it."""
+def show_incident(visit: Visiting, consumer: Token, cause: Token, apres: str = "") -> Response:
+    """One cause at one consumer, from the failures to the report, with all acts that settle it."""
     wanted = DeadLettersRequest(consumer=consumer, cause=cause, after=apres or None, limit=PAGE)
     found = dead_letters.page(visit.context.site, visit.actor, wanted)
+    live = _incident(visit, consumer, cause)
+    numbers = list(dict.fromkeys(one.student_number for one in found.letters if one.student_number))
+    # While students are under way, each look would show another state.
+    idle = live["seen"] is None or not live["seen"].under_way
     return visit.page(
-        "failure.html",
-        consumer=consumer,
-        cause=cause,
+        "incident.html",
         found=found,
-        names=names_of(
-            visit.context.site, [one.student_number for one in found.letters if one.student_number]
-        ),
+        names=names_of(visit.context.site, numbers),
         count=sum(one.count for one in found.counts),
         canary=CANARY,
         per_s=replays.PER_S,
+        **(_looked(visit, consumer, cause, numbers) if idle else NOT_LOOKED),
+        **live,
     )
 
 
-@router.get("/echecs/{consumer}/{cause}/apercu")
-def show_preview(visit: Visiting, consumer: Token, cause: Token) -> Response:
-    """A replay's changes if made now; nothing is written or requested."""
+@router.get("/echecs/{consumer}/{cause}/flux")
+async def stream_incident(visit: Visiting, consumer: Token, cause: Token) -> Response:
+    """The page's live part, whenever it changes."""
+    check(visit.actor, "incident.show")
+    return kept_live(visit, lambda again: again.render("_incident.html", **_incident(again, consumer, cause)))
+
+
+def _incident(visit: ConsoleRequest, consumer: str, cause: str) -> dict[str, Any]:
+    """The variables of the live part: the consumer's state, its newest replay, and the report."""
+    site, actor = visit.context.site, visit.actor
+    report = incidents.show(site, actor, IncidentRequest(consumer=consumer, cause=cause))
+    newest = report.replays[0] if report is not None and report.replays else ""
+    replaying = {"replay_id": newest, "seen": None, "stopped_at": None}
+    if newest and may(actor, "replay.standing"):
+        replaying = _replay(visit, newest)
+    overview = visit.context.overview.show(actor)
+    stops = [one for one in troubles(overview) if one.consumer == consumer and not one.token]
+    quarantined = stopped_consumers.quarantined(site, actor)
+    return {
+        "consumer": consumer,
+        "cause": cause,
+        "report": report,
+        "stops": stops,
+        "state": overview.consumers.get(consumer, {}).get("state"),
+        "quarantine": next((one for one in quarantined if one.consumer == consumer), None),
+        **replaying,
+    }
+
+
+def _looked(visit: ConsoleRequest, consumer: str, cause: str, numbers: Sequence[str]) -> dict[str, Any]:
+    """What a replay would change, and the objects in the way, as the target shows them now."""
+    site, actor = visit.context.site, visit.actor
+    if not numbers or consumer not in site.settings.targets:
+        return NOT_LOOKED
+    looks: dict[str, Callable[[], Any]] = {}
+    if may(actor, "replay.preview"):
+        looks["preview"] = partial(_preview, visit, consumer, cause)
+    if cause in IN_THE_WAY or cause.endswith(TAKEN):
+        asked = HoldersRequest(target=consumer, students=tuple(numbers))
+        looks["holders"] = partial(holders, site, actor, asked)
+    seen, unseen = at_once(looks, LOOK_S_MAX)
+    changes, failed_before = seen.get("preview", (None, 0))
+    return {
+        "preview": changes,
+        "failed_before": failed_before,
+        "holders": seen.get("holders", {}),
+        "unseen": list(dict.fromkeys(unseen.values())),
+    }
+
+
+def _preview(visit: ConsoleRequest, consumer: str, cause: str) -> tuple[ReplayPreview, int]:
     selected = _selected(visit, consumer, cause)
     request = PreviewRequest(
         consumer=consumer, students=selected.students[:LOOKED_AT_MAX], selected=len(selected.students)
     )
-    seen = preview(visit.context.site, visit.actor, request)
-    return visit.page(
-        "preview.html",
-        consumer=consumer,
-        cause=cause,
-        seen=seen,
-        failed_before=selected.failed_before,
-        canary=CANARY,
-        per_s=replays.PER_S,
-    )
+    return preview(visit.context.site, visit.actor, request), selected.failed_before
 
 
 @router.post("/echecs/{consumer}/{cause}/essai")
 def try_some(visit: Visiting, consumer: Token, cause: Token, fields: Posted) -> Response:
-    """Replay five students drawn by lot; the report leads to the rest."""
+    """Replay five students drawn by lot, after lifting the quarantine if asked to; then the rest."""
+    site, actor = visit.context.site, visit.actor
     selected = _selected(visit, consumer, cause)
     request = ReplayRequest(
         consumer=consumer,
@@ -118,9 +174,12 @@ def try_some(visit: Visiting, consumer: Token, cause: Token, fields: Posted) -> 
         incident=fields.get("incident", "").strip()[:120] or None,
         again=fields.get("corrige") == "oui",
     )
-    asked = replays.replay(visit.context.site, visit.actor, request, utc_now)
+    asked = replays.replay(site, actor, request, utc_now)
+    if fields.get("lever") == "oui":  # last: a refused replay leaves the quarantine as it was
+        with suppress(NotInQuarantine):
+            stopped_consumers.lift(site, actor, QuarantineLift(consumer=consumer, reason=request.reason))
     told = gettext("{n} of {all} were asked for", n=asked.asked_now, all=asked.students)
-    return visit.done(f"/console/relances/{asked.replay_id}", told)
+    return visit.done(_page_of(consumer, cause), told)
 
 
 @router.post("/echecs/{consumer}/{cause}/classer")
@@ -139,15 +198,20 @@ def show_replays(visit: Visiting) -> Response:
 
 @router.get("/relances/{replay_id}")
 def show_replay(visit: Visiting, replay_id: ReplayId) -> Response:
-    """A replay's progress and outcome, and the way on."""
-    return visit.page("replay.html", **_replay(visit, replay_id))
+    """A replay's progress and outcome, and the way on; an incident's last one is on its page."""
+    shown, site = _replay(visit, replay_id), visit.context.site
+    cause = incidents.cause_of_replay(site, replay_id)
+    report = None if cause is None else incidents.show(site, visit.actor, cause)
+    if cause is not None and report is not None and report.replays[:1] == (replay_id,):
+        return visit.to(_page_of(cause.consumer, cause.cause), **visit.request.query_params)
+    return visit.page("replay.html", **shown, stops=())
 
 
 @router.get("/relances/{replay_id}/flux")
 async def stream_replay(visit: Visiting, replay_id: ReplayId) -> Response:
     """The page's live part, whenever it changes."""
     await to_thread.run_sync(_replay, visit, replay_id)  # there is such a replay, and they may see it
-    return kept_live(visit, lambda again: again.render("_replay.html", **_replay(again, replay_id)))
+    return kept_live(visit, lambda again: again.render("_replay.html", **_replay(again, replay_id), stops=()))
 
 
 def _replay(visit: ConsoleRequest, replay_id: str) -> dict[str, Any]:
@@ -182,6 +246,10 @@ def stop(visit: Visiting, replay_id: ReplayId, fields: Posted) -> Response:  # n
     """Send no more requests."""
     replays.stop(visit.context.site, visit.actor, replay_id)
     return visit.done(f"/console/relances/{replay_id}", gettext("stopped: nobody more is asked for"))
+
+
+def _page_of(consumer: str, cause: str) -> str:
+    return f"/console/echecs/{consumer}/{cause}"
 
 
 def _selected(visit: ConsoleRequest, consumer: str, cause: str) -> ReplaySelection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Annotated, NamedTuple
+from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Response
 
@@ -73,10 +74,12 @@ def _drifted(found: Pass, after: str) -> Iterator[Drifted]:
 
 @router.post("/cibles/lever")
 def lift_quarantine(visit: Visiting, fields: Posted) -> Response:
-    """Lift a consumer's quarantine."""
+    """Lift a consumer's quarantine; an incident's page is shown again."""
     request = QuarantineLift(consumer=fields.get("consumer", "")[:64], reason=reason_of(fields))
     stopped_consumers.lift(visit.context.site, visit.actor, request)
-    return _goes_on(visit, request.consumer)
+    cause = fields.get("cause", "")
+    incident = f"/console/echecs/{quote(request.consumer)}/{quote(cause, safe='')}"
+    return _goes_on(visit, request.consumer, incident if cause else "/console/cibles")
 
 
 @router.post("/cibles/pause")
@@ -115,6 +118,6 @@ def try_receiver(visit: Visiting, fields: Posted) -> Response:
     return visit.done("/console/cibles", silent if tried.status is None else answered)
 
 
-def _goes_on(visit: ConsoleRequest, consumer: str) -> Response:
+def _goes_on(visit: ConsoleRequest, consumer: str, page: str = "/console/cibles") -> Response:
     name = visit.context.pages.service(consumer)
-    return visit.done("/console/cibles", gettext("{consumer} goes on within seconds", consumer=name))
+    return visit.done(page, gettext("{consumer} goes on within seconds", consumer=name))

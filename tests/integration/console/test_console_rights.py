@@ -44,7 +44,7 @@ MAY = {
     ("POST", "/personnes/{number}/prolonger"): OPERATORS,
     ("GET", "/echecs"): DESK,
     ("GET", "/echecs/{consumer}/{cause}"): DESK,
-    ("GET", "/echecs/{consumer}/{cause}/apercu"): OPERATORS,
+    ("GET", "/echecs/{consumer}/{cause}/flux"): DESK,
     ("POST", "/echecs/{consumer}/{cause}/essai"): OPERATORS,
     ("POST", "/echecs/{consumer}/{cause}/classer"): OPERATORS,
     ("GET", "/relances"): EVERYBODY,

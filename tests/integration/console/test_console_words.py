@@ -42,6 +42,7 @@ VIEWS_MORE: Final = (
     "/console/personnes/{failed}/effacement",
     "/console/echecs/webhooks_crm/webhook_refused",
     "/console/echecs/directory/identity_collision",
+    "/console/echecs/mailbox/mailbox_busy",
     "/console/relances/{replay}",
     "/console/cibles/mailbox",
     "/console/cibles/directory",

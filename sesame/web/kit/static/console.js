@@ -47,3 +47,13 @@ if (palette) {
     (links[place + step] ?? (step > 0 ? links[0] : field))?.focus();
   });
 }
+
+// The text of a report, to the clipboard; without a script it is selected by hand.
+document.addEventListener("click", (event) => {
+  const { copie, dit } = event.target.dataset;
+  const text = copie && document.getElementById(copie);
+  if (!text) return;
+  text.select();
+  navigator.clipboard?.writeText(text.value);
+  document.getElementById("annonce").textContent = dit;
+});

@@ -91,6 +91,7 @@ NOBODY_SHOWN = frozenset(
         "connector.new",
         "export.day",
         "import.list",
+        "incident.show",
         "ledger.refresh",
         "lost_records.accept",
         "lost_records.list",
