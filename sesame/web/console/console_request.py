@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
+from urllib.parse import urlencode
 
 from fastapi import Depends, Request
 from fastapi.responses import Response
@@ -13,6 +15,7 @@ from schemas.language import spoken
 from sesame.acts.acts import Actor, Role, may
 from sesame.login.cas_sessions import CasSession
 from sesame.web.console.console_context import GLANCE_S, ConsoleContext
+from sesame.web.console.tables import SORTED_MAX, as_csv, sorted_rows
 from sesame.web.kit import signatures
 from sesame.web.kit.web_request import PageError, WebRequest
 
@@ -20,6 +23,9 @@ LANGUAGE, SESSION, DEPARTURE = "console-langue", "console", "console-depart"
 """Names of cookies; unlike the students' pages', as browsers do not keep cookies apart by port."""
 
 HOME: Final = "/console/"
+PAGE: Final = 50
+_PLACES: Final = frozenset({"apres", "avant", "csv", "fait", "tri"})
+_Row = TypeVar("_Row")
 _TOLD_S: Final = 3600.0
 _TOLD_MAX, _TOLD_LINES_MAX = 300, 30
 
@@ -57,10 +63,42 @@ class ConsoleRequest(WebRequest[ConsoleContext]):
             here=self.request.url.path,
             page=page_of(self.request),
             query=self.request.query_params.get("q", ""),
+            tri=self.order,
+            sorted_max=SORTED_MAX,
+            link=self._link,
             counts=self._counts,
             told=self._told(),
             **context,
         )
+
+    def page(self, template: str, status: int = 200, **context: Any) -> Response:
+        """Answer with a page, or with its table as a file where that is requested."""
+        if status != 200 or "csv" not in self.request.query_params:  # noqa: PLR2004
+            return super().page(template, status, **context)
+        name = re.sub(r"[^a-z0-9_-]", "", self.request.url.path.rpartition("/")[2].lower())
+        named = {"Content-Disposition": f'attachment; filename="{name or "table"}.csv"'}
+        text = as_csv(self.render(template, **context))
+        return self.carry(Response(text, media_type="text/csv; charset=utf-8", headers=named))
+
+    @property
+    def order(self) -> str:
+        """The column that sorts the table, `-` before it: downwards; empty: as the list is."""
+        return self.request.query_params.get("tri", "")
+
+    @property
+    def rows_max(self) -> int:
+        """Rows of a table's page: a sorted one has all, within a bound."""
+        return SORTED_MAX if self.order else PAGE
+
+    def ordered(self, rows: Iterable[_Row], **keys: Callable[[_Row], Any]) -> list[_Row]:
+        """Rows in the order of the requested column."""
+        return sorted_rows(rows, self.order, keys)
+
+    def _link(self, **changes: str) -> str:
+        """This page with another order, or as a file: the place in the list stays only for the file."""
+        kept = _PLACES if "tri" in changes else {"csv", "fait"}
+        asked = [(name, value) for name, value in self.request.query_params.multi_items() if name not in kept]
+        return f"{self.request.url.path}?{urlencode([*asked, *changes.items()])}"
 
     def _counts(self) -> Mapping[str, int]:
         seen = self.context.overview.show(self.actor, age_s_max=GLANCE_S)

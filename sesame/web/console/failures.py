@@ -35,7 +35,7 @@ from sesame.operations.work.replays import (
     ResumeReplayRequest,
 )
 from sesame.web.console.alerts import troubles
-from sesame.web.console.console_request import ConsoleRequest, Visiting
+from sesame.web.console.console_request import PAGE, ConsoleRequest, Visiting
 from sesame.web.console.live import kept_live
 from sesame.web.console.now import by_consumer
 from sesame.web.console.persons import reason_of
@@ -44,7 +44,6 @@ from sesame.web.kit.web_request import PageError, Posted, utc_now
 
 router = APIRouter()
 
-PAGE: Final = 50
 CANARY: Final = 5
 LOOKED_AT_MAX: Final = 100
 """Students whom a preview compares with their target; the reader waits for it."""
@@ -83,16 +82,26 @@ def show(visit: Visiting, consumer: str = "", cause: str = "", student: str = ""
 @router.get("/echecs/{consumer}/{cause}")
 def show_incident(visit: Visiting, consumer: Token, cause: Token, apres: str = "") -> Response:
     """One cause at one consumer, from the failures to the report, with all acts that settle it."""
-    wanted = DeadLettersRequest(consumer=consumer, cause=cause, after=apres or None, limit=PAGE)
+    wanted = DeadLettersRequest(consumer=consumer, cause=cause, after=apres or None, limit=visit.rows_max)
     found = dead_letters.page(visit.context.site, visit.actor, wanted)
     live = _incident(visit, consumer, cause)
     numbers = list(dict.fromkeys(one.student_number for one in found.letters if one.student_number))
+    names = names_of(visit.context.site, numbers)
+    letters = visit.ordered(
+        found.letters,
+        etudiant=lambda one: one.student_number,
+        nom=lambda one: names.get(one.student_number or ""),
+        depuis=lambda one: one.recorded_at,
+        essais=lambda one: one.attempts,
+        message=lambda one: one.message,
+    )
     # While students are under way, each look would show another state.
     idle = live["seen"] is None or not live["seen"].under_way
     return visit.page(
         "incident.html",
         found=found,
-        names=names_of(visit.context.site, numbers),
+        letters=letters,
+        names=names,
         count=sum(one.count for one in found.counts),
         canary=CANARY,
         per_s=replays.PER_S,
@@ -139,7 +148,7 @@ def _looked(visit: ConsoleRequest, consumer: str, cause: str, numbers: Sequence[
     if may(actor, "replay.preview"):
         looks["preview"] = partial(_preview, visit, consumer, cause)
     if cause in IN_THE_WAY or cause.endswith(TAKEN):
-        asked = HoldersRequest(target=consumer, students=tuple(numbers))
+        asked = HoldersRequest(target=consumer, students=tuple(numbers[:LOOKED_AT_MAX]))
         looks["holders"] = partial(holders, site, actor, asked)
     seen, unseen = at_once(looks, LOOK_S_MAX)
     changes, failed_before = seen.get("preview", (None, 0))
@@ -193,7 +202,18 @@ def dismiss(visit: Visiting, consumer: Token, cause: Token, fields: Posted) -> R
 @router.get("/relances")
 def show_replays(visit: Visiting) -> Response:
     """The latest replays."""
-    return visit.page("replays.html", replays=replays.latest(visit.context.site, visit.actor))
+    found = visit.ordered(
+        replays.latest(visit.context.site, visit.actor),
+        relance=lambda one: one.incident or one.replay_id,
+        cible=lambda one: visit.context.pages.service(one.consumer),
+        par=lambda one: one.actor,
+        debut=lambda one: one.begun_at,
+        etudiants=lambda one: one.students,
+        demandes=lambda one: one.asked,
+        reussis=lambda one: one.done,
+        echecs=lambda one: one.failed,
+    )
+    return visit.page("replays.html", replays=found)
 
 
 @router.get("/relances/{replay_id}")

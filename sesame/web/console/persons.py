@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Response
 
@@ -18,7 +18,7 @@ from sesame.operations.access.holds import HoldChangeRequest
 from sesame.operations.access.lifecycle import ProlongRequest
 from sesame.operations.access.provisioning import ProvisionRequest, provision
 from sesame.operations.people.diagnosis import students
-from sesame.operations.people.diagnosis.students import ListedState, StudentsRequest
+from sesame.operations.people.diagnosis.students import ListedState, ListedStudent, StudentsRequest
 from sesame.operations.people.search import Search, search
 from sesame.operations.people.student import StudentRequest, show
 from sesame.operations.work.blast_radius import PreviewRequest, ReplayPreview, preview
@@ -34,7 +34,6 @@ from sesame.web.kit.web_request import PageError, Posted, utc_now
 
 router = APIRouter()
 
-PAGE: Final = 50
 CAUSE: Final = "cause:"
 REASON_MAX: Final = 500
 Number = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,32}$")]
@@ -46,16 +45,38 @@ def find(visit: Visiting, q: str = "", apres: str = "", etat: ListedState | None
     asked = q.strip()[:200]
     if asked.lower().startswith(CAUSE) or etat is not None:
         cause = asked[len(CAUSE) :].strip().lower() if etat is None else None
-        page = students.listed(
-            visit.context.site, visit.actor, StudentsRequest(state=etat, cause=cause, after=apres, limit=PAGE)
-        )
-        return visit.page(
-            "persons_by_cause.html", cause=cause, state=etat, listed=page.students, next=page.next
-        )
+        wanted = StudentsRequest(state=etat, cause=cause, after=apres, limit=visit.rows_max)
+        page = students.listed(visit.context.site, visit.actor, wanted)
+        those = ordered_students(visit, page.students)
+        return visit.page("persons_by_cause.html", cause=cause, state=etat, listed=those, next=page.next)
     found = search(visit.context.site, visit.actor, Search(text=asked)) if asked else None
     if found is not None and len(found.students) == 1:
         return visit.to(_of(found.students[0].student_number))
-    return visit.page("persons.html", found=found)
+    listed = visit.ordered(
+        found.students if found is not None else (),
+        numero=lambda one: one.student_number,
+        nom=lambda one: f"{one.usage_name or one.birth_name} {one.given_name}",
+        naissance=lambda one: one.birth_date,
+        login=lambda one: one.login,
+        adresse=lambda one: one.mail,
+        compte=lambda one: one.stage,
+    )
+    return visit.page("persons.html", found=found, listed=listed)
+
+
+def ordered_students(visit: ConsoleRequest, listed: Sequence[ListedStudent]) -> list[ListedStudent]:
+    """Students in the order of the requested column."""
+
+    def of(target: str) -> Callable[[ListedStudent], Any]:
+        return lambda one: one.targets[target]["state"]
+
+    return visit.ordered(
+        listed,
+        numero=lambda one: one.student_number,
+        login=lambda one: one.login,
+        etat=lambda one: one.state,
+        **{f"cible-{target}": of(target) for target in visit.context.site.settings.targets},
+    )
 
 
 @router.get("/personnes/{number}")

@@ -17,7 +17,6 @@ from sesame.operations.access import lifecycle
 from sesame.operations.keeping import audit
 from sesame.operations.keeping.audit import AuditPageRequest, AuditRequest
 from sesame.web.console.console_request import ConsoleRequest, Visiting
-from sesame.web.console.persons import PAGE
 from sesame.web.kit.web_request import Posted
 
 router = APIRouter()
@@ -66,13 +65,19 @@ def show_audit(visit: Visiting, asked: Annotated[AuditForm, Query()], avant: str
     page = AuditPageRequest(
         **_filter(visit, asked),
         before=int(avant) if avant.isascii() and avant.isdecimal() else None,
-        limit=PAGE + 1,
+        limit=visit.rows_max + 1,
     )
     found = audit.entries(visit.context.site, visit.actor, page)
     return visit.page(
         "audit.html",
-        entries=found[:PAGE],
-        more=len(found) > PAGE,
+        entries=visit.ordered(
+            found[: visit.rows_max],
+            quand=lambda one: one.at,
+            acte=lambda one: (one.action, one.actor),
+            motif=lambda one: one.reason,
+        ),
+        last=found[: visit.rows_max][-1].id if found else None,
+        more=len(found) > visit.rows_max,
         asked=asked,
         wanted=urlencode({name: value for name, value in asked.model_dump(mode="json").items() if value}),
         acts=sorted(RIGHTS),

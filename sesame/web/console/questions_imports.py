@@ -17,9 +17,9 @@ from sesame.operations.imports.losses import OtherCount
 from sesame.operations.imports.mappings import saved
 from sesame.operations.imports.past import ImportsRequest
 from sesame.operations.questions.inbox import INBOX, InboxKind, Question
-from sesame.web.console.console_request import ConsoleRequest, Visiting
+from sesame.web.console.console_request import PAGE, ConsoleRequest, Visiting
 from sesame.web.console.live import kept_live
-from sesame.web.console.persons import PAGE, reason_of, typed_number
+from sesame.web.console.persons import reason_of, typed_number
 from sesame.web.kit.web_request import PageError, Posted
 
 router = APIRouter()
@@ -73,7 +73,7 @@ def _kind(name: str) -> InboxKind:
 def show_imports(visit: Visiting, apres: str = "", personnes: str = "", bloques: str = "") -> Response:
     """The registrar's files, or the persons that programs sent one by one, the newest first."""
     after = int(apres) if apres.isascii() and apres.isdecimal() else None
-    wanted = ImportsRequest(limit=PAGE, after=after, persons=bool(personnes), held=bool(bloques))
+    wanted = ImportsRequest(limit=visit.rows_max, after=after, persons=bool(personnes), held=bool(bloques))
     return imports_page(visit, wanted=wanted)
 
 
@@ -88,10 +88,18 @@ def imports_page(
     """The list, with an import's form: its fields (`asked`), and their errors."""
     wanted = wanted or ImportsRequest(limit=PAGE)
     site = visit.context.site
+    found = past_imports.listed(site, visit.actor, wanted)
     return visit.page(
         "imports.html",
         status,
-        found=past_imports.listed(site, visit.actor, wanted),
+        found=found,
+        imports=visit.ordered(
+            found.imports,
+            fichier=lambda one: one.file,
+            debut=lambda one: one.started_at,
+            par=lambda one: one.actor,
+            etat=lambda one: one.state,
+        ),
         persons=wanted.persons,
         held=wanted.held,
         running=dict(visit.context.imports) if may(visit.actor, "import") else {},

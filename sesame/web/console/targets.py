@@ -17,8 +17,8 @@ from sesame.operations.targets import acts as targets
 from sesame.operations.targets import stopped_consumers
 from sesame.operations.targets.acts import TargetRequest
 from sesame.operations.targets.stopped_consumers import QuarantineLift
-from sesame.web.console.console_request import ConsoleRequest, Visiting
-from sesame.web.console.persons import PAGE, reason_of
+from sesame.web.console.console_request import PAGE, ConsoleRequest, Visiting
+from sesame.web.console.persons import reason_of
 from sesame.web.kit.web_request import Posted
 
 router = APIRouter()

@@ -12,9 +12,9 @@ from sesame.acts.acts import check
 from sesame.operations.keeping import spreadsheet
 from sesame.operations.people.diagnosis import students
 from sesame.operations.people.diagnosis.reasons import explain
-from sesame.operations.people.diagnosis.students import LIMIT_MAX, ListedState, StudentsRequest
+from sesame.operations.people.diagnosis.students import LIMIT_MAX, ListedState, ListedStudent, StudentsRequest
 from sesame.web.console.console_request import ConsoleRequest, Visiting
-from sesame.web.console.persons import PAGE
+from sesame.web.console.persons import ordered_students
 
 router = APIRouter()
 
@@ -34,11 +34,14 @@ def show(visit: Visiting, cause: str = "", cohorte: str = "", apres: str = "") -
     for reason, n in sorted(counts.items(), key=lambda one: -one[1]):
         by_who.setdefault(explain(reason).who, []).append((reason, n))
     by_who = {who: by_who[who] for who in sorted(by_who, key=WHO_FIRST.index)}
-    listed = None
+    listed, shown = None, list[ListedStudent]()
     if cause or cohorte:
-        asked = _asked(cause, cohorte, after=apres, limit=PAGE)
+        asked = _asked(cause, cohorte, after=apres, limit=visit.rows_max)
         listed = students.listed(visit.context.site, visit.actor, asked)
-    return visit.page("waiting.html", by_who=by_who, cause=cause, cohort=cohorte, listed=listed)
+        shown = ordered_students(visit, listed.students)
+    return visit.page(
+        "waiting.html", by_who=by_who, cause=cause, cohort=cohorte, listed=listed, students=shown
+    )
 
 
 @router.get("/attente/cohortes")
@@ -53,6 +56,9 @@ def show_cohorts(visit: Visiting) -> Response:
         cohorts.append((one, by_who))
     named = {who for _, by_who in cohorts for who in by_who}
     columns = [who for who in WHO_FIRST if who in named]
+    cohorts = visit.ordered(
+        cohorts, cohorte=lambda each: each[0].cohort, etudiants=lambda each: each[0].students
+    )
     return visit.page("cohorts.html", cohorts=cohorts, columns=columns, more=len(found) - len(cohorts))
 
 

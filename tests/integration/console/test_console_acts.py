@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Final
 
 import pytest
 from sqlalchemy import insert, update
@@ -33,7 +34,7 @@ from sesame.operations.questions.reconcile import passes
 from sesame.operations.questions.reconcile.passes import Pass
 from sesame.operations.questions.restored import questions as restored
 from sesame.testing.servers.console_kit import ConsoleDesk
-from sesame.testing.servers.console_scene import complete, given_up, tried_again, waits
+from sesame.testing.servers.console_scene import TARGETS, complete, given_up, tried_again, waits
 from sesame.testing.servers.registry_kit import cancelled, enrolled
 
 
@@ -519,3 +520,81 @@ def test_the_audit_is_a_file_of_all_that_was_filtered_and_the_export_is_in_it(
     first, second = desk.audit("audit.export")[:2]
     assert {first.detail["format"], second.detail["format"]} == {"csv", "jsonl"}
     assert {"by": "flora", "act": "students.show", "format": "jsonl"} in (first.detail, second.detail)
+
+
+# --- tables ----------------------------------------------------------------------------------------
+
+FOR_TARGETS: Final = {f"cible-{target}" for target in TARGETS}
+TABLES: Final = {
+    "/console/relances": {"relance", "cible", "par", "debut", "etudiants", "demandes", "reussis", "echecs"},
+    "/console/imports": {"fichier", "debut", "par", "etat"},
+    "/console/personnes?q=Tableau": {"numero", "nom", "naissance", "login", "adresse", "compte"},
+    "/console/personnes?q=cause:moodle_email_taken": {"numero", "login", "etat", *FOR_TARGETS},
+    "/console/attente?cause=course_restore_running": {"numero", "login", *FOR_TARGETS},
+    "/console/attente/cohortes": {"cohorte", "etudiants"},
+    "/console/journal": {"quand", "acte", "motif"},
+    "/console/echecs/moodle/moodle_email_taken": {"etudiant", "nom", "depuis", "essais", "message"},
+}
+"""The columns that sort each list."""
+
+
+def table_of(page: str) -> list[list[str]]:
+    """The cells of a page's rows, as a reader sees them."""
+    rows = re.findall(r"<tr>(.*?)</tr>", page[page.index("<tbody>") : page.index("</tbody>")], re.DOTALL)
+    cells = [re.findall(r"<t[dh]\b[^>]*>(.*?)</t[dh]>", row, re.DOTALL) for row in rows]
+    return [[html.unescape(re.sub(r"<[^>]+>", "", cell)).strip() for cell in row] for row in cells]
+
+
+def test_every_list_sorts_by_each_column_by_a_link_and_says_so(desk: ConsoleDesk) -> None:
+    for name in ("Éa", "eb"):
+        given_up(desk, desk.portal.active(birth_name=f"Tableau {name}"), "moodle", "moodle_email_taken")
+        waits(desk, desk.portal.active(), "moodle", "course_restore_running")
+    with desk.browser("operator", "registrar") as browser:
+        for view, columns in TABLES.items():
+            page = browser.get(view).text
+            links = dict(re.findall(r'<th scope="col"[^>]*><a href="([^"]*[?&;]tri=([a-z-]+))"', page))
+            assert set(links.values()) == columns, view
+            assert "aria-sort" not in page
+            for link, name in links.items():
+                up = browser.get(html.unescape(link)).text
+                assert up.count('aria-sort="ascending"') == 1, link
+                [again] = re.findall(rf'aria-sort="ascending"><a href="([^"]*tri=-{name})"', up)
+                assert browser.get(html.unescape(again)).text.count('aria-sort="descending"') == 1
+
+
+def test_a_sorted_list_ignores_accents_and_puts_what_is_missing_last(desk: ConsoleDesk) -> None:
+    path = "/console/echecs/moodle/moodle_sorted"
+    for name in ("Zoé", "Éric", "adam"):
+        given_up(desk, desk.portal.active(birth_name=name, given_name="X"), "moodle", "moodle_sorted")
+    given_up(desk, "22999998", "moodle", "moodle_sorted")  # nobody whom the registry knows
+    with desk.browser("support") as browser:
+        names = [[row[1] for row in table_of(browser.get(f"{path}?tri={by}").text)] for by in ("nom", "-nom")]
+        plain = table_of(browser.get(path).text)
+        assert table_of(browser.get(f"{path}?tri=none").text) == plain
+    assert names == [["X adam", "X Éric", "X Zoé", "–"], ["X Zoé", "X Éric", "X adam", "–"]]
+
+
+def test_a_table_as_csv_has_the_rows_of_its_page_and_no_formula_and_is_audited(desk: ConsoleDesk) -> None:
+    path = "/console/echecs/moodle/moodle_exported"
+    planted = ("=1+1", "+33 1", "-2", "@SUM(A1)")
+    numbers = [desk.portal.active(birth_name="Éponyme") for _ in planted]
+    for number, message in zip(numbers, planted, strict=True):
+        given_up(desk, number, "moodle", "moodle_exported", message)
+    with desk.browser("support", login="odile") as browser:
+        shown = table_of(browser.get(f"{path}?tri=-etudiant").text)
+        [link] = re.findall(r'href="([^"]*csv=oui)"', browser.page.text)
+        before = len(desk.audit("dead_letters.page"))
+        answer = browser.get(html.unescape(link))
+        assert len(desk.audit("dead_letters.page")) == before + 1
+        assert desk.audit("dead_letters.page")[0].actor == "odile"
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-disposition"] == 'attachment; filename="moodle_exported.csv"'
+    assert answer.content.startswith(b"\xef\xbb\xbf")
+    head, *rows = csv.reader(answer.content.decode("utf-8-sig").splitlines(), delimiter=";")
+    assert head == ["Étudiant", "Nom", "Depuis", "Essais", "Message exact"]
+    assert [row[0] for row in rows] == [row[0] for row in shown] == sorted(numbers, reverse=True)
+    assert [row[4] for row in rows] == [f"'{message}" for message in reversed(planted)]
+    assert all("Éponyme" in row[1] for row in rows)
+    assert all(re.match(r"\d\d/\d\d/\d{4} ", row[2]) for row in rows), "a file has the day of its times"
+    with desk.browser("viewer") as browser:
+        assert browser.get(f"{path}?csv=oui").status_code == 403
