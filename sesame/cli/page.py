@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from sesame.cli import main
 from sesame.cli.man_page import walk
 
@@ -13,6 +16,7 @@ _HEAD = """\
 Data goes to standard output, everything else to standard error. `NO_COLOR` is honoured, and progress bars
 appear on a terminal only. `SESAME_DEBUG=1` adds the traceback to an error. A `--dry-run` that works
 ends with 0, whether there is something to do or not; with 3 or 5 where something would be refused or held.
+Every command has `-h, --help`.
 
 | Exit code | Meaning |
 |---|---|
@@ -25,11 +29,14 @@ ends with 0, whether there is something to do or not; with 3 or 5 where somethin
 | 130 | interrupted |
 """
 
+_HELP: Final = re.compile(r"(\n\nOptions:)?\n  -h, --help +Show this message and exit\.$", re.MULTILINE)
+
 
 def cli_page() -> str:
     """The page, in Markdown."""
     parts = [_HEAD]
     for context in walk(main, "sesame"):
         shown = context.command.get_help(context).partition("\n\nCommands:")[0]  # a group's follow it here
+        shown = _HELP.sub("", shown)
         parts.append(f"## `{context.command_path}`\n\n```text\n{shown}\n```\n")
     return "\n".join(parts).rstrip("\n") + "\n"
