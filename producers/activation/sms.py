@@ -32,7 +32,7 @@ _TEXTS: Final = {
     "en": ": your code is {code}, valid for {hours} hours. Do not give it to anyone.",
 }
 _OF_OURS: Final = frozenset({401, 403})
-_OF_THE_MESSAGE: Final = frozenset({400, 402, 410, 413, 415, 422})
+_OF_THE_MESSAGE: Final = frozenset({400, 410, 413, 415, 422})
 
 
 class SmsGatewayDown(DependencyDown):
