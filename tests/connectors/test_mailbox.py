@@ -15,6 +15,7 @@ from schemas.account import Account, Stage
 from sesame.testing.connector.bench import ConnectorBench, Skipped
 from sesame.testing.connector.checks import CHECKS
 from sesame.testing.connector.suite import *
+from sesame.testing.servers.mailbox_kit import LETTERHEAD
 from sesame.testing.servers.post_office import PostOffice
 from sesame.testing.servers.stores import sqlite_store
 
@@ -71,7 +72,7 @@ def bench(office: PostOffice, database: Database, leader: Leader) -> ConnectorBe
         protocol="tcp",
         refuse=lambda account: account.model_copy(update={"mail_redirect": account.mail}),
         domain=office.slapd.layout.domain,
-        site=SiteFacts(database=database),
+        site=SiteFacts(database=database, letterhead=LETTERHEAD),
         leader=leader,
         fixed={"timeout_s": 10.0},
     )

@@ -357,7 +357,11 @@ def test_an_incident_of_twenty_is_settled_on_one_page_in_at_most_six_clicks(
         seen("#etat", "Terminé : tous vont bien.")
         expect(page.locator("progress")).to_have_attribute("value", "20")
         assert not script or violations(page) == []
-        report = page.get_by_label("Compte rendu", exact=True).input_value()
+        text = page.get_by_label("Compte rendu", exact=True)
+        wait_until(
+            lambda: bool(script or page.reload()) and "plus aucun abandon" in text.input_value(), "its end"
+        )
+        report = text.input_value()
         if script:
             click(page.get_by_role("button", name="Copier"))
             assert page.evaluate("navigator.clipboard.readText()") == report

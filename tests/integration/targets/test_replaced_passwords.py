@@ -62,6 +62,7 @@ class Place:
     """A site with one target, two students, and hands that have the administrator's rights there."""
 
     target: str
+    locked: str  # the diagnosis's rule
     more = ""  # settings
 
     def __init__(self, folder: Path, section: Mapping[str, Any]) -> None:
@@ -153,7 +154,7 @@ class Place:
 
 
 class DirectoryPlace(Place):
-    target = "directory"
+    target, locked = "directory", "locked_until_reset"
 
     def __init__(self, folder: Path, slapd: Slapd) -> None:
         self.slapd = slapd
@@ -212,7 +213,7 @@ class DirectoryPlace(Place):
 
 
 class DomainPlace(Place):
-    target = "active_directory"
+    target, locked = "active_directory", "object_locked"
 
     def __init__(self, folder: Path, samba: Samba) -> None:
         self.domain = Domain(samba)
@@ -407,7 +408,8 @@ def test_the_desk_unlocks_what_wrong_passwords_have_locked_and_the_password_stay
     assert place.causes(LEA) == {}
     for number in PASSWORDS:
         place.lock(number)
-    (cause,) = place.causes(LEA).values()
+    ((rule, cause),) = place.causes(LEA).items()
+    assert rule == place.locked
     assert cause.evidence["by"] == "the server, after wrong passwords"
     assert began - 2 < cause.evidence["locked"].timestamp() < time.time() + 2
 

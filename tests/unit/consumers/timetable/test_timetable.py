@@ -181,7 +181,7 @@ def test_the_timetable_is_off_by_default() -> None:
 
 @pytest.mark.parametrize(
     ("language", "says"),
-    [("fr", "Votre emploi du temps n'est pas encore publié"), ("en", "Your timetable is not published yet")],
+    [("fr", "Votre emploi du temps n’est pas encore publié"), ("en", "Your timetable is not published yet")],
 )
 def test_a_student_who_is_not_scheduled_yet_is_told_so(language: Language, says: str) -> None:
     environment = Environment(

@@ -61,7 +61,7 @@ def told(**more: Any) -> list[Trouble]:
         ({"consumers": {"moodle": consumer("paused", "x")}}, ("paused", "moodle", "", 0, "x")),
         (
             {"dead_letters_by_cause": {"moodle busy": 3, "moodle taken": 12, "directory taken": 7}},
-            ("failed", "moodle", "taken", 12, ""),
+            ("failed", "moodle", "taken", 12, "", "taken"),
         ),
         ({"late": 5, "breached": 5}, ("breached", "", "", 5, "")),
         ({"late": 5, "breached": 2}, ("breached", "", "", 2, "")),

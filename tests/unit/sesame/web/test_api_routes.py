@@ -35,7 +35,10 @@ WITHOUT_A_ROUTE = {
     "hold.place_all": LISTS,
     "identity.mint_again": LOOKS,
     "import.explain": MACHINE,
+    "incident.show": LOOKS,
     "ledger.refresh": "the site does it by itself, every hour",
+    "letter.print": DESK,
+    "letter.show": DESK,
     "lifecycle.preview": "it reads everybody; what the guard holds is `lifecycle.held`",
     "lost_records.accept": LOOKS,
     "overview.people": "`students.list` is the same, a page at a time",
@@ -54,9 +57,11 @@ WITHOUT_A_ROUTE = {
     "restored.rebuild": MACHINE,
     "support.look": DESK,
     "support.send": DESK,
+    "target.holders": "`diagnose` shows them, of one student",
     "token.create": TOKENS,
     "token.list": TOKENS,
     "token.revoke": TOKENS,
+    "unlock": DESK,
     "vault.init": MACHINE,
 }
 
