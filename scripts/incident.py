@@ -102,7 +102,7 @@ def lived(world: World, page: Page, others: Sequence[str]) -> None:
     page.get_by_role("heading", name="Ce qui serait écrit").wait_for()
     take(page, "4-preview-after")
     page.get_by_label("Motif").fill("Les entrées de test ont été supprimées de l'annuaire")
-    page.get_by_label("Nom de l'incident").fill(INCIDENT)
+    page.get_by_label("Nom de l’incident").fill(INCIDENT)
     page.get_by_role("button", name="Essayer sur").click()
     report(page, "5 réussis")
     take(page, "5-canary")
