@@ -34,7 +34,7 @@ _chance = secrets.SystemRandom()
 DELAY_S_MAX: Final = 1.0
 """A message leaves after a random part of this: the time of an answer does not betray it."""
 
-SMS_A_DAY: Final = 5
+SMS_AT_ONCE: Final = 5
 """Codes by SMS to one person, and to one number, at once; then one more each fifth of a day."""
 
 SMS_PAUSE: Final = Rate(1, 60.0)
@@ -60,7 +60,7 @@ class ProofRequests:
         self._delay_s_max = delay_s_max
         self._known = known
         self._rate = Rate(MESSAGES_AT_ONCE, LIFETIME_H * HOUR_S / MESSAGES_AT_ONCE)
-        self._sms_rate = Rate(SMS_A_DAY, 24 * HOUR_S / SMS_A_DAY)
+        self._sms_rate = Rate(SMS_AT_ONCE, 24 * HOUR_S / SMS_AT_ONCE)
         self._prefixes = tuple(prefixes)
 
     def ask(self, student_number: str, address: str, language: str, *, browser: str) -> str:

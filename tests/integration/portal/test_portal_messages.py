@@ -17,7 +17,7 @@ from pipeline.audit import entries
 from pipeline.timers import run_due
 from producers.activation.mail_proofs import mail_proofs
 from producers.activation.postman import CLAIM_S, SMS_ATTEMPTS_MAX
-from producers.activation.proof_requests import SMS_A_DAY
+from producers.activation.proof_requests import SMS_AT_ONCE
 from producers.activation.proofs import ATTEMPTS_MAX
 from producers.activation.sms import SmsGatewayDown
 from sandbox.process import wait_until
@@ -399,10 +399,10 @@ def test_codes_are_bounded_per_person_number_and_day(texted: Texted, bound: str)
     portal, shared = texted.portal, texted.mobile()
     numbers = [portal.student(mobile=shared), portal.student(mobile=shared)]
     mobiles = [shared]
-    for _ in range(SMS_A_DAY + 3):
+    for _ in range(SMS_AT_ONCE + 3):
         with portal.browser() as stranger:
             stranger.ask(numbers[0], texted.mobile())
-    for turn in range(2 * SMS_A_DAY):
+    for turn in range(2 * SMS_AT_ONCE):
         number = numbers[turn % 2] if bound == "number" else numbers[0]
         if bound == "person" and turn == 3:
             mobiles.append(texted.mobile())
@@ -412,13 +412,13 @@ def test_codes_are_bounded_per_person_number_and_day(texted: Texted, bound: str)
             browser.ask(number, mobiles[-1])
         portal.clock.now += 61
         texted.settled(number)
-    assert sum(len(texted.gateway.sent(each)) for each in mobiles) == SMS_A_DAY
-    portal.clock.now += 24 * 3600.0 / SMS_A_DAY
+    assert sum(len(texted.gateway.sent(each)) for each in mobiles) == SMS_AT_ONCE
+    portal.clock.now += 24 * 3600.0 / SMS_AT_ONCE
     with portal.browser() as browser:
         browser.ask(numbers[0], mobiles[-1])
         assert browser.send("/renvoyer").url.path == "/code"
     texted.settled(numbers[0])
-    assert sum(len(texted.gateway.sent(each)) for each in mobiles) == SMS_A_DAY + 1
+    assert sum(len(texted.gateway.sent(each)) for each in mobiles) == SMS_AT_ONCE + 1
 
 
 @pytest.mark.parametrize(
