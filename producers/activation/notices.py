@@ -61,10 +61,11 @@ class Notices:
         ends = now + NOTICE_S if until is None else until
         delay_s = 0.0 if until is None else _chance.uniform(0.0, min(SPREAD_S, (until - now) / 2))
         person, account = self._known.known(connection, number), accounts.find(connection, number)
-        addresses = {
+        known = {
             person.personal_mail if person is not None else None,
             account.mail if account is not None and account.activated_at is not None else None,
-        } - {None, ""}
+        }
+        addresses = sorted(filter(None, known))
         for to in addresses:
             notice_id, secret = secrets.token_urlsafe(12), secrets.token_urlsafe(32)
             says = {

@@ -145,19 +145,10 @@ LOOKS: Final = frozenset(
     {
         *("adopt.questions", "adopt.show", "audit.list", "completions.follow"),
         *("dead_letters.list", "dead_letters.page", "dead_letters.show", "diagnose", "events.poll"),
-        *(
-            "group.look",
-            "hold.list",
-            "identity.list",
-            "identity.show",
-            "import.show",
-            "letter.show",
-            "lifecycle.held",
-        ),
-        *("lifecycle.preview", "overview.people", "person.look", "privacy.receipt"),
-        "restored.list",
+        *("group.look", "hold.list", "identity.list", "identity.show", "import.show", "letter.show"),
+        *("lifecycle.held", "lifecycle.preview", "overview.people", "person.look", "privacy.receipt"),
+        *("restored.list", "support.look", "target.holders"),
         *("status.show", "students.list", "students.search", "students.show", "students.timeline"),
-        *("support.look", "target.holders"),
     }
 )
 """Acts that only look, of all that the audit has: they would hide what was done."""

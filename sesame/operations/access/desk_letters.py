@@ -11,22 +11,19 @@ from pydantic import Field
 from sqlalchemy import Connection
 
 from consumers.directory import NAME as DIRECTORY
-from pipeline import accounts
 from pipeline.audit import operator_notes
 from pipeline.errors import SesameError
 from producers.activation.desk_letters import DeskLetter
 from producers.activation.letters import paper
 from schemas.account import Account, Stage
-from schemas.language import LANGUAGES, Language, gettext, local
+from schemas.language import LANGUAGES, Language, local
 from schemas.scalars import Text
 from sesame.acts.acts import DESK, STAFF, Actor, ActRequest, Report, act, shown_one, utc
 from sesame.acts.ports import Lettering
 from sesame.login import cas_sessions
 from sesame.login.port import Validated
 from sesame.login.roles import roles_of
-from sesame.operations.access.holds import AccountShut, refuse_held
-from sesame.operations.people.diagnosis.words import word
-from sesame.operations.people.known_persons import NoSuchStudent
+from sesame.operations.access.holds import account_of_desk
 
 _ENDED: Final = frozenset({Stage.EXPIRED, Stage.ERASED})
 
@@ -109,14 +106,7 @@ def show_letter(site: Lettering, _actor: Actor, student_number: str) -> PrintedL
 
 
 def _account(connection: Connection, site: Lettering, number: str) -> Account:
-    account = accounts.find(connection, number)
-    if account is None:
-        raise NoSuchStudent(gettext("no account for student number {number!r}", number=number))
-    refuse_held(connection, site.database, number)
-    if account.stage in _ENDED:
-        stage = word("stages", account.stage)
-        raise AccountShut(gettext("{number} is not open: {stage}", number=number, stage=stage))
-    return account
+    return account_of_desk(connection, site.database, number, shut=lambda each: each.stage in _ENDED)
 
 
 def _refuse_staff(site: Lettering, account: Account) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,12 +11,13 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from sqlalchemy import Connection
 
 from consumers.registry.people import People
+from pipeline import accounts
 from pipeline.audit import operator_notes
 from pipeline.db.database import Database
 from pipeline.errors import SesameError
 from producers import holds
 from producers.holds import HoldRequest, HoldsRequest
-from schemas.account import Hold, StudentNumber
+from schemas.account import Account, Hold, StudentNumber
 from schemas.language import gettext, local_time
 from schemas.scalars import Text
 from sesame.acts.acts import DESK, OPERATORS, Actor, ActPath, ActRequest, Report, act, shown, utc
@@ -151,12 +152,27 @@ class AccountShut(SesameError):
     """The account's stage shuts access: there is nothing for the desk to open."""
 
 
-def refuse_held(connection: Connection, database: Database, student_number: str) -> None:
-    """Refuse a desk's act on a held account.
+def account_of_desk(
+    connection: Connection, database: Database, student_number: str, *, shut: Callable[[Account], bool]
+) -> Account:
+    """An account for a desk's act. `shut`: True if there is nothing to open.
 
     Raises:
+        NoSuchStudent: there is no account.
         AccountHeld: with each hold and its reason.
+        AccountShut: with the stage.
     """
+    account = accounts.find(connection, student_number)
+    if account is None:
+        raise NoSuchStudent(gettext("no account for student number {number!r}", number=student_number))
+    _refuse_held(connection, database, student_number)
+    if shut(account):
+        stage = word("stages", account.stage)
+        raise AccountShut(gettext("{number} is not open: {stage}", number=student_number, stage=stage))
+    return account
+
+
+def _refuse_held(connection: Connection, database: Database, student_number: str) -> None:
     person = People(database).known(connection, student_number)
     holds = () if person is None else sorted(person.holds)
     held = [_held(connection, database, student_number, kind) for kind in holds]

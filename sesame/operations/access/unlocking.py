@@ -7,7 +7,6 @@ from datetime import datetime
 
 from consumers.kit.connector import LOCK_IS_ANOTHER, Connector, Held, Lockout, Refused, TargetObject, find_own
 from consumers.kit.deadline import Deadline
-from pipeline import accounts
 from pipeline.audit import operator_notes
 from pipeline.errors import SesameError
 from schemas.account import Account
@@ -16,9 +15,7 @@ from schemas.scalars import Text
 from sesame.acts.acts import DESK, Actor, ActRequest, Report, act, utc
 from sesame.acts.admission import admit
 from sesame.acts.ports import Unlocking
-from sesame.operations.access.holds import AccountShut, refuse_held
-from sesame.operations.people.diagnosis.words import word
-from sesame.operations.people.known_persons import NoSuchStudent
+from sesame.operations.access.holds import account_of_desk
 from sesame.operations.people.target_look import LOOK_S_MAX
 
 
@@ -100,14 +97,7 @@ def lines(done: UnlockReport) -> list[str]:
 
 def _open_account(site: Unlocking, number: str) -> Account:
     with site.database.read() as connection:
-        account = accounts.find(connection, number)
-        if account is None:
-            raise NoSuchStudent(gettext("no account for student number {number!r}", number=number))
-        refuse_held(connection, site.database, number)
-    if not account.access_open:
-        stage = word("stages", account.stage)
-        raise AccountShut(gettext("{number} is not open: {stage}", number=number, stage=stage))
-    return account
+        return account_of_desk(connection, site.database, number, shut=lambda each: not each.access_open)
 
 
 def _locked(

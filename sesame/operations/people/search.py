@@ -105,7 +105,7 @@ def _named(connection: Connection, text: str) -> list[str]:
     typed = [word.lower() for word in text.split() if any(map(str.isalnum, word))][:WORDS_MAX]
     if not typed:
         return []
-    names, words = people.c.identity, [_folded(word) for word in typed]
+    names, words = people.c.identity, [folded(word) for word in typed]
     if connection.dialect.name == "postgresql":
         coarse = [names.regexp_match("".join(map(_spelt, word)), flags="i") for word in typed]
     else:
@@ -117,7 +117,7 @@ def _named(connection: Connection, text: str) -> list[str]:
         page = query.where(people.c.student_number > last).order_by(people.c.student_number)
         rows = connection.execute(page).all()
         for row in rows:
-            of_row = _folded(" ".join(str(each) for each in json.loads(row.identity).values() if each))
+            of_row = folded(" ".join(str(each) for each in json.loads(row.identity).values() if each))
             found += [row.student_number] if all(word in of_row for word in words) else []
         last = rows[-1].student_number if len(rows) == _PAGE else None
     return found[: FOUND_MAX + 1]
@@ -130,7 +130,7 @@ def _any(c: str) -> str:
 
 def _spelt(c: str) -> str:
     """For a regular expression: the letter in all of its forms, or any character for one of no known form."""
-    forms = _forms().get(_folded(c), "")
+    forms = _forms().get(folded(c), "")
     return forms if c in forms else c if c.isascii() and c.isalnum() else "."
 
 
@@ -139,13 +139,13 @@ def _forms() -> Mapping[str, str]:
     """Each letter that has accents in Latin-1, with all of its forms."""
     forms: dict[str, str] = {}
     for c in map(chr, range(0xE0, 0x100)):
-        base = _folded(c)
+        base = folded(c)
         if base != c and len(base) == 1 and base.isascii():
             forms[base] = forms.get(base, base) + c
     return {base: f"[{found}]" for base, found in forms.items()}
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
     """Lower case, without accents."""
     parts = unicodedata.normalize("NFD", text.lower())
     return "".join(part for part in parts if not unicodedata.combining(part))

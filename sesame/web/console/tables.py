@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from html.parser import HTMLParser
 from typing import Any, Final, TypeVar
 
 from sesame.operations.keeping import spreadsheet
+from sesame.operations.people.search import folded
 
 SORTED_MAX: Final = 1_000
 """A sorted table has the first so many rows of its list, on one page."""
@@ -32,11 +32,7 @@ def sorted_rows(rows: Iterable[_Row], by: str, keys: Mapping[str, Callable[[_Row
 
 def _folded(value: Any) -> Any:
     """Text without case and accents."""
-    if not isinstance(value, str):
-        return value
-    return "".join(
-        each for each in unicodedata.normalize("NFD", value) if not unicodedata.combining(each)
-    ).casefold()
+    return folded(value).casefold() if isinstance(value, str) else value
 
 
 def as_csv(page: str) -> str:
