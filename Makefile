@@ -5,7 +5,7 @@
 #             STUDENTS=500 KAFKA=1 PROCESSES=2 CAS=apereo JSON=FILE KEEP=1   for `make demo`
 #             TIMETABLE=1 SCIM=1 PARTAGE=1 AD=1   for `make demo`: further targets
 #             MUTANTS="consumers.registry.identity*" for `make mutation`
-#             TESTS="tests/unit -k name" JOBS=8   for `make test`
+#             TESTS="tests/unit -k name" JOBS=4   for `make test`
 #             SECONDS=600 SEED=0 JSON=FILE DOCS=1   for `make soak`; YEARS=10000: five years of so many students
 #             KILLS=200 STUDENTS=2000 PROCESSES=1 SEED=1 JSON=FILE DOCS=1   for `make faults`
 #             ONLY="engine-full" RUNS=3 JSON=FILE DOCS=1   for `make bench`
@@ -81,9 +81,9 @@ stop: ## End what `make demo` left running
 test: python ## Everything: set-up, checks, and every test against real servers (CI=true: none may be skipped)
 	@$(MAKE) machine || { [ "$${CI:-}" != true ] && echo "Going on without: what needs them is skipped." >&2; }
 	@$(MAKE) -j2 --output-sync check collected
-	@# In the order of their names: the files of tests/acceptance, few tests and the longest, come first. Eight
-	@# workers on two processors: at any moment some wait for a timer or a server. Each needs a GB.
-	@scripts/stage tests "$(BIN)/python" -m pytest -n "$(or $(JOBS),8)" --dist loadfile --no-loadscope-reorder $(TESTS)
+	@# In the order of their names: the files of tests/acceptance, few tests and the longest, come first. Four
+	@# workers keep two processors busy; eight took half as long again. Each needs a GB.
+	@scripts/stage tests "$(BIN)/python" -m pytest -n "$(or $(JOBS),4)" --dist loadfile --no-loadscope-reorder $(TESTS)
 
 collected: python # every test is found; its module is compiled once, not by each worker
 	@scripts/stage collected "$(BIN)/python" -m pytest --collect-only -p no:terminal -o addopts=--import-mode=importlib $(TESTS) \
