@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from consumers.kit.connector import Fields, Held, Refused
-from consumers.mailbox.mailbox import FOLDERS, FULL, NOT_ENABLED, REDIRECT, SCRIPT, Mailbox
+from consumers.mailbox.mailbox import FOLDERS, FULL, NOT_ENABLED, QUOTA, REDIRECT, SCRIPT, Mailbox
 from pipeline.errors import Misconfigured
 
 MAILBOX_BUSY: Final = "mailbox_busy"
@@ -84,50 +84,92 @@ class Key:
 # --- reading ----------------------------------------------------------------------------------------
 
 
-def first_looks(key: Key) -> list[Command]:
-    """The first commands for a mailbox, in the order in which `observed` reads them."""
+def inbox_look(address: str) -> Command:
+    """The least look at a mailbox, at the state of its inbox. One that was never opened is made by it."""
+    return Command("mailboxStatus", {"user": address, "field": list(_STATUS), "mailboxMask": ["INBOX"]})
+
+
+def inbox_seen(address: str, answer: DoveadmAnswer) -> Observed:
+    """The mailbox according to the answer to `inbox_look`."""
+    if (failed := unread([answer])) is not None:
+        return failed
+    inbox = answer.rows[0]
+    return replace(
+        _bare(address),
+        messages=int(inbox["messages"]),
+        uidvalidity=int(inbox["uidvalidity"]),
+        uidnext=int(inbox["uidnext"]),
+        inbox_only=True,
+    )
+
+
+def first_looks(key: Key, of_all: Fields) -> dict[str, Command]:
+    """The first commands for a mailbox, by what they tell `observed`.
+
+    Just after the delivery they are few: what was made is subscribed, and a subscription is seen.
+
+    Args:
+        of_all: the wanted fields of every mailbox.
+    """
     user = {"user": key.address}
-    commands = [
-        *_folders(key.address),
-        Command("quotaGet", user),
-        Command("mailboxStatus", {**user, "field": list(_STATUS), "mailboxMask": ["INBOX"]}),
-        Command("sieveList", user),
-    ]
+    looks = {"subscribed": _subscribed(key.address), "scripts": Command("sieveList", user)}
+    if QUOTA in of_all or not key.delivered:
+        looks["quota"] = Command("quotaGet", user)
+    if not key.delivered:
+        looks |= {"inbox": inbox_look(key.address), "folders": _all_folders(key.address)}
     if key.message_id is None:
-        return commands
+        return looks
     since = ["mailbox", "INBOX", "uid", f"{key.since_uid}:*"]
     if key.delivered:
-        query = [*since, "HEADER", "Message-ID", key.message_id]
-        return [*commands, Command("fetch", {**user, "field": ["uid"], "query": query})]
-    return [
-        *commands,
-        _everywhere(key.address, key.message_id),
-        Command("fetch", {**user, "field": ["uid"], "query": since}),
-    ]
+        since += ["HEADER", "Message-ID", key.message_id]
+        return {**looks, "copies": Command("fetch", {**user, "field": ["uid"], "query": since})}
+    looks["copies"] = _everywhere(key.address, key.message_id)
+    return {**looks, "since": Command("fetch", {**user, "field": ["uid"], "query": since})}
 
 
-def observed(key: Key, answers: Sequence[DoveadmAnswer]) -> Observed:
+def observed(key: Key, answers: Mapping[str, DoveadmAnswer]) -> Observed:
     """The mailbox according to the answers to `first_looks`."""
-    if (failed := unread(answers)) is not None:
+    if (failed := unread(list(answers.values()))) is not None:
         return failed
-    folders, subscribed, quota, status, scripts, *found = (answer.rows for answer in answers)
-    active = [row["script"] for row in scripts if row["active"]]
-    names = frozenset(row["script"] for row in scripts)
-    limits = [int(r["limit"]) for r in quota if r["type"] == "STORAGE" and r["limit"] != "-"]
-    return Mailbox(
-        ref=key.address.lower(),
-        folders=_names(folders),
-        subscribed=_names(subscribed),
-        quota_kib=min(limits, default=None),  # the smallest among the storage roots
-        used_kib=max((int(root["value"]) for root in quota if root["type"] == "STORAGE"), default=0),
-        messages=int(status[0]["messages"]),
+    rows = {name: answer.rows for name, answer in answers.items()}
+    if "inbox" in answers:
+        seen = inbox_seen(key.address, answers["inbox"])
+        assert isinstance(seen, Mailbox)  # noqa: S101  (its answer was read)
+    else:
+        seen = replace(_bare(key.address), uidnext=key.since_uid)
+    storage = [root for root in rows.get("quota", ()) if root["type"] == "STORAGE"]
+    active = [row["script"] for row in rows["scripts"] if row["active"]]
+    names = frozenset(row["script"] for row in rows["scripts"])
+    subscribed = _names(rows["subscribed"])
+    return replace(
+        seen,
+        folders=_names(rows["folders"]) if "folders" in rows else subscribed,
+        subscribed=subscribed,
+        # of several storage roots, the smallest limit
+        quota_kib=min((int(root["limit"]) for root in storage if root["limit"] != "-"), default=None),
+        used_kib=max((int(root["value"]) for root in storage), default=0),
         scripts=names,
         active_script=active[0] if active else None,
-        uidvalidity=int(status[0]["uidvalidity"]),
-        uidnext=int(status[0]["uidnext"]),
         redirect_script=_UNREAD if SCRIPT in names else None,
-        copies=len(found[0]) if found else None,
-        uids=tuple(sorted(int(row["uid"]) for rows in found[1:] for row in rows)),
+        copies=len(rows["copies"]) if "copies" in rows else None,
+        uids=tuple(sorted(int(row["uid"]) for row in rows.get("since", ()))),
+        inbox_only=False,
+    )
+
+
+def _bare(address: str) -> Mailbox:
+    """A mailbox of which nothing is known yet."""
+    return Mailbox(
+        ref=address.lower(),
+        folders=frozenset({"INBOX"}),
+        subscribed=frozenset(),
+        quota_kib=None,
+        used_kib=0,
+        messages=0,
+        scripts=frozenset(),
+        active_script=None,
+        uidvalidity=0,
+        uidnext=1,
     )
 
 
@@ -193,11 +235,12 @@ def _busy(code: int) -> Refused:
     return Refused(MAILBOX_BUSY, f"the mailbox could not be read now (doveadm: {code})")
 
 
-def _folders(address: str) -> list[Command]:
-    return [
-        Command("mailboxList", {"user": address}),
-        Command("mailboxList", {"user": address, "subscriptions": True}),
-    ]
+def _all_folders(address: str) -> Command:
+    return Command("mailboxList", {"user": address})
+
+
+def _subscribed(address: str) -> Command:
+    return Command("mailboxList", {"user": address, "subscriptions": True})
 
 
 def _everywhere(address: str, message_id: str) -> Command:
@@ -240,7 +283,7 @@ def script_commands(address: str, fields: Fields, seen: Mailbox) -> list[Command
 
 def erasure_looks(address: str) -> list[Command]:
     """The commands that read a mailbox before it is emptied."""
-    return [*_folders(address), Command("sieveList", {"user": address})]
+    return [_all_folders(address), _subscribed(address), Command("sieveList", {"user": address})]
 
 
 def erasure_commands(address: str, answers: Sequence[DoveadmAnswer]) -> list[Command]:

@@ -118,6 +118,7 @@ class MailboxConnector(Connector[MailboxSettings]):
         )
         self._posting = Posting(
             self._look,
+            self._look_at_inboxes,
             journal or self._journal(),
             welcome or Welcome(self._letterhead, lambda: datetime.now(UTC)),
             records=not context.read_only,
@@ -153,11 +154,14 @@ class MailboxConnector(Connector[MailboxSettings]):
         deadline = Deadline.after(self.settings.verb_s_max, self.context.monotonic)
         return self._look([key], deadline)[account.mail]
 
-    def foresee(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:  # noqa: ARG002
-        """See `Connector.foresee`."""
+    def foresee(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
+        """See `Connector.foresee`. Of a new mailbox, the rest is read."""
+        new = [Key(each.account.mail) for each in changes if _box(each).inbox_only]
+        whole = self._look(new, deadline)
         said: dict[str, Held | Refused] = {}
         for each in changes:
-            obstacle = foreseen(each.fields, _box(each))
+            box = whole.get(each.account.mail, _box(each))
+            obstacle = box if isinstance(box, Refused) else foreseen(each.fields, box, self._wanted_of_all)
             if WELCOME in each.fields and not self._posting.can_be_written(each.account):
                 obstacle = _UNWRITABLE
             if obstacle is not None:
@@ -205,8 +209,12 @@ class MailboxConnector(Connector[MailboxSettings]):
 
     def _look(self, keys: Sequence[Key], deadline: Deadline) -> dict[str, Observed]:
         """Read these mailboxes, by address. Access lists, which are expensive, on an observed server only."""
-        first = self._ask({key.address: commands.first_looks(key) for key in keys}, deadline)
-        seen = {key.address: commands.observed(key, first[key.address]) for key in keys}
+        first = {key.address: commands.first_looks(key, self._wanted_of_all) for key in keys}
+        told = self._ask({address: list(several.values()) for address, several in first.items()}, deadline)
+        seen = {
+            key.address: commands.observed(key, dict(zip(first[key.address], told[key.address], strict=True)))
+            for key in keys
+        }
         looks = {key.address: commands.second_looks(key, seen[key.address]) for key in keys}
         second = self._each(looks, deadline)
         seen = {
@@ -221,6 +229,10 @@ class MailboxConnector(Connector[MailboxSettings]):
         except CommandUnknown:
             return seen  # without Dovecot's acl plugin there are no lists
         return {address: commands.with_access(one, lists[address]) for address, one in seen.items()}
+
+    def _look_at_inboxes(self, addresses: Sequence[str], deadline: Deadline) -> dict[str, Observed]:
+        answers = self._ask({each: [commands.inbox_look(each)] for each in addresses}, deadline)
+        return {address: commands.inbox_seen(address, one) for address, [one] in answers.items()}
 
     def _opened(self, account: Account, seen: Observed) -> Seen:
         if isinstance(seen, Refused):

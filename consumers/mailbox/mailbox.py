@@ -75,7 +75,7 @@ class Mailbox(TargetObject):
     """A mailbox as the server shows it, from which a change is made.
 
     Attributes:
-        folders: all folders, the inbox included.
+        folders: all folders, the inbox included; just after the delivery, the subscribed ones.
         subscribed: those that mail programs show.
         quota_kib: its limit in KiB, rounded up; None: no limit.
         used_kib: how much of it is taken.
@@ -90,6 +90,7 @@ class Mailbox(TargetObject):
         shared: others may use one of its folders, by its access list (RFC 4314). Read only on a server that
             is only observed, as a comparison does.
         standing: the state of the welcome message.
+        inbox_only: nothing but the state of its inbox was looked at.
     """
 
     folders: frozenset[str]
@@ -106,6 +107,7 @@ class Mailbox(TargetObject):
     uids: tuple[int, ...] = ()
     shared: bool = False
     standing: WelcomeStanding = field(default_factory=WelcomeStanding)
+    inbox_only: bool = False
 
     @property
     def redirect_active(self) -> bool:
@@ -173,7 +175,7 @@ def shown(seen: Mailbox, number: str, to_have: Fields) -> Mailbox:
     inactive = ("inactive",) if script and not seen.redirect_active else ()
     fields = {
         FOLDERS: tuple(sorted(set(to_have[FOLDERS]) & seen.folders & seen.subscribed)),
-        QUOTA: () if seen.quota_kib is None else (str(seen.quota_kib),),
+        QUOTA: to_have.get(QUOTA, ()) if seen.inbox_only else _quota_of(seen),
         REDIRECT: (*script, *inactive),
         WELCOME: () if seen.standing.due else _GIVEN,
     }
@@ -183,11 +185,15 @@ def shown(seen: Mailbox, number: str, to_have: Fields) -> Mailbox:
     return replace(seen, student_number=number, fields=fields, held=held, note=seen.standing.note)
 
 
-def foreseen(fields: Fields, seen: Mailbox) -> Held | Refused | None:
+def _quota_of(seen: Mailbox) -> tuple[str, ...]:
+    return () if seen.quota_kib is None else (str(seen.quota_kib),)
+
+
+def foreseen(fields: Fields, seen: Mailbox, of_all: Fields) -> Held | Refused | None:
     """Predict the obstacle to writing these fields, as far as a mailbox shows it."""
     full = seen.quota_kib is not None and seen.used_kib >= seen.quota_kib
     if full and fields.keys() & {FOLDERS, WELCOME}:  # only predicted: servers allow some grace
         return FULL
-    if QUOTA in fields:  # the mail server is behind the directory, or has another quota
+    if of_all.get(QUOTA, ()) not in ((), _quota_of(seen)):  # the mail server is behind the directory
         return Refused("read_back_differs", "the mail server has another quota")
     return None

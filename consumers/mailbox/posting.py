@@ -37,6 +37,7 @@ class Posting:
 
     Args:
         read: reads mailboxes, by address.
+        read_inbox: reads no more than their inboxes' state.
         journal: records intents.
         welcome: renders the message.
         records: write the mailboxes' findings to the journal.
@@ -45,12 +46,14 @@ class Posting:
     def __init__(
         self,
         read: Callable[[Sequence[Key], Deadline], Mapping[str, Observed]],
+        read_inbox: Callable[[Sequence[str], Deadline], Mapping[str, Observed]],
         journal: WelcomeMessages,
         welcome: Welcome,
         *,
         records: bool = True,
     ) -> None:
         self._read = read
+        self._read_inbox = read_inbox
         self._journal = journal
         self._welcome = welcome
         self._records = records
@@ -68,16 +71,26 @@ class Posting:
     def look(self, accounts: Sequence[Account], deadline: Deadline) -> dict[str, Observed]:
         """Read these students' mailboxes and the state of the message, by number.
 
+        Without a recorded intent, only the inbox is read at first. If it never had a message, it has none of
+        ours; and what is to be made, can be made whatever else there is, but a redirection, which must
+        replace no script of the student's own.
+
         Raises:
             OutOfTime: a second request was needed, and no time was left for it.
             TargetDown, Misconfigured: as the read.
         """
         known = self._journal.known([account.student_number for account in accounts])
-        seen = dict(self._read([self._key(a, known.get(a.student_number)) for a in accounts], deadline))
-        # An inbox that never had a message has none of ours; any other may, though no intent is recorded.
-        doubtful = [a for a in accounts if a.student_number not in known and _was_used(seen[a.mail])]
-        if doubtful:
-            seen |= self._read([Key(a.mail, self.message_id(a)) for a in doubtful], deadline)
+        strangers = [a.mail for a in accounts if a.student_number not in known] if self._records else []
+        inboxes = self._read_inbox(strangers, deadline) if strangers else {}
+        new = {mail: one for mail, one in inboxes.items() if not _was_used(one)}
+        seen = {a.mail: new[a.mail] for a in accounts if a.mail in new and a.mail_redirect is None}
+        keys = [
+            self._key(a, known.get(a.student_number), new=a.mail in new)
+            for a in accounts
+            if a.mail not in seen
+        ]
+        if keys:
+            seen |= self._read(keys, deadline)
         found: dict[str, Observed] = {}
         for account in accounts:
             number, one = account.student_number, seen[account.mail]
@@ -122,12 +135,14 @@ class Posting:
         }
         return self._journal.intend(intended) if intended else {}
 
-    def _key(self, account: Account, intent: RecordedIntent | None) -> Key:
+    def _key(self, account: Account, intent: RecordedIntent | None, *, new: bool) -> Key:
         uidnext = self._unseen.get(account.student_number)
         if uidnext is not None:
             return Key(account.mail, self.message_id(account), uidnext, delivered=True)
         if intent is not None and intent.state == INTENDED:
             return Key(account.mail, self.message_id(account), intent.uidnext)
+        if intent is None and not new:  # it may have a message of ours
+            return Key(account.mail, self.message_id(account))
         return Key(account.mail)
 
     def _standing(self, number: str, intent: RecordedIntent | None, seen: Mailbox) -> WelcomeStanding:

@@ -70,9 +70,12 @@ class Box:
         ]
 
     def _mailboxStatus(self, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
-        inbox = sum(folder == "INBOX" for folder, _uid, _id in self.messages)
-        known = {"uidvalidity": self.uidvalidity, "uidnext": self.uidnext, "messages": inbox}
-        return [{name: known[name] for name in arguments["field"]} for _ in arguments["mailboxMask"]]
+        def row(folder: str) -> dict[str, Any]:
+            messages = sum(place == folder for place, _uid, _id in self.messages)
+            known = {"uidvalidity": self.uidvalidity, "uidnext": self.uidnext, "messages": messages}
+            return {"mailbox": folder, **{name: known[name] for name in arguments["field"]}}
+
+        return [row(folder) for folder in arguments["mailboxMask"] if folder in self.folders]
 
     def _sieveList(self, _arguments: Mapping[str, Any]) -> Any:  # noqa: N802
         return [{"script": name, "active": "ACTIVE" if name == self.active else ""} for name in self.scripts]

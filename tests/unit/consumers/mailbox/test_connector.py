@@ -651,7 +651,7 @@ def test_an_outage_at_the_read_back_leaves_in_doubt_what_was_in_doubt(
     assert down.value.unknown is unknown
 
 
-def test_a_new_mailbox_costs_a_dozen_commands_and_one_that_is_as_it_should_be_five(
+def test_a_new_mailbox_costs_few_commands_and_one_that_is_as_it_should_be_five(
     desk: MailboxHarness,
 ) -> None:
     def asked_by(wanted: Account) -> list[list[str]]:
@@ -659,10 +659,15 @@ def test_a_new_mailbox_costs_a_dozen_commands_and_one_that_is_as_it_should_be_fi
         one(desk, wanted)
         return [[each.name for each in request] for request in desk.server.requests]
 
-    before = ["mailboxList", "mailboxList", "quotaGet", "mailboxStatus", "sieveList"]
+    least = ["mailboxStatus"]
+    before = ["mailboxList", "sieveList", "quotaGet", "mailboxStatus", "mailboxList"]
+    after = ["mailboxList", "sieveList", "quotaGet", "fetch"]
+    folders, plain = ["mailboxCreate"] * 2, account("2")
+    desk.enable(plain)
+    assert asked_by(plain) == [least, folders, after]
+    assert asked_by(plain) == [before]
     new = account("1", mail_redirect=ELSEWHERE)
-    folders = [["mailboxCreate"] * 2, ["sievePut"]]
-    assert asked_by(new) == [before, *folders, [*before, "fetch"], ["sieveGet"]]
+    assert asked_by(new) == [least, before, folders, ["sievePut"], after, ["sieveGet"]]
     assert asked_by(new) == [before, ["sieveGet"]]
     assert asked_by(HUGO) == [before, ["sieveGet"], ["sieveDeactivate", "sieveDelete"], before]
     desk.server.boxes[MAIL].subscribed.clear()
@@ -720,6 +725,52 @@ def test_a_script_of_the_student_s_own_that_was_activated_meanwhile_makes_the_re
     assert one(desk, redirected()) == Waiting(OWN_SCRIPT, pending=("redirect",), recheck_after_s=3600.0)
 
 
+# --- a new mailbox, of which little is read before ----------------------------------------------------
+
+
+def test_a_folder_that_is_there_and_hidden_is_shown_in_the_second_turn(desk: MailboxHarness) -> None:
+    desk.server.boxes[MAIL].folders |= {"Sent"}
+    assert differs(one(desk)) == "folders"
+    assert expect(Done, one(desk)).changed
+    assert desk.server.boxes[MAIL].subscribed == {"Sent", "Scolarite"}
+    assert len(desk.server.delivered) == 1
+
+
+def test_a_redirection_that_nobody_asked_for_any_more_is_ended_in_the_second_turn(
+    desk: MailboxHarness,
+) -> None:
+    box = desk.server.boxes[MAIL]
+    box.scripts, box.active = {SCRIPT: "keep;", "tri": "keep;"}, SCRIPT
+    assert differs(one(desk)) == "redirect"
+    assert expect(Done, one(desk)).changed
+    assert box.scripts == {"tri": "keep;"}
+    assert desk.server.boxes[MAIL].active is None
+
+
+def test_another_quota_is_foreseen_and_told_once_the_mailbox_is_read_back(desk: MailboxHarness) -> None:
+    desk.server.boxes[MAIL].quota = "1000"
+    assert desk.preview(HUGO).obstacle == "read_back_differs"
+    assert differs(one(desk)) == "quota"
+
+
+def test_a_message_that_the_student_s_own_script_files_elsewhere_is_found_there(desk: MailboxHarness) -> None:
+    class Filing(Box):
+        def receive(self, message_id: str, folder: str = "Tri") -> None:
+            super().receive(message_id, folder)
+
+    desk.server.boxes[MAIL] = Filing(scripts={"tri": "keep;"}, active="tri")
+    assert isinstance(one(desk), Done)
+    assert isinstance(one(desk), Done)
+    assert len(desk.server.delivered) == 1
+
+
+def test_an_inbox_that_was_emptied_is_no_new_one(desk: MailboxHarness) -> None:
+    box = desk.server.boxes[MAIL]
+    box.receive(desk.welcome.message_id("1"), "Archives")
+    assert isinstance(one(desk), Done)
+    assert desk.server.delivered == []
+
+
 # --- who is not there -------------------------------------------------------------------------------------
 
 
@@ -742,7 +793,7 @@ def unread(code: int) -> tuple[str, str]:
 @pytest.mark.parametrize("name", ["mailboxList", "quotaGet", "mailboxStatus", "sieveList"])
 def test_a_mailbox_that_cannot_be_read_is_no_empty_one(desk: MailboxHarness, name: str, code: int) -> None:
     desk.server.bends = lambda asked, answer: code if asked.name == name else answer
-    outcome = expect(Retry, one(desk))
+    outcome = expect(Retry, one(desk, redirected()))
     assert outcome.cause == unread(code)[0]
     assert code == NO_USER or outcome.message == unread(code)[1]
     assert desk.server.delivered == []
@@ -1033,7 +1084,7 @@ def test_when_the_time_is_used_up_nothing_is_written(
     if intended:
         monkeypatch.setattr(desk.journal, "intend", slow)
     else:
-        bend(desk, "sieveList", late)
+        bend(desk, "mailboxStatus", late)
     outcome = expect(Retry, one(desk))
     assert (outcome.cause, outcome.unknown) == ("target_slow", False)
     assert "time was used up" in outcome.message
