@@ -190,7 +190,8 @@ class Changes(Generic[_Shown]):
 Seen = Sequence[TargetObject] | Held | Refused
 """The answer of `read` for one student: their candidate objects, or why unknown.
 
-Candidates carry the number, or hold one of the account's wanted names."""
+Candidates carry the number, or hold one of the account's wanted names. The latter may be left out where the
+service itself refuses to give a name twice: `foresee` then looks for them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,9 +232,11 @@ def foreign_objects_are_never_taken_over(bench: ConnectorBench) -> None:
     bench.stranger(account)
     with bench.handler() as (connector, handler):
         before = _others(bench, connector, account)
+        preview = handler.preview([account])[account.student_number]
         outcome = _handle(handler, account)
         after = _others(bench, connector, account)
     assert before, "the stranger is not seen"
+    assert preview.obstacle, "the stranger is not foreseen"
     assert isinstance(outcome, Dead | Waiting), f"{outcome} was said though somebody else holds the login"
     assert before == after, "a stranger's object was changed"
 
@@ -453,10 +455,10 @@ def _done(outcome: HandlerOutcome) -> None:
 def _others(bench: ConnectorBench, connector: Anything, account: Account) -> list[TargetObject]:
     """Objects without a number that hold this account's names.
 
-    As `read` shows them, or as `objects` does if `read` reports them in the way.
+    As `read` shows them, or as `objects` does if only a write finds them in the way.
     """
     seen = connector.read([account], Deadline.after(READ_S_MAX))[account.student_number]
-    if isinstance(seen, Held):
+    if isinstance(seen, Held) or not seen:
         bench.needs("objects")
         names = {("login", account.login), ("mail", account.mail)}
         seen = [each for each in connector.objects() if names.intersection(each.names)]

@@ -74,7 +74,7 @@ def test_a_batch_reads_the_picture_once_and_after_a_write_the_cohorts_it_concern
 
     site.before = later
     first = asked_by(site, lambda: site.handle(student(cohort(INFO))))
-    assert first == [INFO_CALL, BY_FIELD, BY_FIELD, BY_FIELD, CREATE, COHORTS, JOIN, BY_FIELD, MEMBERS]
+    assert first == [INFO_CALL, BY_FIELD, BY_FIELD, CREATE, COHORTS, JOIN, BY_FIELD, MEMBERS]
     now[0] += 61  # she is a new one no more
     moved = asked_by(site, lambda: site.handle(student(cohort(FORMER))))
     assert moved == [BY_FIELD, COHORTS, MEMBERS, JOIN, LEAVE, BY_FIELD, MEMBERS]
@@ -189,12 +189,16 @@ def test_when_time_runs_out_whoever_is_left_is_slow(tmp_path: Path) -> None:
     assert site.writes()[-1] == CREATE
 
 
-def test_a_login_that_somebody_else_has_is_seen_before_anything_is_written(site: Site) -> None:
+def test_a_login_that_somebody_else_has_is_foreseen_and_refused_and_the_others_are_made(site: Site) -> None:
     site.make_user(LOGIN)
-    assert site.seen(wanted()) == Held("moodle_username_taken", recheck_after_s=3600.0)
-    assert site.seen(wanted("22600002")) == []
-    site.apply(wanted("22600002"))
-    assert len(site.seen(wanted("22600002"))) == 1
+    taken = Waiting("moodle_username_taken", recheck_after_s=3600.0)
+    both = student(), student(number="22600002")
+    previews = site.connector.handler().preview(both)
+    assert [each.obstacle for each in previews.values()] == ["moodle_username_taken", ""]
+    refused, made = site.handle(*both)
+    assert refused == taken
+    assert isinstance(made, Done)
+    assert site.seen(wanted()) == []
 
 
 def test_a_closing_suspends_those_users_and_says_who_was_not(site: Site) -> None:
