@@ -8,7 +8,7 @@ has to be done, or the row fails.
 
 The best of four measurements is too good by whatever disturbed the other three, so they only choose; then the
 direct client is measured just before the pipeline and just after, over a longer backlog, and the pipeline is
-compared with the mean of the two.
+compared with the mean of the two. The rows `native-…` compare it with clients that share no code with it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pathlib import Path
 from statistics import mean, median
 from tempfile import TemporaryDirectory
 
+from bench.native import AT_ONCE, directory, mailbox, moodle
 from bench.plant import Silent, bell, embedded, fill, migrated, ring, running, until
 from bench.rows import Row
 from consumers.active_directory.connector import ActiveDirectoryConnector
@@ -67,14 +68,18 @@ class Target:
         handler: a new one, as the pipeline has it (with the store) or for the direct client (without).
         people: so many students new to the target.
         students: how many are brought there in one measurement.
+        native: students per second of the best client without our code, with these students.
         beside: others' rates, printed and not compared.
+        least: the share of the native client's rate that is wanted.
     """
 
     name: str
     handler: Callable[[Database | None], Handler]
     people: Callable[[int], list[Account]]
     students: int
+    native: Callable[[Sequence[Account]], float] | None = None
     beside: Mapping[str, Callable[[], float]] = field(default_factory=dict)
+    least: float = 0.7
     note: str = ""
 
 
@@ -137,12 +142,12 @@ def through_the_pipeline(target: Target, slots: int, students: int) -> float:
     return len(people) / elapsed_s
 
 
-def row(target: Target, runs: int) -> Row:
-    """Choose the direct client's parallelism, then measure the pipeline in between."""
+def rows_of(target: Target, runs: int) -> list[Row]:
+    """Choose the direct client's parallelism, then measure the pipeline in between, and the native client."""
     warm = target.handler(None)
     warm.handle([Task(account) for account in target.people(1)])  # makes what all share
     warm.close()
-    best, ours, ratios = [], [], []
+    best, ours, ratios, native, shares = [], [], [], [], []
     beside: dict[str, list[float]] = {name: [] for name in target.beside}
     chosen: set[int] = set()
     for _ in range(runs):
@@ -153,22 +158,37 @@ def row(target: Target, runs: int) -> Row:
         ours.append(through_the_pipeline(target, max(SLOTS, parallel), target.students))
         best.append(mean((before, direct(target, parallel, target.students))))
         ratios.append(ours[-1] / best[-1])
+        assert target.native is not None
+        native.append(target.native(target.people(target.students)))
+        shares.append(ours[-1] / native[-1])
         for name, measure in target.beside.items():
             beside[name].append(measure())
-    return Row(
-        f"saturation-{target.name}",
-        "students/s",
-        median(ours),
-        limit=WANTED,
-        ratio=median(ratios),
-        peers={
-            "the direct client at its best": median(best),
-            **{name: median(values) for name, values in beside.items()},
-        },
-        note=f"{target.note}{target.students} new students a run; the direct client was best with "
-        f"{_listed(sorted(chosen))} in parallel, the pipeline has {SLOTS} slots (as shipped) or as many as "
-        f"that; ratios of the runs {_listed([f'{ratio:.2f}' for ratio in sorted(ratios)])}",
-    )
+    note = f"{target.note}{target.students} new students a run"
+    return [
+        Row(
+            f"saturation-{target.name}",
+            "students/s",
+            median(ours),
+            limit=WANTED,
+            ratio=median(ratios),
+            peers={"the direct client at its best": median(best)},
+            note=f"{note}; the direct client was best with {_listed(sorted(chosen))} in parallel, the "
+            f"pipeline has {SLOTS} slots (as shipped) or as many as that; {_runs(ratios)}",
+        ),
+        Row(
+            f"native-{target.name}",
+            "students/s",
+            median(ours),
+            limit=target.least,
+            ratio=median(shares),
+            peers={"native": median(native), **{name: median(values) for name, values in beside.items()}},
+            note=f"{note}; the native client has {AT_ONCE} calls at once; {_runs(shares)}",
+        ),
+    ]
+
+
+def _runs(ratios: Iterable[float]) -> str:
+    return f"ratios of the runs {_listed([f'{ratio:.2f}' for ratio in sorted(ratios)])}"
 
 
 # --- the targets ----------------------------------------------------------------------------------------
@@ -187,7 +207,8 @@ def slapd_target(students: int = 800) -> Iterator[Target]:
 
     with Slapd(fsync=True) as slapd:
         beside = {"ldapadd": partial(_ldapadd, slapd, students)}
-        yield Target("directory", handler, people, students, beside, "slapd with fsync; ")
+        native = partial(directory, slapd)
+        yield Target("directory", handler, people, students, native, beside, note="slapd with fsync; ")
 
 
 @contextmanager
@@ -213,7 +234,8 @@ def dovecot_target(students: int = 240) -> Iterator[Target]:
         TemporaryDirectory(prefix="sesame-bench-") as name,
         mailbox_kit.desk_at(office, Path(name)) as desk,
     ):
-        yield Target("mailbox", handler, people, students, note="Dovecot; ")
+        native = partial(mailbox, office, "Scolarité")
+        yield Target("mailbox", handler, people, students, native, note="Dovecot; ")
 
 
 @contextmanager
@@ -233,7 +255,7 @@ def moodle_target(students: int = 2_000, *, one_cohort: bool = False) -> Iterato
     with TemporaryDirectory(prefix="sesame-bench-") as name, MoodleStandIn(Path(name)) as site:
         site.set(latency_per_call_s=CALL_S, latency_per_row_s=ROW_S)
         note = f"the stand-in, {CALL_S * 1000:g} ms a call and {ROW_S * 1000:g} ms a row; "
-        yield Target("moodle", handler, people, students, note=note)
+        yield Target("moodle", handler, people, students, partial(moodle, site), note=note, least=0.95)
 
 
 @contextmanager
@@ -328,11 +350,11 @@ TARGETS = {"directory": slapd_target, "mailbox": dovecot_target, "moodle": moodl
 
 def rows(runs: int) -> Sequence[Row]:
     """Measure."""
-    found = []
+    found: list[Row] = []
     for name, started in TARGETS.items():
         try:
             with started() as target:
-                found.append(row(target, runs))
+                found += rows_of(target, runs)
         except MissingServer as missing:
             print(f"saturation-{name}: left out: {missing}", file=sys.stderr)
     return found
