@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from base64 import b64decode
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, NoReturn
@@ -311,6 +312,24 @@ def test_what_compose_wants_is_what_prepare_makes(prepared: Path, composed: dict
     wanted = set(re.findall(r"\$\{([A-Z_]+):\?", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
     written = {line.partition("=")[0] for line in (prepared / ".env").read_text().splitlines() if "=" in line}
     assert wanted <= written
+
+
+def test_no_cluster_s_id_begins_with_a_hyphen(prepared: Path, tmp_path: Path) -> None:
+    """Kafka would take it for an option. Bytes like these come once in 64 times."""
+    site, programs = tmp_path / "site", tmp_path / "programs"
+    shutil.copytree(prepared, site)
+    (site / ".env").unlink()
+    programs.mkdir()
+    stand_in = '[ "$*" != "rand 16" ] || { printf "\\373%.0s" {1..16}; exit; }'
+    openssl = programs / "openssl"
+    openssl.write_text(f'#!/bin/bash\n{stand_in}\nexec {shutil.which("openssl")} "$@"\n', encoding="utf-8")
+    openssl.chmod(0o755)
+    path = f"{programs}:{os.environ['PATH']}"
+    subprocess.run([site / "ops" / "compose" / "prepare"], check=True, env={**os.environ, "PATH": path})
+    found = re.search(r"^KAFKA_CLUSTER_ID=(.*)$", (site / ".env").read_text(encoding="utf-8"), re.MULTILINE)
+    assert found is not None
+    assert re.fullmatch(r"[A-Za-z0-9_]{22}", found[1]), found[1]
+    assert b64decode(f"{found[1]}==", altchars="-_", validate=True) != b""
 
 
 @pytest.mark.usefixtures("no_variables")
