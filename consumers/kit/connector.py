@@ -190,8 +190,7 @@ class Changes(Generic[_Shown]):
 Seen = Sequence[TargetObject] | Held | Refused
 """The answer of `read` for one student: their candidate objects, or why unknown.
 
-Candidates carry the number, or hold one of the account's wanted names. The latter may be left out where the
-service itself refuses to give a name twice: `foresee` then looks for them."""
+Candidates carry the number, or hold one of the account's wanted names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,6 +397,13 @@ class Connector(ABC, Generic[SettingsT]):
     @abstractmethod
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
         """Observe these students' objects on the server that users reach, by number."""
+
+    def read_before(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
+        """Observe what a write has to know; the default is `read`.
+
+        What the write would be refused for, or its read-back would show, may be left out.
+        """
+        return self.read(accounts, deadline)
 
     @abstractmethod
     def probe(self) -> None:

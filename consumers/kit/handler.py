@@ -75,6 +75,7 @@ class _Blocked:
 
 _Found = TargetObject | None | HandlerOutcome | _Blocked
 _Open = Callable[..., str | None]
+_Read = Callable[[Sequence[Account], Deadline], Mapping[str, Seen]]
 _Verb = Callable[[Sequence[Change], Deadline], Mapping[str, Held | Refused]]
 _Outcomes = dict[str, HandlerOutcome]
 
@@ -107,7 +108,7 @@ class ConnectorHandler:
             with self._connector.adopted_refs.once(
                 [account.student_number for account in accounts]
             ) as adopted:
-                found = _found(self._connector, accounts, adopted, deadline)
+                found = _found(self._connector, self._connector.read, accounts, adopted, deadline)
             planned = {
                 account.student_number: _planned(self._connector, account, found[account.student_number])
                 for account in accounts
@@ -154,7 +155,8 @@ class _BatchCall:
             with self._connector.adopted_refs.once(numbers) as self._adopted, suppress(OutOfTime):
                 if self._connector.sessions:
                     tasks = self._end_sessions(tasks)
-                found = self._read([task.account for task in tasks.values()], self._deadline)
+                accounts = [task.account for task in tasks.values()]
+                found = self._read(self._connector.read_before, accounts, self._deadline)
                 shut = self._shut(tasks, found)
                 for number, task in tasks.items():
                     said = self._outcomes.get(number)
@@ -327,12 +329,14 @@ class _BatchCall:
             self._connector.probe()
             self._trusted = True
 
-    def _read(self, accounts: Sequence[Account], deadline: Deadline) -> dict[str, TargetObject | None]:
+    def _read(
+        self, read: _Read, accounts: Sequence[Account], deadline: Deadline
+    ) -> dict[str, TargetObject | None]:
         """Read each student's object; a failure is the student's outcome."""
         result: dict[str, TargetObject | None] = {}
         if not accounts:
             return result
-        found = _found(self._connector, accounts, self._adopted, deadline)
+        found = _found(self._connector, read, accounts, self._adopted, deadline)
         self._forget_kept(accounts, found)
         for number, one in found.items():
             if isinstance(one, _Blocked):
@@ -364,15 +368,19 @@ class _BatchCall:
 
     def _read_back(self, accounts: Sequence[Account]) -> dict[str, TargetObject | None]:
         """Read with a separate deadline: a slow write must not leave its result unknown."""
-        return self._read(accounts, self._last)
+        return self._read(self._connector.read, accounts, self._last)
 
 
 def _found(
-    connector: Anything, accounts: Sequence[Account], adopted: Mapping[str, str], deadline: Deadline
+    connector: Anything,
+    read: _Read,
+    accounts: Sequence[Account],
+    adopted: Mapping[str, str],
+    deadline: Deadline,
 ) -> dict[str, _Found]:
     """Each student's one object, None, or why neither can be known; by student number."""
     deadline.left_s()
-    seen = connector.read(accounts, deadline)
+    seen = read(accounts, deadline)
     found = {
         account.student_number: _theirs(
             account, seen.get(account.student_number, _UNANSWERED), adopted.get(account.student_number)

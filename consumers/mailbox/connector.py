@@ -139,12 +139,21 @@ class MailboxConnector(Connector[MailboxSettings]):
 
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
         """See `Connector.read`. A mailbox is its student's because the directory gives its address."""
+        return self._observe(accounts, deadline)
+
+    def read_before(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
+        """See `Connector.read_before`: of a new mailbox, no more than that it is new."""
+        return self._observe(accounts, deadline, least=not self.context.read_only)
+
+    def _observe(
+        self, accounts: Sequence[Account], deadline: Deadline, *, least: bool = False
+    ) -> Mapping[str, Seen]:
         seen: dict[str, Seen] = {}
         if shut := [account for account in accounts if not account.access_open]:
             there = self._look([Key(account.mail) for account in shut], deadline)
             seen = {a.student_number: self._shut(a, there[a.mail]) for a in shut}
         if opened := [account for account in accounts if account.access_open]:
-            looked = self._posting.look(opened, deadline)
+            looked = self._posting.look(opened, deadline, least=least)
             seen |= {a.student_number: self._opened(a, looked[a.student_number]) for a in opened}
         return seen
 
@@ -154,14 +163,11 @@ class MailboxConnector(Connector[MailboxSettings]):
         deadline = Deadline.after(self.settings.verb_s_max, self.context.monotonic)
         return self._look([key], deadline)[account.mail]
 
-    def foresee(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
-        """See `Connector.foresee`. Of a new mailbox, the rest is read."""
-        new = [Key(each.account.mail) for each in changes if _box(each).inbox_only]
-        whole = self._look(new, deadline)
+    def foresee(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:  # noqa: ARG002
+        """See `Connector.foresee`."""
         said: dict[str, Held | Refused] = {}
         for each in changes:
-            box = whole.get(each.account.mail, _box(each))
-            obstacle = box if isinstance(box, Refused) else foreseen(each.fields, box, self._wanted_of_all)
+            obstacle = foreseen(each.fields, _box(each))
             if WELCOME in each.fields and not self._posting.can_be_written(each.account):
                 obstacle = _UNWRITABLE
             if obstacle is not None:

@@ -173,9 +173,10 @@ def shown(seen: Mailbox, number: str, to_have: Fields) -> Mailbox:
     """
     script: tuple[str, ...] = () if seen.redirect_script is None else (seen.redirect_script,)
     inactive = ("inactive",) if script and not seen.redirect_active else ()
+    quota = () if seen.quota_kib is None else (str(seen.quota_kib),)
     fields = {
         FOLDERS: tuple(sorted(set(to_have[FOLDERS]) & seen.folders & seen.subscribed)),
-        QUOTA: to_have.get(QUOTA, ()) if seen.inbox_only else _quota_of(seen),
+        QUOTA: to_have.get(QUOTA, ()) if seen.inbox_only else quota,
         REDIRECT: (*script, *inactive),
         WELCOME: () if seen.standing.due else _GIVEN,
     }
@@ -185,15 +186,11 @@ def shown(seen: Mailbox, number: str, to_have: Fields) -> Mailbox:
     return replace(seen, student_number=number, fields=fields, held=held, note=seen.standing.note)
 
 
-def _quota_of(seen: Mailbox) -> tuple[str, ...]:
-    return () if seen.quota_kib is None else (str(seen.quota_kib),)
-
-
-def foreseen(fields: Fields, seen: Mailbox, of_all: Fields) -> Held | Refused | None:
+def foreseen(fields: Fields, seen: Mailbox) -> Held | Refused | None:
     """Predict the obstacle to writing these fields, as far as a mailbox shows it."""
     full = seen.quota_kib is not None and seen.used_kib >= seen.quota_kib
     if full and fields.keys() & {FOLDERS, WELCOME}:  # only predicted: servers allow some grace
         return FULL
-    if of_all.get(QUOTA, ()) not in ((), _quota_of(seen)):  # the mail server is behind the directory
+    if QUOTA in fields:  # the mail server is behind the directory, or has another quota
         return Refused("read_back_differs", "the mail server has another quota")
     return None

@@ -68,19 +68,22 @@ class Posting:
         """True if the student's address can be written into a message."""
         return not isinstance(self._write(account), AddressUnusable)
 
-    def look(self, accounts: Sequence[Account], deadline: Deadline) -> dict[str, Observed]:
+    def look(
+        self, accounts: Sequence[Account], deadline: Deadline, *, least: bool = False
+    ) -> dict[str, Observed]:
         """Read these students' mailboxes and the state of the message, by number.
 
-        Without a recorded intent, only the inbox is read at first. If it never had a message, it has none of
-        ours; and what is to be made, can be made whatever else there is, but a redirection, which must
-        replace no script of the student's own.
+        Args:
+            least: without a recorded intent, read only the inbox at first. If it never had a message, it has
+                none of ours; and what is to be made, can be made whatever else there is, but a redirection,
+                which must replace no script of the student's own.
 
         Raises:
             OutOfTime: a second request was needed, and no time was left for it.
             TargetDown, Misconfigured: as the read.
         """
         known = self._journal.known([account.student_number for account in accounts])
-        strangers = [a.mail for a in accounts if a.student_number not in known] if self._records else []
+        strangers = [a.mail for a in accounts if a.student_number not in known] if least else []
         inboxes = self._read_inbox(strangers, deadline) if strangers else {}
         new = {mail: one for mail, one in inboxes.items() if not _was_used(one)}
         seen = {a.mail: new[a.mail] for a in accounts if a.mail in new and a.mail_redirect is None}

@@ -29,7 +29,7 @@ from consumers.kit.connector import (
 )
 from consumers.kit.deadline import Deadline
 from consumers.kit.reasons import Reason
-from consumers.moodle.causes import REASONS, Fault
+from consumers.moodle.causes import REASONS, Fault, MoodleCause, fault
 from consumers.moodle.intent import (
     COHORTS,
     NOTE_SHORTENED,
@@ -107,22 +107,28 @@ class MoodleConnector(Connector[MoodleSettings]):
     # --- reading --------------------------------------------------------------------------------------
 
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
-        """See `Connector.read`. Memberships are those of managed and of wanted cohorts.
+        """See `Connector.read`. Memberships are those of managed and of wanted cohorts."""
+        return self._observe(accounts, deadline)
 
-        A login that another user has is found by the creation, which Moodle refuses.
-        """
+    def read_before(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
+        """See `Connector.read_before`: Moodle refuses to create a user whose login another one has."""
+        return self._observe(accounts, deadline, logins=False)
+
+    def _observe(
+        self, accounts: Sequence[Account], deadline: Deadline, *, logins: bool = True
+    ) -> Mapping[str, Seen]:
         adopted = self.adopted_refs([account.student_number for account in accounts])
         works = [Work(self._looked_for(each, adopted.get(each.student_number))) for each in accounts]
         with self._site.asked(deadline):
             self._site.observe(works, deadline)
+            taken = self._site.users.taken(works, deadline) if logins else frozenset()
         shown: dict[str, Seen] = {}
         for account, work in zip(accounts, works, strict=True):
             number, cohorts = account.student_number, tuple(sorted(set(work.cohorts.values())))
             note = NOTE_SHORTENED if is_shortened(account) else ""
             users = [object_of(each, self._owned, cohorts, note) for each in work.users]
-            shown[number] = [
-                replace(each, student_number=number) if _is_erasing(each) else each for each in users
-            ]
+            theirs = [replace(each, student_number=number) if _is_erasing(each) else each for each in users]
+            shown[number] = self._timed(fault(MoodleCause.USERNAME_TAKEN)) if number in taken else theirs
         return shown
 
     def objects(self) -> Iterator[TargetObject]:

@@ -88,6 +88,15 @@ class Users:
             if held_by and not shared:
                 work.user_fault = fault(cause)
 
+    def taken(self, works: Sequence[Work], deadline: Deadline) -> frozenset[str]:
+        """The numbers of students to be created whose username another user has."""
+        held_by = self._held("username", [work for work in works if work.to_create], deadline)
+        return frozenset(
+            number
+            for number, users in held_by.items()
+            if users and all(user.idnumber != number for user in users)
+        )
+
     def _create(self, works: Sequence[Work], deadline: Deadline) -> None:
         if not works:
             return

@@ -153,6 +153,8 @@ class Traces:
         """Give each verb of this connector a span within the call: read, write, read back."""
         for verb in (_READ, *_WRITES):
             setattr(connector, verb, self._timed(target, verb, getattr(connector, verb)))
+        if "read_before" in vars(type(connector)):  # otherwise it calls `read`
+            connector.read_before = self._timed(target, _READ, connector.read_before)
 
     def observer(self, observer: Observer) -> Observer:
         """Wrap an observer: each student's turn has a span in its event's trace, linked to the call."""

@@ -455,10 +455,10 @@ def _done(outcome: HandlerOutcome) -> None:
 def _others(bench: ConnectorBench, connector: Anything, account: Account) -> list[TargetObject]:
     """Objects without a number that hold this account's names.
 
-    As `read` shows them, or as `objects` does if only a write finds them in the way.
+    As `read` shows them, or as `objects` does if `read` reports them in the way.
     """
     seen = connector.read([account], Deadline.after(READ_S_MAX))[account.student_number]
-    if isinstance(seen, Held) or not seen:
+    if isinstance(seen, Held):
         bench.needs("objects")
         names = {("login", account.login), ("mail", account.mail)}
         seen = [each for each in connector.objects() if names.intersection(each.names)]

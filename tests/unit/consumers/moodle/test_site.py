@@ -189,16 +189,14 @@ def test_when_time_runs_out_whoever_is_left_is_slow(tmp_path: Path) -> None:
     assert site.writes()[-1] == CREATE
 
 
-def test_a_login_that_somebody_else_has_is_foreseen_and_refused_and_the_others_are_made(site: Site) -> None:
+def test_a_login_that_somebody_else_has_is_seen_and_the_others_are_made(site: Site) -> None:
     site.make_user(LOGIN)
-    taken = Waiting("moodle_username_taken", recheck_after_s=3600.0)
-    both = student(), student(number="22600002")
-    previews = site.connector.handler().preview(both)
-    assert [each.obstacle for each in previews.values()] == ["moodle_username_taken", ""]
-    refused, made = site.handle(*both)
-    assert refused == taken
+    assert site.seen(wanted()) == Held("moodle_username_taken", recheck_after_s=3600.0)
+    assert site.seen(wanted("22600002")) == []
+    taken, made = site.handle(student(), student(number="22600002"))
+    assert taken == Waiting("moodle_username_taken", recheck_after_s=3600.0)
     assert isinstance(made, Done)
-    assert site.seen(wanted()) == []
+    assert len(site.seen(wanted("22600002"))) == 1
 
 
 def test_a_closing_suspends_those_users_and_says_who_was_not(site: Site) -> None:

@@ -507,6 +507,21 @@ def test_a_creation_that_the_database_refuses_alone_is_singled_out_by_its_neighb
     assert (a.lately, a.singled_out) == (fault(MoodleCause.BUSY), neighbour)
 
 
+# --- who has the login, and what else is foreseen ---------------------------------------------------------
+
+
+def test_of_those_who_are_to_be_created_it_is_said_whose_login_somebody_else_has() -> None:
+    site = Site(somebody(1, "A", idnumber="x"), somebody(2, "b"), somebody(3, "old", idnumber="N-d"))
+    a, b, c = work("a"), work("b"), work("c")
+    there = work("a", somebody(3, "old"))
+    nobody = work("a")
+    nobody.wanted = replace(nobody.wanted, create=False)
+    assert users_on(site).taken([a, b, c, there], DEADLINE) == {"N-a"}
+    assert site.searched == [("username", ["a", "b", "c"])]
+    assert users_on(site).taken([there, nobody], DEADLINE) == frozenset()
+    assert len(site.searched) == 1, "nobody is to be created, and nobody is asked"
+
+
 # --- erasure ----------------------------------------------------------------------------------------------
 
 
