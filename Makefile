@@ -8,7 +8,7 @@
 #             TESTS="tests/unit -k name" JOBS=4   for `make test`
 #             SECONDS=600 SEED=0 JSON=FILE DOCS=1   for `make soak`; YEARS=10000: five years of so many students
 #             KILLS=200 STUDENTS=2000 PROCESSES=1 SEED=1 JSON=FILE DOCS=1   for `make faults`
-#             ONLY="engine-full" RUNS=3 JSON=FILE DOCS=1   for `make bench`
+#             ONLY="engine-full" RUNS=3 JSON=FILE DOCS=1 BESIDE=COMMIT   for `make bench`
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -33,6 +33,7 @@ TESTS ?= tests
 MUTANTS ?=
 JOBS ?=
 ONLY ?=
+BESIDE ?=
 RUNS ?= 3
 DOCS ?=
 SECONDS ?=
@@ -89,10 +90,10 @@ collected: python # every test is found; its module is compiled once, not by eac
 	@scripts/stage collected "$(BIN)/python" -m pytest --collect-only -p no:terminal -o addopts=--import-mode=importlib $(TESTS) \
 	  || "$(BIN)/python" -m pytest --collect-only -qq $(TESTS)
 
-bench: python ## Measure: ONLY="engine-full import" RUNS=3 JSON=FILE DOCS=1 (writes docs/reference/evidence.md)
+bench: python ## Measure: ONLY="engine-full import" RUNS=3 JSON=FILE DOCS=1 (writes docs/reference/evidence.md) BESIDE=COMMIT
 	@scripts/setup-bench
 	@"$(BIN)/python" -m bench $(ONLY) --runs "$(RUNS)" $(if $(JSON),--json "$(JSON)") \
-	  $(if $(filter-out 0 no false,$(DOCS)),--docs)
+	  $(if $(filter-out 0 no false,$(DOCS)),--docs) $(if $(BESIDE),--beside "$(BESIDE)")
 
 soak: python ## Simulated histories until told to stop: SECONDS=600 SEED=0 JSON=FILE DOCS=1; a failing seed is shrunk
 	@if [ -n "$(YEARS)" ]; then \

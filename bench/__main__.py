@@ -1,4 +1,4 @@
-"""The table of benchmarks. `python -m bench [ROW…] [--runs N] [--json FILE] [--docs]`.
+"""The table of benchmarks. `python -m bench [SUBJECT…] [--runs N] [--json FILE] [--docs] [--beside COMMIT]`.
 
 Each figure is the median of several runs; compared figures are measured in turn in the same run. Rows whose
 server is absent are left out, and named on stderr.
@@ -12,13 +12,15 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import (
+    activate_by_pages,
     api_requests,
     backlog,
+    before,
     beside,
     console_pages,
     engine_full,
@@ -46,6 +48,7 @@ SUBJECTS: dict[str, Callable[[int], Sequence[Row]]] = {
     "saturation": saturation.rows,
     "flat": flat.rows,
     "person-during-bulk": priority.rows,
+    "person-alone": activate_by_pages.rows,
     "memory-backlog": backlog.rows,
     "scaling": scaling.rows,
     "import": import_file.rows,
@@ -91,9 +94,12 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3, help="the figures are medians of so many")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--docs", action="store_true", help="write the section of docs/reference/evidence.md")
+    parser.add_argument("--beside", metavar="COMMIT", help="measure this commit, too: what became slower?")
     options = parser.parse_args()
     if unknown := [name for name in options.subjects if name not in SUBJECTS]:
         parser.error(f"there is no {', '.join(unknown)}: choose from {', '.join(SUBJECTS)}")
+    if options.beside:
+        return _beside(options.beside, options.subjects or SUBJECTS, options.runs, options.json)
     rows: list[Row] = []
     failed: list[str] = []
     for name in options.subjects or SUBJECTS:
@@ -114,6 +120,23 @@ def main() -> int:
     if options.docs:
         evidence.write("bench", section(rows, runs=options.runs))
     return 1 if failed or not all(row.wanted for row in rows) else 0
+
+
+def _beside(commit: str, subjects: Iterable[str], runs: int, file: Path | None) -> int:
+    try:
+        rows = before.rows(commit, subjects, runs)
+    except before.CommitUnknown as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    print(table(rows))
+    if file is not None:
+        write_json(file, rows)
+    fallen = [row.name for row in rows if not row.wanted]
+    if fallen:
+        print(
+            f"slower by more than {1 - before.LEAST:.0%} than {commit}: {', '.join(fallen)}", file=sys.stderr
+        )
+    return 1 if fallen else 0
 
 
 if __name__ == "__main__":
