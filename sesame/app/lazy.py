@@ -6,10 +6,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
 
 
 class _Later(ModuleType):
@@ -21,8 +23,8 @@ class _Later(ModuleType):
         return getattr(import_module(self.__name__), name)
 
 
-class _Finder(MetaPathFinder, Loader):
-    """Finds a stand-in for every module."""
+class _Finder:
+    """Finds a stand-in for every module, and loads it. Its form is that of `importlib.abc`, slow to load."""
 
     def __init__(self) -> None:
         self.made: dict[str, ModuleType] = {}
@@ -30,17 +32,18 @@ class _Finder(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec:
-        """See `MetaPathFinder`."""
+        """See `importlib.abc.MetaPathFinder`."""
         del path, target
-        return ModuleSpec(fullname, self, is_package=True)  # any may have modules below it
+        loader = cast("Loader", self)
+        return ModuleSpec(fullname, loader, is_package=True)  # any may have modules below it
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """See `Loader`."""
+        """See `importlib.abc.Loader`."""
         self.made[spec.name] = _Later(spec.name)
         return self.made[spec.name]
 
     def exec_module(self, module: ModuleType) -> None:
-        """See `Loader`: nothing runs."""
+        """See `importlib.abc.Loader`: nothing runs."""
 
 
 @contextmanager
