@@ -73,34 +73,17 @@ class Key:
         since_uid: with `message_id`, also list the inbox's messages from this UID on.
         delivered: the message was just delivered: look among those first, and elsewhere only if it is
             missing.
+        inbox_only: look at no more than the state of the inbox, which is made if it was never opened.
     """
 
     address: str
     message_id: str | None = None
     since_uid: int = 1
     delivered: bool = False
+    inbox_only: bool = False
 
 
 # --- reading ----------------------------------------------------------------------------------------
-
-
-def inbox_look(address: str) -> Command:
-    """The least look at a mailbox, at the state of its inbox. One that was never opened is made by it."""
-    return Command("mailboxStatus", {"user": address, "field": list(_STATUS), "mailboxMask": ["INBOX"]})
-
-
-def inbox_seen(address: str, answer: DoveadmAnswer) -> Observed:
-    """The mailbox according to the answer to `inbox_look`."""
-    if (failed := unread([answer])) is not None:
-        return failed
-    inbox = answer.rows[0]
-    return replace(
-        _bare(address),
-        messages=int(inbox["messages"]),
-        uidvalidity=int(inbox["uidvalidity"]),
-        uidnext=int(inbox["uidnext"]),
-        inbox_only=True,
-    )
 
 
 def first_looks(key: Key, of_all: Fields) -> dict[str, Command]:
@@ -112,11 +95,14 @@ def first_looks(key: Key, of_all: Fields) -> dict[str, Command]:
         of_all: the wanted fields of every mailbox.
     """
     user = {"user": key.address}
+    inbox = Command("mailboxStatus", {**user, "field": list(_STATUS), "mailboxMask": ["INBOX"]})
+    if key.inbox_only:
+        return {"inbox": inbox}
     looks = {"subscribed": _subscribed(key.address), "scripts": Command("sieveList", user)}
     if QUOTA in of_all or not key.delivered:
         looks["quota"] = Command("quotaGet", user)
     if not key.delivered:
-        looks |= {"inbox": inbox_look(key.address), "folders": _all_folders(key.address)}
+        looks |= {"inbox": inbox, "folders": _all_folders(key.address)}
     if key.message_id is None:
         return looks
     since = ["mailbox", "INBOX", "uid", f"{key.since_uid}:*"]
@@ -132,44 +118,28 @@ def observed(key: Key, answers: Mapping[str, DoveadmAnswer]) -> Observed:
     if (failed := unread(list(answers.values()))) is not None:
         return failed
     rows = {name: answer.rows for name, answer in answers.items()}
-    if "inbox" in answers:
-        seen = inbox_seen(key.address, answers["inbox"])
-        assert isinstance(seen, Mailbox)  # noqa: S101  (its answer was read)
-    else:
-        seen = replace(_bare(key.address), uidnext=key.since_uid)
+    inbox = rows["inbox"][0] if "inbox" in rows else {}
     storage = [root for root in rows.get("quota", ()) if root["type"] == "STORAGE"]
-    active = [row["script"] for row in rows["scripts"] if row["active"]]
-    names = frozenset(row["script"] for row in rows["scripts"])
-    subscribed = _names(rows["subscribed"])
-    return replace(
-        seen,
+    scripts = rows.get("scripts", ())
+    active = [row["script"] for row in scripts if row["active"]]
+    names = frozenset(row["script"] for row in scripts)
+    subscribed = _names(rows.get("subscribed", ()))
+    return Mailbox(
+        ref=key.address.lower(),
         folders=_names(rows["folders"]) if "folders" in rows else subscribed,
         subscribed=subscribed,
         # of several storage roots, the smallest limit
         quota_kib=min((int(root["limit"]) for root in storage if root["limit"] != "-"), default=None),
         used_kib=max((int(root["value"]) for root in storage), default=0),
+        messages=int(inbox.get("messages", 0)),
         scripts=names,
         active_script=active[0] if active else None,
+        uidvalidity=int(inbox.get("uidvalidity", 0)),
+        uidnext=int(inbox.get("uidnext", key.since_uid)),
         redirect_script=_UNREAD if SCRIPT in names else None,
         copies=len(rows["copies"]) if "copies" in rows else None,
         uids=tuple(sorted(int(row["uid"]) for row in rows.get("since", ()))),
-        inbox_only=False,
-    )
-
-
-def _bare(address: str) -> Mailbox:
-    """A mailbox of which nothing is known yet."""
-    return Mailbox(
-        ref=address.lower(),
-        folders=frozenset({"INBOX"}),
-        subscribed=frozenset(),
-        quota_kib=None,
-        used_kib=0,
-        messages=0,
-        scripts=frozenset(),
-        active_script=None,
-        uidvalidity=0,
-        uidnext=1,
+        inbox_only=key.inbox_only,
     )
 
 

@@ -118,7 +118,6 @@ class MailboxConnector(Connector[MailboxSettings]):
         )
         self._posting = Posting(
             self._look,
-            self._look_at_inboxes,
             journal or self._journal(),
             welcome or Welcome(self._letterhead, lambda: datetime.now(UTC)),
             records=not context.read_only,
@@ -235,10 +234,6 @@ class MailboxConnector(Connector[MailboxSettings]):
         except CommandUnknown:
             return seen  # without Dovecot's acl plugin there are no lists
         return {address: commands.with_access(one, lists[address]) for address, one in seen.items()}
-
-    def _look_at_inboxes(self, addresses: Sequence[str], deadline: Deadline) -> dict[str, Observed]:
-        answers = self._ask({each: [commands.inbox_look(each)] for each in addresses}, deadline)
-        return {address: commands.inbox_seen(address, one) for address, [one] in answers.items()}
 
     def _opened(self, account: Account, seen: Observed) -> Seen:
         if isinstance(seen, Refused):

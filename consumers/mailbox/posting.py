@@ -37,7 +37,6 @@ class Posting:
 
     Args:
         read: reads mailboxes, by address.
-        read_inbox: reads no more than their inboxes' state.
         journal: records intents.
         welcome: renders the message.
         records: write the mailboxes' findings to the journal.
@@ -46,14 +45,12 @@ class Posting:
     def __init__(
         self,
         read: Callable[[Sequence[Key], Deadline], Mapping[str, Observed]],
-        read_inbox: Callable[[Sequence[str], Deadline], Mapping[str, Observed]],
         journal: WelcomeMessages,
         welcome: Welcome,
         *,
         records: bool = True,
     ) -> None:
         self._read = read
-        self._read_inbox = read_inbox
         self._journal = journal
         self._welcome = welcome
         self._records = records
@@ -83,8 +80,10 @@ class Posting:
             TargetDown, Misconfigured: as the read.
         """
         known = self._journal.known([account.student_number for account in accounts])
-        strangers = [a.mail for a in accounts if a.student_number not in known] if least else []
-        inboxes = self._read_inbox(strangers, deadline) if strangers else {}
+        strangers = [a.mail for a in accounts if least and a.student_number not in known]
+        inboxes = (
+            self._read([Key(mail, inbox_only=True) for mail in strangers], deadline) if strangers else {}
+        )
         new = {mail: one for mail, one in inboxes.items() if not _was_used(one)}
         seen = {a.mail: new[a.mail] for a in accounts if a.mail in new and a.mail_redirect is None}
         keys = [
