@@ -37,6 +37,7 @@ from sqlalchemy import Connection
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from consumers.kit.connector import Connector
 from pipeline.eventlog.port import NewRecord, Producer, Record, TopicPartition
 from pipeline.facts import FactHandler
 from pipeline.runner import Observer
@@ -153,7 +154,7 @@ class Traces:
         """Give each verb of this connector a span within the call: read, write, read back."""
         for verb in (_READ, *_WRITES):
             setattr(connector, verb, self._timed(target, verb, getattr(connector, verb)))
-        if "read_before" in vars(type(connector)):  # otherwise it calls `read`
+        if type(connector).read_before is not Connector.read_before:  # which calls `read`
             connector.read_before = self._timed(target, _READ, connector.read_before)
 
     def observer(self, observer: Observer) -> Observer:
