@@ -83,7 +83,7 @@ test: python ## Everything: set-up, checks, and every test against real servers 
 	@$(MAKE) machine || { [ "$${CI:-}" != true ] && echo "Going on without: what needs them is skipped." >&2; }
 	@$(MAKE) -j2 --output-sync check collected
 	@# In the order of their names: the files of tests/acceptance, few tests and the longest, come first. Four
-	@# workers keep two processors busy; eight took half as long again. Each needs a GB.
+	@# workers keep two processors busy; eight took twice as long. Each needs a GB.
 	@scripts/stage tests "$(BIN)/python" -m pytest -n "$(or $(JOBS),4)" --dist loadfile --no-loadscope-reorder $(TESTS)
 
 collected: python # every test is found; its module is compiled once, not by each worker

@@ -70,7 +70,7 @@ def taken(commit: str) -> Path:
     tree.mkdir(parents=True, exist_ok=True)
     with subprocess.Popen(["git", "-C", str(ROOT), "archive", name], stdout=subprocess.PIPE) as git:
         subprocess.run(["tar", "-x", "-C", str(tree)], stdin=git.stdout, check=True)
-    subprocess.run(["make", "-C", str(tree), "python"], check=True, stdout=sys.stderr)
+    subprocess.run(["make", "-C", str(tree), "python", "VENV=.venv"], check=True, stdout=sys.stderr)
     return tree
 
 

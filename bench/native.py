@@ -1,8 +1,8 @@
 """The best client of each target that we can write with its client library, without any of our own code.
 
-It proves what the pipeline proves: who is there already is not written over, the welcome message is sent
-once, and all that was written is read back. It takes students of its own, several calls at once, and nothing
-else: no log, no store, no versions, no outcomes.
+Who is there already is not written over, the welcome message is sent once, and what was written is read back.
+Unlike the pipeline, it looks for nothing that should not be there (a script), and has students of its own, no
+log, no store, no versions and no outcomes.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def moodle(site: MoodleStandIn, students: Sequence[Account]) -> float:
         made = call(
             "core_user_create_users", {k: v for n, each in enumerate(batch) for k, v in _user(n, each)}
         )
-        cohort = members_of(batch[0])
+        cohort = cohort_of(batch[0])
         joined = {k: v for n, each in enumerate(made) for k, v in _member(n, cohort, each["id"])}
         call("core_cohort_add_cohort_members", joined)
         ids = {each["id"] for each in by_number(batch)}
@@ -181,18 +181,17 @@ def moodle(site: MoodleStandIn, students: Sequence[Account]) -> float:
         assert len(ids) == len(batch)
         assert ids <= set(found["userids"])
 
-    def members_of(account: Account) -> int:
+    def cohort_of(account: Account) -> int:
         """The cohort of these students, made if there is none."""
         with lock:
             key = account.cohorts[0].key
             if key not in cohorts:
                 form = {
-                    "categorytype][type": "system",
-                    "categorytype][value": "",
-                    "name": key,
-                    "idnumber": key,
+                    "cohorts[0][categorytype][type]": "system",
+                    "cohorts[0][categorytype][value]": "",
+                    "cohorts[0][name]": key,
+                    "cohorts[0][idnumber]": key,
                 }
-                form = {f"cohorts[0][{name}]": value for name, value in form.items()}
                 cohorts[key] = call("core_cohort_create_cohorts", form)[0]["id"]
             return cohorts[key]
 
