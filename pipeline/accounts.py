@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     Column,
@@ -53,6 +53,7 @@ _ROWS_PER_PAGE = 1000
 _DOCUMENTS: Final = select(accounts.c.document)
 _DOCUMENT: Final = select(accounts.c.document).where(accounts.c.student_number == bindparam("number"))
 _VERSION: Final = select(accounts.c.version).where(accounts.c.student_number == bindparam("number"))
+_MINTED: Final = select(accounts.c.student_number, accounts.c.version, accounts.c.activated_at)
 _FIRST: Final = insert(accounts)
 _NEXT: Final = update(accounts).where(
     accounts.c.student_number == bindparam("number"), accounts.c.version == bindparam("before")
@@ -64,6 +65,19 @@ def newest(connection: Connection, student_numbers: Sequence[str]) -> dict[str, 
     rows = rows_among(connection, _DOCUMENTS, accounts.c.student_number, student_numbers)
     loaded = (Account.model_validate_json(row.document) for row in rows)
     return {account.student_number: account for account in loaded}
+
+
+class Minted(NamedTuple):
+    """The newest version of an account, and whether its student has asked for it."""
+
+    version: int
+    is_activated: bool
+
+
+def minted(connection: Connection, student_numbers: Sequence[str]) -> dict[str, Minted]:
+    """Return the newest versions of these students' accounts, even of unreadable documents."""
+    rows = rows_among(connection, _MINTED, accounts.c.student_number, student_numbers)
+    return {row.student_number: Minted(row.version, row.activated_at is not None) for row in rows}
 
 
 def find(connection: Connection, student_number: str) -> Account | None:

@@ -1,16 +1,17 @@
 """The loop of consumers that apply facts in order to the store only.
 
-The registry and propagation use it. Many facts may share one transaction; the offsets are committed after it,
-so a crash repeats facts, and handlers recognise what they have seen. When the store is down the loop stops
-and waits. A fact that cannot be applied goes to the dead letters, and the loop continues with the rest.
+The registry and propagation use it. Many facts share one transaction; the offsets are committed after it, so
+a crash repeats facts, and handlers recognise what they have seen. When the store is down the loop stops and
+waits. A handler gets a page of facts at a time. If one of them cannot be applied, the transaction is undone
+and begun again with each fact alone: that one goes to the dead letters, the others are applied.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection
 
@@ -35,6 +36,7 @@ from schemas.envelope import EnvelopeError, Message, event_id, from_record
 
 POLL_S = 0.5  # a new record wakes the poll
 RECORDS_PER_TRANSACTION = 200
+FACTS_PER_PAGE = 50  # that a handler gets at once: it reads for all of them together
 TRANSACTION_S = 0.12  # then another process that waits has its turn: SQLite has one writer
 BULK_SHARE = 20  # records of bulk topics that are read after each full page of personal ones
 PAUSE_S = 1.0
@@ -49,17 +51,24 @@ class Rejected(SesameError):
         self.cause = cause
 
 
+class Fact(NamedTuple):
+    """An event, and the record that it was read from."""
+
+    record: Record
+    message: Message
+
+
 class FactHandler(Protocol):
     """Applies facts to the store."""
 
     name: str
     topics: tuple[str, ...]
 
-    def handle(self, connection: Connection, record: Record, message: Message) -> None:
-        """Apply one fact within this transaction. Applying it again changes nothing.
+    def handle(self, connection: Connection, facts: Sequence[Fact]) -> None:
+        """Apply these facts in order, within this transaction. Applying them again changes nothing.
 
         Raises:
-            Rejected: it cannot be applied; its writes are undone.
+            Rejected: one cannot be applied. The caller undoes all, and gives each alone.
         """
 
     def make_up_for_lost(self, connection: Connection) -> str:
@@ -220,41 +229,61 @@ class FactLoop:
 
     def _apply(self, records: list[Record]) -> int:
         """Apply the first of these records, in one transaction; return how many."""
-        said = self._database.transact(partial(self._apply_in_time, records))
+        try:
+            said = self._database.transact(partial(self._apply_in_time, records, FACTS_PER_PAGE))
+        except Exception as error:
+            if stores_fault(error):
+                raise
+            said = self._database.transact(partial(self._apply_in_time, records, 1))
         for text in filter(None, said):
             self._observer.trouble(self.name, text)
         return len(said)
 
-    def _apply_in_time(self, records: list[Record], connection: Connection) -> list[str | None]:
-        """Apply one at least, more until another process waits. Return each one's report, or None."""
+    def _apply_in_time(self, records: list[Record], page: int, connection: Connection) -> list[str | None]:
+        """Apply a page at least, more until another process waits. Return each one's report, or None."""
         said: list[str | None] = []
         ends_at = self._clock() + TRANSACTION_S
-        for record in records:
-            said.append(self._apply_one(connection, record))
+        apply = self._apply_alone if page == 1 else self._apply_together
+        for start in range(0, len(records), page):
+            said += apply(connection, records[start : start + page])
             if self._clock() >= ends_at and self._database.others_wait():
                 break
         return said
 
-    def _apply_one(self, connection: Connection, record: Record) -> str | None:
-        if record.is_erased:
-            return None
-        try:
-            message = from_record(record.key, record.headers, record.value, topic=record.topic)
-        except EnvelopeError as error:
-            return self._reject(connection, record, error.cause, dead_letters.unreadable(record, error))
+    def _apply_together(self, connection: Connection, records: Sequence[Record]) -> list[str | None]:
+        """Apply a page of facts. Raises what the handler raises: nothing of the transaction may stay."""
+        read = [self._read_fact(connection, record) for record in records]
+        self._handler.handle(connection, [each for each in read if isinstance(each, Fact)])
+        return [None if isinstance(each, Fact) else each for each in read]
+
+    def _apply_alone(self, connection: Connection, records: Sequence[Record]) -> list[str | None]:
+        """Apply one fact, or put it into the dead letters."""
+        [record] = records
+        fact = self._read_fact(connection, record)
+        if not isinstance(fact, Fact):
+            return [fact]
         try:
             with connection.begin_nested():
-                self._handler.handle(connection, record, message)
+                self._handler.handle(connection, [fact])
         except Rejected as error:
-            return self._reject(connection, record, error.cause, str(error), message)
+            return [self._reject(connection, record, error.cause, str(error), fact.message)]
         except Exception as error:
             if stores_fault(error):
                 raise
             # One unforeseen fact must not stop the others.
             # Only the kind and the place: an error's text may repeat what the fact says of a person.
             text = f"a fault of Sésame's own: {fault(error)}; report it, then replay"
-            return self._reject(connection, record, "internal_error", text, message)
-        return None
+            return [self._reject(connection, record, "internal_error", text, fact.message)]
+        return [None]
+
+    def _read_fact(self, connection: Connection, record: Record) -> Fact | str | None:
+        """The fact of a record; None: it was erased; a text: it is unreadable, and among the dead letters."""
+        if record.is_erased:
+            return None
+        try:
+            return Fact(record, from_record(record.key, record.headers, record.value, topic=record.topic))
+        except EnvelopeError as error:
+            return self._reject(connection, record, error.cause, dead_letters.unreadable(record, error))
 
     def _reject(
         self, connection: Connection, record: Record, cause: str, text: str, message: Message | None = None

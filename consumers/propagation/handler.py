@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -15,14 +15,14 @@ from consumers.propagation.window import PropagationProgress, PropagationState, 
 from pipeline import accounts, outbox, timers
 from pipeline.db.database import Database
 from pipeline.db.persons import Forgotten, nobody
-from pipeline.eventlog.port import Record
-from pipeline.facts import Rejected
+from pipeline.facts import Fact, Rejected
 from pipeline.parking import resync
 from schemas import catalogue
 from schemas.account import Account, Lane
 from schemas.envelope import SOURCE_PREFIX, Message, event_id
 from schemas.events import (
     AccountChanged,
+    Event,
     Outcome,
     PropagationBreached,
     PropagationCompleted,
@@ -73,13 +73,33 @@ class Propagation:
 
     # --- facts ------------------------------------------------------------------------------------
 
-    def handle(self, connection: Connection, _record: Record, message: Message) -> None:
-        """Apply one bell or one outcome. Raises Rejected: its version was never minted."""
-        event = message.event
+    def handle(self, connection: Connection, facts: Sequence[Fact]) -> None:
+        """Apply bells and outcomes. Raises Rejected: a version was never minted."""
+        minted = accounts.minted(connection, sorted({each.message.event.student_number for each in facts}))
+        newest = [(message, minted.get(message.event.student_number)) for _record, message in facts]
+        # All are looked at before the first is applied: what is said of one cannot be taken back.
+        ours = [(m, version) for m, known in newest if (version := self._version(connection, m.event, known))]
+        for message, version in ours:
+            if isinstance(message.event, Outcome):
+                self._outcome(connection, version, message.event, message)
+            else:
+                self._open(connection, version, message)
+
+    def _version(self, connection: Connection, event: Event, known: accounts.Minted | None) -> int | None:
+        """The newest version of the account that an event is about; None: it is not for us."""
         if isinstance(event, AccountChanged):
-            self._open(connection, accounts.version_of(connection, event.student_number), message)
-        elif isinstance(event, Outcome) and event.target in self._targets:
-            self._outcome(connection, event, message)
+            return None if known is None or not known.is_activated else known.version
+        if not isinstance(event, Outcome) or event.target not in self._targets:
+            return None
+        if known is None and self._forgotten(connection, event.student_number):
+            return None
+        if known is None or event.version > known.version:
+            raise Rejected(
+                "unknown_version",
+                "an outcome names a version that was never minted: the database was restored from an older"
+                " backup, or a foreign producer writes to the outcomes; find out which, then replay",
+            )
+        return known.version
 
     def make_up_for_lost(self, connection: Connection) -> str:
         """Have the targets compare unfinished students, and report again what they have."""
@@ -89,9 +109,7 @@ class Propagation:
         )
         return f"{count} students who are not complete are compared with the targets again"
 
-    def _open(
-        self, connection: Connection, minted: int | None, message: Message
-    ) -> PropagationProgress | None:
+    def _open(self, connection: Connection, minted: int, message: Message) -> PropagationProgress | None:
         """Follow the newest version; None if the account was never activated.
 
         Only the first message about a version needs the account itself, and most outcomes are not that.
@@ -101,7 +119,7 @@ class Propagation:
         """
         student_number = message.event.student_number
         progress = rows.progress_of(connection, self._database, student_number)
-        if minted is None or (progress is not None and progress.version >= minted):
+        if progress is not None and progress.version >= minted:
             return progress
         account = accounts.newest(connection, [student_number]).get(student_number)
         if account is None or account.activated_at is None:
@@ -119,16 +137,7 @@ class Propagation:
             return PropagationProgress(account.student_number, account.version, account.lane, opened_at)
         return before.at_version(account.version, account.lane, opened_at)
 
-    def _outcome(self, connection: Connection, event: Outcome, message: Message) -> None:
-        minted = accounts.version_of(connection, event.student_number)
-        if minted is None and self._forgotten(connection, event.student_number):
-            return
-        if minted is None or event.version > minted:
-            raise Rejected(
-                "unknown_version",
-                "an outcome names a version that was never minted: the database was restored from an older"
-                " backup, or a foreign producer writes to the outcomes; find out which, then replay",
-            )
+    def _outcome(self, connection: Connection, minted: int, event: Outcome, message: Message) -> None:
         progress = self._open(connection, minted, message)
         if progress is None:
             return

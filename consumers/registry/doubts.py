@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from difflib import SequenceMatcher
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -120,6 +120,18 @@ def _hash(*parts: str) -> str:
 DOUBTFUL = "doubtful_identity"
 
 
+class Examined(NamedTuple):
+    """A comparison's result.
+
+    Attributes:
+        released: other numbers that are in doubt no more, and may have an account now.
+        doubtful: a doubt about this person was raised.
+    """
+
+    released: frozenset[str] = frozenset()
+    doubtful: bool = False
+
+
 class Doubts:
     """Holds students who may have another number, within the caller's transaction."""
 
@@ -130,22 +142,19 @@ class Doubts:
 
     def examine(
         self, connection: Connection, before: KnownPerson | None, after: KnownPerson, fact_id: str
-    ) -> set[str]:
+    ) -> Examined:
         """Compare a person with all others, if the compared values have changed.
 
         Args:
             before: the person until now; None: unknown.
             after: the person as recorded now.
             fact_id: id of the event that brought it.
-
-        Returns:
-            Other student numbers that are in doubt no more, and may have an account now.
         """
         prints = fingerprints(after.identity, after.ine)
         if before is not None and prints == fingerprints(before.identity, before.ine):
-            return set()
+            return Examined()
         matches = self._matches(connection, after, prints)
-        released = self._withdraw(connection, after.student_number, matches)
+        released = set() if before is None else self._withdraw(connection, after.student_number, matches)
         subject = after.merged_into or after.student_number
         asked = [
             other
@@ -154,7 +163,7 @@ class Doubts:
         ]
         if asked:
             self._hold(connection, subject, sorted(asked), fact_id)
-        return released
+        return Examined(frozenset(released), doubtful=bool(asked))
 
     def settle(
         self, connection: Connection, doubt: Doubt, verdict: Verdict, decided_at: float | None = None

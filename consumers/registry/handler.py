@@ -6,7 +6,7 @@ by the vault's, and the last other facts of each student are remembered by id.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from consumers.registry.settings import RegistrySettings
 from pipeline import accounts
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
-from pipeline.facts import Rejected
+from pipeline.facts import Fact, Rejected
 from pipeline.timers import OnDue
 from pipeline.vault import SealBroken, Vault, forget_kept
 from schemas import catalogue, events
@@ -103,11 +103,22 @@ class Registry:
 
     # --- the loop's side ---
 
-    def handle(self, connection: Connection, record: Record, message: Message) -> None:
-        """Apply one fact. Raises Rejected: its cause and message say why, and what to do."""
+    def handle(self, connection: Connection, facts: Sequence[Fact]) -> None:
+        """Apply facts. Raises Rejected: its cause and message say why, and what to do."""
+        enrolled = {m.event.student_number for _, m in facts if isinstance(m.event, events.EnrolmentRecorded)}
+        newcomers = self._registrar.newcomers(connection, enrolled) if enrolled else set()
+        for record, message in facts:
+            number = message.event.student_number
+            self._apply(connection, record, message, newcomer=number in newcomers)
+            newcomers.discard(number)
+
+    def _apply(
+        self, connection: Connection, record: Record, message: Message, *, newcomer: bool = False
+    ) -> None:
         event = message.event
         if isinstance(event, events.EnrolmentRecorded):
-            if self._registrar.recorded(connection, event, message, record):
+            known = not self._registrar.recorded(connection, event, message, record, newcomer=newcomer)
+            if not (known or newcomer):
                 for fact in pending_facts.take(connection, event.student_number):
                     self._apply_pending(connection, fact)
         elif isinstance(event, events.EnrolmentCancelled):
@@ -117,7 +128,7 @@ class Registry:
         elif isinstance(event, events.IdentityDecided):
             lane = catalogue.lane_of(record.topic)
             self._decisions.apply(
-                connection, event, message, lane, lambda *fact: self.handle(connection, fact[1], fact[0])
+                connection, event, message, lane, lambda *fact: self._apply(connection, fact[1], fact[0])
             )
         elif isinstance(event, events.ReplayRequested):
             if event.consumer == self.name:  # a site changed its settings: merge again

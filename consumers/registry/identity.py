@@ -27,6 +27,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Final, Protocol
 
 from anyascii import anyascii
@@ -222,6 +223,7 @@ def name_fields(person: Person, student_number: str, particles: frozenset[str]) 
     }
 
 
+@lru_cache(maxsize=4096)  # first names are few, and each name is asked for by its fingerprint too
 def ascii_word(name: str, particles: frozenset[str] = frozenset()) -> str:
     """A name in a-z, 0-9 and single inner hyphens; empty if nothing is left of it.
 
@@ -243,6 +245,7 @@ def ascii_word(name: str, particles: frozenset[str] = frozenset()) -> str:
     return "-".join([*words, glued] if glued else words)
 
 
+@lru_cache(maxsize=1024)
 def _kept(char: str) -> str:
     """A character before transliteration. That would spell symbols out (':grinning:')."""
     category = unicodedata.category(char)

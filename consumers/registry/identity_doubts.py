@@ -197,19 +197,13 @@ def claim_fingerprints(
     connection: Connection, database: Database, student_number: str, prints: Mapping[str, str]
 ) -> dict[str, str]:
     """Take these fingerprints, by kind; return, by kind, others who took them first."""
-    others: dict[str, str] = {}
-    for kind, value in prints.items():
-        row = {"kind": kind, "value": value, "student_number": student_number}
-        if connection.execute(database.insert_new(fingerprints), row).rowcount:
-            continue
-        holder = connection.execute(
-            select(fingerprints.c.student_number).where(
-                fingerprints.c.kind == kind, fingerprints.c.value == value
-            )
-        ).scalar_one()
-        if holder != student_number:
-            others[kind] = holder
-    return others
+    rows = [
+        {"kind": kind, "value": value, "student_number": student_number} for kind, value in prints.items()
+    ]
+    if connection.execute(database.insert_new(fingerprints), rows).rowcount == len(rows):
+        return {}
+    holders = with_fingerprints(connection, list(prints.items()))
+    return {kind: holder for (kind, _), holder in holders.items() if holder != student_number}
 
 
 def take_over_fingerprint(connection: Connection, student_number: str, kind: str, value: str) -> None:

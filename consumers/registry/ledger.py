@@ -6,7 +6,8 @@ minting avoids them. The directory's unique overlay is the second guard.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import (
@@ -16,12 +17,14 @@ from sqlalchemy import (
     Exists,
     Float,
     Index,
+    Select,
     String,
     Table,
+    and_,
     bindparam,
     case,
+    delete,
     exists,
-    func,
     or_,
     select,
     tuple_,
@@ -66,21 +69,10 @@ SEEN = (DIRECTORY, MOODLE, MAILBOX, SERVICE)
 _STANDING = case((ledger.c.origin == DIRECTORY, 2), (ledger.c.origin.in_(SEEN), 1), else_=0)
 
 # Built once: building a statement for each name costs more than the database does.
-_HELD: Final = (
-    select(ledger.c.kind, ledger.c.value)
-    .where(ledger.c.student_number == bindparam("number"), ledger.c.origin != RETIRED)
+_OWN: Final = (
+    select(ledger.c.kind, ledger.c.value, ledger.c.origin, ledger.c.recorded_at)
+    .where(ledger.c.student_number == bindparam("number"))
     .order_by(_STANDING, ledger.c.recorded_at.desc(), ledger.c.value.desc())
-)
-_ALL: Final = (
-    select(ledger.c.value)
-    .where(ledger.c.student_number == bindparam("number"), ledger.c.kind == bindparam("of_kind"))
-    .where(ledger.c.origin != RETIRED)
-    .order_by(ledger.c.recorded_at, ledger.c.value)
-)
-_LATEST: Final = select(func.max(ledger.c.recorded_at)).where(ledger.c.student_number == bindparam("number"))
-_HOLDERS: Final = select(ledger.c.student_number).where(
-    ledger.c.kind == bindparam("of_kind"),
-    or_(ledger.c.value == bindparam("name"), ledger.c.value == bindparam("digest")),
 )
 _ERASED: Final = select(ledger.c.kind, ledger.c.value).where(ledger.c.student_number == bindparam("number"))
 _NAMED: Final = update(ledger).where(
@@ -122,6 +114,15 @@ class Holder(NamedTuple):
     origin: str
 
 
+class _Own(NamedTuple):
+    """A name of a student's."""
+
+    kind: str
+    value: str
+    origin: str
+    recorded_at: float
+
+
 class SqlLedger:
     """The ledger within one transaction; implements `registry.identity.Ledger`.
 
@@ -139,15 +140,21 @@ class SqlLedger:
         self._database = database
         self._now = now
         self._privacy = privacy
+        self._own: dict[str, Sequence[_Own]] = {}  # students' rows, read since the last change
+
+    def has_nothing_of(self, student_number: str) -> None:
+        """Take as read that this student has no name; the caller has looked."""
+        self._own[student_number] = ()
 
     def held_by(self, student_number: str) -> Mapping[str, str]:
         """The name of each kind that counts. The directory's, a target's, or the first minted."""
-        rows = self._connection.execute(_HELD, {"number": student_number})
-        return {row.kind: row.value for row in rows}  # rows are in reverse: the preferred one overwrites
+        rows = self._of(student_number)  # in reverse: the preferred one overwrites
+        return {row.kind: row.value for row in rows if row.origin != RETIRED}
 
     def all_of(self, student_number: str, kind: str) -> list[str]:
         """This student's names of this kind, in the order in which they were given."""
-        return list(self._connection.scalars(_ALL, {"number": student_number, "of_kind": kind}))
+        rows = [row for row in self._of(student_number) if row.kind == kind and row.origin != RETIRED]
+        return [row.value for row in sorted(rows, key=lambda row: (row.recorded_at, row.value))]
 
     def claim(self, names: Mapping[str, str], student_number: str) -> bool:
         """Take all these names (by kind) for this student, or none if one is taken.
@@ -157,19 +164,19 @@ class SqlLedger:
         claims, also when the clock was set back in between.
         """
         before = None if self._privacy is None else self._privacy.pseudonym(student_number)
-        holders = {kind: self._holders(kind, value) for kind, value in names.items()}
+        holders = self._holders(names)
         if any(each - {student_number, before} for each in holders.values()):
             return False
-        latest = self._connection.execute(_LATEST, {"number": student_number}).scalar_one()
-        if latest is not None:
-            self._now = max(self._now, latest + _TICK_S)
-        with self._connection.begin_nested() as savepoint:
-            for kind, value in names.items():
-                if before in holders[kind] and self._name_again(kind, value, student_number):
-                    continue
-                if not self._take(kind, value, student_number, MINTED):
-                    savepoint.rollback()
-                    return False
+        for row in self._of(student_number):
+            self._now = max(self._now, row.recorded_at + _TICK_S)
+        free = [(kind, value) for kind, value in names.items() if not holders[kind]]
+        if self._insert(free, student_number, MINTED) < len(free):
+            mine = ledger.c.student_number == student_number, ledger.c.recorded_at == self._now
+            self._connection.execute(delete(ledger).where(*mine))
+            return False
+        for kind, value in names.items() - free:
+            if not (before in holders[kind] and self._name_again(kind, value, student_number)):
+                self._take(kind, value, student_number, MINTED)
         return True
 
     def give_back(self, student_number: str, names: Iterable[tuple[str, str]]) -> None:
@@ -200,7 +207,7 @@ class SqlLedger:
     def take_note(self, kind: str, value: str, *, holder: str | None, origin: str) -> bool:
         """Record a name in use if the ledger does not have it; return whether it was new."""
         self._now += _TICK_S
-        return self._insert(kind, value, holder, origin)
+        return bool(self._insert([(kind, value)], holder, origin))
 
     def hand_over(self, kind: str, value: str, *, holder: str | None, origin: str) -> bool:
         """Move a minted name to the person found to use it in a target. False: not applicable.
@@ -213,11 +220,13 @@ class SqlLedger:
         if previous is None or previous == holder:
             return False
         self.retire(previous)
+        self._own.clear()
         self._connection.execute(update(ledger).where(*this).values(student_number=holder, origin=origin))
         return True
 
     def retire(self, *student_numbers: str) -> None:
         """Put these students' minted names out of use. No other student ever gets them."""
+        self._own.clear()
         self._connection.execute(
             update(ledger)
             .where(ledger.c.student_number.in_(student_numbers), ledger.c.origin == MINTED)
@@ -259,6 +268,7 @@ class SqlLedger:
 
     def _adopt(self, kind: str, value: str, holder: str | None) -> bool:
         """Give a student a name that a target first showed as no one's. Not once activated."""
+        self._own.clear()
         done = self._connection.execute(
             update(ledger)
             .where(ledger.c.kind == kind, ledger.c.value == value.lower(), ledger.c.student_number.is_(None))
@@ -267,10 +277,22 @@ class SqlLedger:
         )
         return bool(done.rowcount)
 
-    def _holders(self, kind: str, value: str) -> set[str]:
-        """A name's holders, erased persons by pseudonym; an empty text: a non-student."""
-        wanted = {"of_kind": kind, "name": value.lower(), "digest": self._digest(kind, value)}
-        return {number or "" for number in self._connection.scalars(_HOLDERS, wanted)}
+    def _of(self, student_number: str) -> Sequence[_Own]:
+        if student_number not in self._own:
+            rows = self._connection.execute(_OWN, {"number": student_number})
+            self._own[student_number] = [_Own(*row) for row in rows]
+        return self._own[student_number]
+
+    def _holders(self, names: Mapping[str, str]) -> dict[str, set[str]]:
+        """The holders of names by kind, erased persons by pseudonym; an empty text: a non-student."""
+        wanted: dict[str, str | None] = {}
+        for place, (kind, value) in enumerate(names.items()):
+            digest = self._digest(kind, value)
+            wanted |= {f"kind{place}": kind, f"name{place}": value.lower(), f"digest{place}": digest}
+        found: dict[str, set[str]] = {kind: set() for kind in names}
+        for row in self._connection.execute(_holders_of(len(names)), wanted):
+            found[row.kind].add(row.student_number or "")
+        return found
 
     def _digest(self, kind: str, value: str) -> str | None:
         return None if self._privacy is None else self._privacy.hashed(hashable(kind, value))
@@ -279,30 +301,51 @@ class SqlLedger:
         """Return a name to the person who had it before their erasure."""
         if self._privacy is None:
             return False
+        self._own.clear()
         here = {"of_kind": kind, "digest": self._digest(kind, value)}
         mine = ledger.c.student_number == self._privacy.pseudonym(student_number)
         again = _NAMED.where(mine).values(value=value.lower(), student_number=student_number)
         return bool(self._connection.execute(again, here).rowcount)
 
     def _take(self, kind: str, value: str, holder: str | None, origin: str) -> bool:
-        if self._insert(kind, value, holder, origin):
+        if self._insert([(kind, value)], holder, origin):
             return True
-        if self._holders(kind, value) != {holder or ""}:
+        if self._holders({kind: value})[kind] != {holder or ""}:
             return False
         if origin == MINTED:  # the very name that was retired is made again
             retired = ledger.c.kind == kind, ledger.c.value == value.lower(), ledger.c.origin == RETIRED
             self._connection.execute(update(ledger).where(*retired).values(origin=MINTED))
         return True
 
-    def _insert(self, kind: str, value: str, holder: str | None, origin: str) -> bool:
-        row = {
-            "kind": kind,
-            "value": value.lower(),
-            "student_number": holder,
-            "origin": origin,
-            "recorded_at": self._now,
-        }
-        return bool(self._connection.execute(self._database.insert_new(ledger), row).rowcount)
+    def _insert(self, names: Sequence[tuple[str, str]], holder: str | None, origin: str) -> int:
+        """Record those of these names (kind, value) that the ledger lacks; return how many."""
+        if not names:
+            return 0
+        self._own.clear()
+        rows = [
+            {
+                "kind": kind,
+                "value": value.lower(),
+                "student_number": holder,
+                "origin": origin,
+                "recorded_at": self._now,
+            }
+            for kind, value in names
+        ]
+        return self._connection.execute(self._database.insert_new(ledger), rows).rowcount
+
+
+@cache
+def _holders_of(names: int) -> Select[tuple[str, str]]:
+    """Kind and holder of so many names."""
+    each = (
+        and_(
+            ledger.c.kind == bindparam(f"kind{place}"),
+            or_(ledger.c.value == bindparam(f"name{place}"), ledger.c.value == bindparam(f"digest{place}")),
+        )
+        for place in range(names)
+    )
+    return select(ledger.c.kind, ledger.c.student_number).where(or_(*each))
 
 
 def _activated(student_number: ColumnElement[str] | str | None) -> Exists:

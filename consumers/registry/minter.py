@@ -128,6 +128,28 @@ class Minter:
         known = Known(person, names, mails, enrolments, previous, taught, shown, short, everywhere)
         if noted is not None:
             known = replace(known, erasing=True, gone=GONE in noted)
+        return self._mint(connection, known, numbers, origin, now)
+
+    def mint_first(
+        self, connection: Connection, person: KnownPerson, enrolment: Enrolment, origin: Origin
+    ) -> Account | None:
+        """As `mint_version`, of a newcomer: the store has nothing else of this person, so nothing is read."""
+        number, now = person.student_number, self._database.now(connection)
+        if not self._deserves_account(person, (enrolment,), datetime.fromtimestamp(now, UTC).date()):
+            return None
+        ledger = SqlLedger(connection, self._database, now, self.privacy)
+        ledger.has_nothing_of(number)
+        names = mint(shown_person(person), number, self._settings, ledger)
+        short = short_login(names.login, number, self._settings, ledger)
+        known = Known(person, names, (names.mail.lower(),), (enrolment,), None, (), None, short, False)
+        return self._mint(connection, known, (number,), origin, now)
+
+    def _mint(
+        self, connection: Connection, known: Known, numbers: Sequence[str], origin: Origin, now: float
+    ) -> Account | None:
+        """Save and announce the account of all this, if it is a new version."""
+        person, previous, today = known.person, known.previous, datetime.fromtimestamp(now, UTC).date()
+        student_number = person.student_number
         account = self._guarded(connection, known, numbers, today, now)
         if account.stage is Stage.ACTIVE and person.prolongations:
             self._people.change(connection, student_number, prolongations=())

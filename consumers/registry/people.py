@@ -189,9 +189,13 @@ class People:
         An unknown number is locked too: otherwise facts kept for its first enrolment would be invisible to
         the transaction that records it.
         """
-        self._database.alone(connection, "person", student_number)
+        self.lock(connection, student_number)
         row = connection.execute(self._database.locking(_PERSON), {"number": student_number}).one_or_none()
         return None if row is None else _person(row)
+
+    def lock(self, connection: Connection, student_number: str) -> None:
+        """Lock a number, known or not, until the transaction ends."""
+        self._database.alone(connection, "person", student_number)
 
     def known(self, connection: Connection, student_number: str) -> KnownPerson | None:
         """Read the person without a lock."""

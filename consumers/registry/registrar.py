@@ -14,20 +14,23 @@ withdraws the doubt when nothing is left.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from consumers.registry import identity_doubts as store
 from consumers.registry import pending_facts, teachings
-from consumers.registry.doubts import DOUBTFUL, Doubts, bury_fact, fingerprints, recognised
+from consumers.registry.doubts import DOUBTFUL, Doubts, Examined, bury_fact, fingerprints, recognised
 from consumers.registry.erasure.erasures import has_forgotten
 from consumers.registry.identity_doubts import HOLDER, Doubt, Verdict
+from consumers.registry.ledger import ledger
 from consumers.registry.minter import Minter, Origin
 from consumers.registry.pending_facts import DECISION, PendingFact
-from consumers.registry.people import Identity, KnownPerson, People
+from consumers.registry.people import Identity, KnownPerson, People, enrolments, people
+from pipeline.accounts import accounts
+from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
 from pipeline.errors import meaning
 from pipeline.eventlog.port import Record
@@ -36,6 +39,10 @@ from schemas.account import Administrative, Enrolment, Lane
 from schemas.envelope import Message, from_record
 from schemas.events import Cause, EnrolmentCancelled, EnrolmentRecorded, TeachingsRecorded
 
+_NUMBERS: Final = {
+    table.c.student_number: select(table.c.student_number)
+    for table in (people, enrolments, teachings.teachings, pending_facts.pending_facts, accounts, ledger)
+}
 _WHO = ("birth_name", "usage_name", "given_name", "preferred_given_name", "birth_date", "language")
 
 
@@ -62,15 +69,40 @@ class RegistrarFacts:
         self._doubts = doubts
         self._holders = holders
 
+    def newcomers(self, connection: Connection, student_numbers: Collection[str]) -> set[str]:
+        """Those of these numbers of which the registry has no row; locked until the transaction ends."""
+        found: set[str] = set()
+        numbers = sorted(student_numbers)
+        for number in numbers:
+            self._people.lock(connection, number)
+        for column, query in _NUMBERS.items():
+            found.update(rows_among(connection, query, column, numbers).scalars())
+        new = set(numbers) - found
+        if (privacy := self._minter.privacy) is not None:
+            erased = {privacy.pseudonym(number): number for number in new}
+            holder = ledger.c.student_number
+            held = rows_among(connection, _NUMBERS[holder], holder, list(erased)).scalars()
+            new -= {erased[pseudonym] for pseudonym in held}
+        return new
+
     def recorded(
-        self, connection: Connection, event: EnrolmentRecorded, message: Message, record: Record
+        self,
+        connection: Connection,
+        event: EnrolmentRecorded,
+        message: Message,
+        record: Record,
+        *,
+        newcomer: bool = False,
     ) -> bool:
         """Apply an enrolment; return whether the person was unknown before.
+
+        Args:
+            newcomer: this number is one of `newcomers`, and this its first fact: it is not looked for again.
 
         Raises:
             Rejected: no name is left to give, or the number belongs to another person.
         """
-        before = self._people.locked(connection, event.student_number)
+        before = None if newcomer else self._people.locked(connection, event.student_number)
         cancelled = event.administrative is Administrative.CANCELLED
         if before is None and cancelled and self._was_erased(connection, event.student_number):
             return False
@@ -82,21 +114,24 @@ class RegistrarFacts:
         ):
             return False
         after = self._identify(connection, before, event, said)
+        enrolment = None if cancelled else Enrolment.model_validate(event.model_dump())
         newer = self._people.record_enrolment(
             connection,
             event.student_number,
             (event.year, event.step, event.step_version),
             event.source_sequence,
-            None if cancelled else Enrolment.model_validate(event.model_dump()),
+            enrolment,
         )
-        released: set[str] = set()
+        examined = Examined()
         if after is not None:
-            released = self._doubts.examine(connection, before, after, message.id)
+            examined = self._doubts.examine(connection, before, after, message.id)
         if before is not None:
             self._holders.superseded(connection, event)
-        if after is not None or newer:
+        if newcomer and after is not None and enrolment is not None and not examined.doubtful:
+            self._minter.mint_first(connection, after, enrolment, _origin(message))
+        elif after is not None or newer:
             self._mint(connection, event.student_number, message)
-        for number in sorted(released):
+        for number in sorted(examined.released):
             self._mint(connection, number, message)
         return before is None
 
@@ -133,18 +168,23 @@ class RegistrarFacts:
             "mobile": event.mobile,
         }
         if before is not None:
+            after = replace(before, **values)
             self._people.change(connection, event.student_number, **values)
             lost = before.mobile not in (None, event.mobile)
             if lost or before.personal_mail not in (None, event.personal_mail):
                 now = self._database.now(connection)
                 self._on_new_address(connection, event.student_number, now)
         else:
-            self._people.add(connection, KnownPerson(event.student_number, **values))
-        return self._people.locked(connection, event.student_number)
+            after = KnownPerson(event.student_number, **values)
+            self._people.add(connection, after)
+        return after
 
     def _mint(self, connection: Connection, student_number: str, message: Message) -> None:
-        origin = Origin.of(message, Cause.ENROLMENT, Lane.BULK)
-        self._minter.mint_version(connection, student_number, origin)
+        self._minter.mint_version(connection, student_number, _origin(message))
+
+
+def _origin(message: Message) -> Origin:
+    return Origin.of(message, Cause.ENROLMENT, Lane.BULK)
 
 
 def _identity(event: EnrolmentRecorded) -> Identity:

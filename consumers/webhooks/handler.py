@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import Connection
@@ -13,6 +13,7 @@ from pipeline import accounts, replays
 from pipeline.db.database import Database
 from pipeline.db.persons import Forgotten, nobody
 from pipeline.eventlog.port import Record
+from pipeline.facts import Fact
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import Message
@@ -62,8 +63,12 @@ class Webhooks:
         self._receivers = receivers
         self._senders = {sender_of(name): name for name in receivers}
 
-    def handle(self, connection: Connection, record: Record, message: Message) -> None:
-        """Store one event for the receivers that want it, or let a sender replay."""
+    def handle(self, connection: Connection, facts: Sequence[Fact]) -> None:
+        """Store events for the receivers that want them, or let a sender replay."""
+        for record, message in facts:
+            self._store(connection, record, message)
+
+    def _store(self, connection: Connection, record: Record, message: Message) -> None:
         event = message.event
         if isinstance(event, ReplayRequested):
             if (receiver := self._senders.get(event.consumer)) is not None:

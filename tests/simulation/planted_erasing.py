@@ -33,11 +33,11 @@ def _erase_but_in_moodle(self: Any, tasks: Mapping[str, Task], found: Any) -> No
 
 
 @PLANTED.by("ignore a return", RegistrarFacts, "recorded")
-def _recorded_unless_erased(self: Any, connection: Any, event: Any, *more: Any) -> bool:
+def _recorded_unless_erased(self: Any, connection: Any, event: Any, *more: Any, **how: Any) -> bool:
     known = self._people.locked(connection, event.student_number) is not None
     if not known and self._was_erased(connection, event.student_number):
         return False
-    return _recorded(self, connection, event, *more)
+    return _recorded(self, connection, event, *more, **how)
 
 
 PLANTED.change(

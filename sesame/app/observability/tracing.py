@@ -38,12 +38,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from consumers.kit.connector import Connector
-from pipeline.eventlog.port import NewRecord, Producer, Record, TopicPartition
-from pipeline.facts import FactHandler
+from pipeline.eventlog.port import NewRecord, Producer, TopicPartition
+from pipeline.facts import Fact, FactHandler
 from pipeline.runner import Observer
 from pipeline.runner.announcement import Admitted
 from pipeline.target import Dead, HandlerOutcome, Retry, Task, Waiting
-from schemas import envelope
 
 EXPORT_S_MAX: Final = 3.0
 """A command's wait at its end for a collector; OpenTelemetry's variables win."""
@@ -314,15 +313,16 @@ class _TracedFacts:
         self.name = handler.name
         self.topics = handler.topics
 
-    def handle(self, connection: Connection, record: Record, message: envelope.Message) -> None:
-        begun, failed = time.time_ns(), ""
-        try:
-            self._handler.handle(connection, record, message)
-        except BaseException as error:
-            failed = type(error).__name__
-            raise
-        finally:
-            self._traces.applied(self.name, message.id, begun, failed)
+    def handle(self, connection: Connection, facts: Sequence[Fact]) -> None:
+        for fact in facts:  # one by one: each has its own time
+            begun, failed = time.time_ns(), ""
+            try:
+                self._handler.handle(connection, [fact])
+            except BaseException as error:
+                failed = type(error).__name__
+                raise
+            finally:
+                self._traces.applied(self.name, fact.message.id, begun, failed)
 
     def make_up_for_lost(self, connection: Connection) -> str:
         return self._handler.make_up_for_lost(connection)

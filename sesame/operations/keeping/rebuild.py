@@ -26,7 +26,7 @@ from consumers.registry.people import People
 from pipeline import accounts, audit
 from pipeline.db.scratch import ScratchDatabase
 from pipeline.eventlog.port import EventLog, Record
-from pipeline.facts import RECORDS_PER_TRANSACTION, Rejected
+from pipeline.facts import RECORDS_PER_TRANSACTION, Fact, Rejected
 from producers.registrar.feed import SEQUENCES_PER_IMPORT
 from producers.registrar.import_runs import SqlImports
 from schemas import catalogue
@@ -265,7 +265,7 @@ def _handle(site: Rebuilding, connection: Connection, record: Record, message: M
         message = replace(message, time=datetime.now(UTC))
         headers, value = to_record(message)
         record = record._replace(topic=_BULK, headers=headers, value=value)
-    site.registry.handle(connection, record, message)
+    site.registry.handle(connection, [Fact(record, message)])
 
 
 # --- the directory ---

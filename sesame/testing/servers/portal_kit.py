@@ -24,6 +24,7 @@ from pipeline import attempts
 from pipeline.attempts import Attempt, AttemptEnd
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
+from pipeline.facts import Fact
 from pipeline.outbox import outbox
 from pipeline.status import consumer_status
 from pipeline.target_states import target_states
@@ -186,7 +187,7 @@ class Portal:
         headers, value = to_record(message)
         record = Record(topic, 0, 0, message.event.student_number, value, headers, 0)
         with self.database.write() as connection:
-            self.registry.handle(connection, record, message)
+            self.registry.handle(connection, [Fact(record, message)])
 
     def desk_time(self) -> datetime:
         return datetime.fromtimestamp(self.clock(), UTC)

@@ -24,6 +24,7 @@ from pipeline import accounts
 from pipeline.db.database import Database
 from pipeline.dead_letters.rows import DeadLetter, unresolved
 from pipeline.eventlog.port import NewRecord, Record
+from pipeline.facts import Fact
 from pipeline.outbox import outbox
 from pipeline.timers import run_due, timers
 from pipeline.vault import Vault, new_key
@@ -99,18 +100,15 @@ class RegistryHarness:
         return message
 
     def redeliver(self, message: Message, topic: str | None = None) -> None:
-        headers, value = to_record(message)
-        record = Record(
-            topic or _topic_of(message.event),
-            0,
-            next(self._offsets),
-            message.event.student_number,
-            value,
-            headers,
-            0,
-        )
         with self.database.write() as connection, connection.begin_nested():
-            self.registry.handle(connection, record, from_record(record.key, record.headers, record.value))
+            self.registry.handle(connection, [self.fact(message, topic)])
+
+    def fact(self, message: Message, topic: str | None = None) -> Fact:
+        """This message as the loop reads it from the log."""
+        headers, value = to_record(message)
+        topic, key = topic or _topic_of(message.event), message.event.student_number
+        record = Record(topic, 0, next(self._offsets), key, value, headers, 0)
+        return Fact(record, from_record(key, headers, value))
 
     def account(self, student_number: str = LEA) -> Account:
         found = self.maybe_account(student_number)

@@ -21,6 +21,7 @@ from consumers.webhooks.sender import Sender
 from consumers.webhooks.settings import WebhookReceiver
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record, TopicPartition
+from pipeline.facts import Fact
 from sandbox.http_server import HttpServer
 from sandbox.ports import free_port
 from schemas import catalogue
@@ -152,7 +153,7 @@ class WebhookHarness:
         wanted = {name: each.types for name, each in self.receivers.items()}
         handler = Webhooks(self.database, wanted, clock=lambda: self.now)
         with self.database.write() as connection:
-            handler.handle(connection, record, message)
+            handler.handle(connection, [Fact(record, message)])
         return identity
 
     def passes(self, seconds: float) -> None:

@@ -6,7 +6,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -18,12 +18,11 @@ from sqlalchemy.exc import OperationalError
 
 from pipeline.db import forms, migrate
 from pipeline.db.database import CONFLICTS_MAX, Database, StoreUnavailable
-from pipeline.eventlog.port import Record
+from pipeline.facts import Fact
 from pipeline.timers import timers
 from sandbox.postgres import ADMIN, Postgres
 from sandbox.process import PATIENCE_S, wait_until
 from sandbox.tls import ThrowawayCA
-from schemas.envelope import Message
 from sesame.app.doctor.checks import checks_for
 from sesame.app.doctor.findings import CheckState, examine
 from sesame.settings import LiveSecret, Settings, StoreSettings
@@ -228,8 +227,8 @@ class Crossing(facts_kit.Handler):
         self._other = psycopg.connect(self._address)
         self._waiting: threading.Thread | None = None
 
-    def handle(self, connection: Connection, record: Record, message: Message) -> None:
-        super().handle(connection, record, message)
+    def handle(self, connection: Connection, facts: Sequence[Fact]) -> None:
+        super().handle(connection, facts)
         connection.execute(_LOCK, {"number": "A"})
         if self._waiting is None:
             connection.exec_driver_sql("SET LOCAL deadlock_timeout = '50ms'")  # it is the one who is ended

@@ -21,7 +21,7 @@ from pipeline.audit import operator_notes
 from pipeline.audit.verification import verify as verify_audit
 from pipeline.engine.bell import Bell, WorkItem
 from pipeline.eventlog.port import Record
-from pipeline.facts import FactHandler, Rejected
+from pipeline.facts import Fact, FactHandler, Rejected
 from pipeline.target import Waiting
 from schemas import catalogue
 from schemas.account import Hold, Lane, Stage
@@ -288,7 +288,7 @@ def ring_late(site: Site, number: str) -> None:
         message = Message(event_id("late", number), "/sesame/moodle", datetime.now(UTC), event)
         for consumer in consumers:
             with site.database.write() as connection:
-                consumer.handle(connection, record, message)
+                consumer.handle(connection, [Fact(record, message)])
 
 
 @ONLY_SQLITE

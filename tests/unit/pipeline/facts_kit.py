@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.eventlog.port import Consumer, LogUnavailable, NewRecord, Record, TopicPartition
 from pipeline.eventlog.sqlite import SqliteEventLog
-from pipeline.facts import FactLoop
+from pipeline.facts import Fact, FactLoop
 from pipeline.timers import timers
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
@@ -42,14 +42,15 @@ class Handler:
     def make_up_for_lost(self, connection: Connection) -> str:
         return self.recovers
 
-    def handle(self, connection: Connection, record: Record, message: Message) -> None:
-        number = message.event.student_number
-        self.seen.append(number)
-        place = f"{record.topic}@{record.offset}"
-        row = self._database.insert(timers).values(kind=place, student_number=number, due_at=1.0)
-        connection.execute(row.on_conflict_do_nothing())
-        if number in self.fails:
-            raise self.fails[number]
+    def handle(self, connection: Connection, facts: Sequence[Fact]) -> None:
+        for record, message in facts:
+            number = message.event.student_number
+            self.seen.append(number)
+            place = f"{record.topic}@{record.offset}"
+            row = self._database.insert(timers).values(kind=place, student_number=number, due_at=1.0)
+            connection.execute(row.on_conflict_do_nothing())
+            if number in self.fails:
+                raise self.fails[number]
 
 
 class Faulty:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -13,10 +13,9 @@ from sqlalchemy.exc import OperationalError
 
 from pipeline import facts
 from pipeline.db.database import Database, StoreUnavailable
-from pipeline.eventlog.port import NewRecord, Record
-from pipeline.facts import Rejected
+from pipeline.eventlog.port import NewRecord
+from pipeline.facts import Fact, Rejected
 from sandbox.process import wait_until
-from schemas.envelope import Message
 from sesame.testing.servers.database_kit import ONLY_SQLITE, put
 from tests.unit.pipeline.facts_kit import TOPICS, FactLoopHarness, Faulty, Handler
 
@@ -30,17 +29,18 @@ def desk(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @ONLY_SQLITE
-def test_another_process_that_waits_has_its_turn_between_two_facts(
+def test_another_process_that_waits_has_its_turn_between_two_pages(
     desk: FactLoopHarness, database: Database, store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(facts, "TRANSACTION_S", 0.0)
+    monkeypatch.setattr(facts, "FACTS_PER_PAGE", 2)
     other = threading.Thread(target=lambda: put_once(store_url))
 
     class Slow(Handler):
         """Its first fact takes until the other process waits."""
 
-        def handle(self, connection: Connection, record: Record, message: Message) -> None:
-            super().handle(connection, record, message)
+        def handle(self, connection: Connection, facts: Sequence[Fact]) -> None:
+            super().handle(connection, facts)
             if other.ident is None:
                 other.start()
                 wait_until(database.others_wait, "the other process to wait")
@@ -51,7 +51,7 @@ def test_another_process_that_waits_has_its_turn_between_two_facts(
     desk.start()
     desk.until(lambda: len(desk.kept()) == 4)
     other.join()
-    assert desk.kept() == ["A", "other", "B", "C"]
+    assert desk.kept() == ["A", "B", "other", "C"]
 
 
 def put_once(store_url: str) -> None:
@@ -130,7 +130,7 @@ def test_a_dead_letter_is_not_written_twice_when_its_fact_is_redelivered(desk: F
     desk.until(lambda: len(desk.letters()) == 1)
     desk.stop()
     desk.start()
-    desk.until(lambda: desk.handler.seen == ["A", "A"])
+    desk.until(lambda: desk.handler.seen == ["A"] * 4)  # each time with others, then alone
     desk.stop()
     assert len(desk.letters()) == 1
     assert desk.lag() == 0
@@ -263,10 +263,10 @@ def test_a_group_that_was_lost_while_the_store_was_away_is_left_to_its_new_owner
 def test_a_group_that_is_lost_before_the_commit_is_no_end_of_the_loop(desk: FactLoopHarness) -> None:
     stolen: list[Faulty] = []
 
-    def steal(connection: Connection, record: Record, message: Message) -> None:
+    def steal(connection: Connection, facts: Sequence[Fact]) -> None:
         if not stolen:
             stolen.append(desk.consumer())
-        handle(connection, record, message)
+        handle(connection, facts)
 
     handle = desk.handler.handle
     desk.handler.handle = steal  # type: ignore[method-assign]

@@ -11,6 +11,7 @@ from consumers.propagation.rows import propagation
 from pipeline import outbox, timers
 from pipeline.db.database import Database
 from pipeline.eventlog.port import NewRecord, Record, TopicPartition
+from pipeline.facts import Fact
 from pipeline.outbox import OutboxRelay
 from pipeline.outbox import outbox as outbox_table
 from sandbox.process import PATIENCE_S
@@ -32,7 +33,7 @@ def test_an_activation_and_the_first_enrolment_at_once_do_not_miss_each_other(st
     record = Record(topic, 0, 0, LEA, value, headers, 0)
     with closing(here.database), closing(elsewhere.database), ExitStack() as transaction:
         connection = transaction.enter_context(here.database.write())
-        here.registry.handle(connection, record, message)
+        here.registry.handle(connection, [Fact(record, message)])
         with meanwhile(lambda: elsewhere.apply(enrolled())) as enrolling:
             enrolling.join(0.3)
             transaction.close()

@@ -24,6 +24,7 @@ from pipeline.accounts import accounts as a
 from pipeline.audit import operator_notes
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
+from pipeline.facts import Fact
 from pipeline.target_states import target_states as t
 from schemas import catalogue
 from schemas.account import Account, Stage
@@ -186,14 +187,13 @@ def _ask(site: Restored, shown: dict[str, Shown], actor: str) -> list[str]:
         asked = [number for number, one in sorted(persons.items()) if _unexplained(known.get(number), one)]
         for number in asked:
             registry.overtake(connection, number, persons[number].version)
-            record, message = _hold(connection, number)
-            registry.handle(connection, record, message)
+            registry.handle(connection, [_hold(connection, number)])
             questions.ask(
                 connection, database, number, sorted(persons[number].shut_by), database.now(connection)
             )
         return asked
 
-    def _hold(connection: Connection, number: str) -> tuple[Record, Message]:
+    def _hold(connection: Connection, number: str) -> Fact:
         ref = operator_notes.keep_and_audit(
             connection,
             database,
@@ -208,7 +208,7 @@ def _ask(site: Restored, shown: dict[str, Shown], actor: str) -> list[str]:
         identity = event_id(event.type, EMITTER, number, secrets.token_hex(8))
         headers, value = to_record(message := Message(identity, SOURCE_PREFIX + EMITTER, moment, event))
         topic = catalogue.ACTIVATIONS
-        return Record(topic, 0, 0, number, value, headers, int(moment.timestamp() * 1000)), message
+        return Fact(Record(topic, 0, 0, number, value, headers, int(moment.timestamp() * 1000)), message)
 
     return database.transact(ask)
 

@@ -14,6 +14,7 @@ from consumers.propagation.window import PropagationProgress
 from pipeline import timers
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
+from pipeline.facts import Fact
 from pipeline.outbox import outbox
 from schemas import catalogue
 from schemas.account import Lane, Stage
@@ -122,7 +123,7 @@ class PropagationHarness:
     def redeliver(self, message: Message) -> None:
         record = Record(catalogue.OUTCOMES, 0, 0, LEA, b"", (), 0)
         with self.database.write() as connection:
-            self.propagation.handle(connection, record, message)
+            self.propagation.handle(connection, [Fact(record, message)])
 
     def tick(self, seconds: float) -> None:
         """Let the time come, and the timers run."""

@@ -11,7 +11,7 @@ from consumers.propagation import rows as propagation_rows
 from consumers.propagation.window import PropagationState
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
-from pipeline.facts import Rejected
+from pipeline.facts import Fact, Rejected
 from pipeline.outbox import outbox
 from schemas import catalogue
 from schemas.account import Lane, Stage
@@ -88,13 +88,31 @@ def test_two_processes_that_meet_at_the_first_row_announce_a_completion_once(
     with desk.database.write() as connection:
         for event in outcomes:
             message = Message(event_id(event.type, "test", str(event)), "/sesame/test", at(5.0), event)
-            desk.propagation.handle(connection, record, message)
+            desk.propagation.handle(connection, [Fact(record, message)])
         with meanwhile(lambda: other.bell(when=6.0)) as second:
             second.join(0.3)  # it waits for what is not committed yet
             connection.commit()
     assert len(desk.announced()) == 1
     assert len(desk.told) + len(other.told) == 1
     assert desk.progress().state is PropagationState.COMPLETED
+
+
+def test_metrics_are_not_told_of_what_is_undone(desk: PropagationHarness) -> None:
+    desk.account()
+    messages = [
+        Message(event_id(event.type, "test", str(event)), "/sesame/test", at(5.0), event)
+        for event in (
+            *(desk.said(TargetProvisioned, target, 5.0) for target in TARGETS),
+            desk.said(TargetProvisioned, TARGETS[0], 5.0, 99),
+        )
+    ]
+    facts = [Fact(Record(catalogue.OUTCOMES, 0, 0, LEA, b"", (), 0), message) for message in messages]
+    with pytest.raises(Rejected), desk.database.write() as connection:
+        desk.propagation.handle(connection, facts)
+    assert desk.told == []
+    with desk.database.write() as connection:
+        desk.propagation.handle(connection, facts[:-1])
+    assert [type(event) for event in desk.told] == [PropagationCompleted]
 
 
 def test_a_replay_after_completion_is_not_announced_again(desk: PropagationHarness) -> None:

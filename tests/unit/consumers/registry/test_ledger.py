@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from datetime import date
 
 import pytest
@@ -99,9 +100,9 @@ def test_a_login_that_is_lost_between_look_and_claim_leaves_nothing_behind(datab
 
         looked = 0
 
-        def _holders(self, kind: str, value: str) -> set[str]:
+        def _holders(self, names: Mapping[str, str]) -> dict[str, set[str]]:
             self.looked += 1
-            return set() if self.looked <= 2 else super()._holders(kind, value)
+            return {kind: set() for kind in names} if self.looked == 1 else super()._holders(names)
 
     with database.write() as connection:
         SqlLedger(connection, database, 0.0).reserve(

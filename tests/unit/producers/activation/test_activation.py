@@ -11,6 +11,7 @@ from argon2 import PasswordHasher
 
 from pipeline.eventlog.port import LogUnavailable, NewRecord, Record, TopicPartition
 from pipeline.eventlog.sqlite import SqliteEventLog
+from pipeline.facts import Fact
 from pipeline.vault import Vault, new_key, plain_ref
 from producers.activation.activation_requests import STUDENTS_PER_BATCH, ActivationReport, activate
 from producers.activation.files import StudentListUnusable
@@ -73,7 +74,7 @@ class Office(RegistryHarness):
         """Let the registry read all of it."""
         for record, message in self.published():
             with self.transaction() as connection:
-                self.registry.handle(connection, record, message)
+                self.registry.handle(connection, [Fact(record, message)])
 
     def close(self) -> None:
         self.producer.close()
