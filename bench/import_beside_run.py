@@ -1,8 +1,8 @@
-"""The row `import-beside-run`: import a file while `sesame run` works.
+"""The rows `import-beside-run` and `registry-facts`: import a file while `sesame run` works.
 
 Store and log are SQLite. The registry works through the enrolments of a first file, first alone, then while
-the command imports a second file of other students. Both rates are compared with the undisturbed ones of the
-same run.
+the command imports a second file of other students, then to the end. The rates beside each other are compared
+with the undisturbed ones of the same run.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from sqlalchemy import func, select
 
@@ -95,8 +96,21 @@ def exports(folder: Path) -> tuple[Path, Path]:
     return first, second
 
 
-def measured() -> tuple[float, float, float, float]:
-    """Lines a second of an import alone and with the run. Students a second of the registry likewise."""
+class Measured(NamedTuple):
+    """An import's lines a second, alone and beside the run, and the registry's students a second.
+
+    `facts`: from the beginning of the second import until all of its students have their accounts.
+    """
+
+    import_alone: float
+    import_beside: float
+    run_alone: float
+    run_beside: float
+    facts: float
+
+
+def measured() -> Measured:
+    """Measure once."""
     with TemporaryDirectory(prefix="sesame-bench-") as name:
         folder = Path(name)
         first, second = exports(folder)
@@ -110,7 +124,9 @@ def measured() -> tuple[float, float, float, float]:
             begun, before = time.perf_counter(), registered(store)
             import_beside = site.imported(second)
             run_beside = (registered(store) - before) / (time.perf_counter() - begun)
-        return import_alone, import_beside, run_alone, run_beside
+            until(lambda: registered(store) == 2 * STUDENTS)
+            facts = (2 * STUDENTS - before) / (time.perf_counter() - begun)
+        return Measured(import_alone, import_beside, run_alone, run_beside, facts)
 
 
 def registered(store: Database) -> int:
@@ -129,30 +145,29 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def rows(runs: int) -> Sequence[Row]:
-    """`import-beside-run` and `run-beside-import`."""
-    import_alone, import_beside, run_alone, run_beside = map(
-        median, zip(*(measured() for _ in range(runs)), strict=True)
-    )
+    """`import-beside-run`, `run-beside-import` and `registry-facts`."""
+    found = Measured._make(map(median, zip(*(measured() for _ in range(runs)), strict=True)))
     note = f"SQLite; {STUDENTS} students in each of two files, no target has work"
     return [
         Row(
             "import-beside-run",
             "lines/s",
-            import_beside,
+            found.import_beside,
             SHARE_OF_IMPORT,
-            ratio=import_beside / import_alone,
-            peers={"alone": import_alone},
+            ratio=found.import_beside / found.import_alone,
+            peers={"alone": found.import_alone},
             note=note,
         ),
         Row(
             "run-beside-import",
             "students/s",
-            run_beside,
+            found.run_beside,
             SHARE_OF_RUN,
-            ratio=run_beside / run_alone,
-            peers={"alone": run_alone},
+            ratio=found.run_beside / found.run_alone,
+            peers={"alone": found.run_alone},
             note=note,
         ),
+        Row("registry-facts", "students/s", found.facts, note=f"{note}; until all have their accounts"),
     ]
 
 
