@@ -39,6 +39,7 @@ CONNECTIONS_MAX = 32
 CONNECTION_WAIT_S = 30.0
 CONFLICTS_MAX = 8
 CONFLICTS_S_MAX = 30.0
+_NOW = select(extract("epoch", func.clock_timestamp()))  # built once: building it costs more than it does
 _COUNTED = {"preserve_rowcount": True}
 """Keep INSERTs' row counts (0: the row was there): with psycopg SQLAlchemy says -1 otherwise."""
 
@@ -249,8 +250,7 @@ class Database:
         """Return the database's time, the clock that all workers share (epoch seconds)."""
         if self._clock is not None:
             return self._clock()
-        moment = connection.execute(select(extract("epoch", func.clock_timestamp()))).scalar_one()
-        return float(moment)
+        return float(connection.execute(_NOW).scalar_one())
 
     def insert(self, table: Any) -> Any:
         """Return this dialect's INSERT, which supports ON CONFLICT."""
