@@ -9,6 +9,8 @@ has to be done, or the row fails.
 The best of four measurements is too good by whatever disturbed the other three, so they only choose; then the
 direct client is measured just before the pipeline and just after, over a longer backlog, and the pipeline is
 compared with the mean of the two. The rows `native-…` compare it with clients that share no code with it.
+
+The rows `cpu-per-student-…` are the processor time of each server in these runs, and the pipeline's own.
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from math import nan
 from pathlib import Path
 from statistics import mean, median
 from tempfile import TemporaryDirectory
+from typing import NamedTuple, TypeVar
 
 from bench.native import AT_ONCE, directory, mailbox, moodle
 from bench.plant import Silent, bell, embedded, fill, migrated, ring, running, until
@@ -69,6 +73,7 @@ class Target:
         people: so many students new to the target.
         students: how many are brought there in one measurement.
         native: students per second of the best client without our code, with these students.
+        processor_s: the processor time that its server has had, in seconds.
         beside: others' rates, printed and not compared.
         least: the share of the native client's rate that is wanted.
     """
@@ -81,6 +86,7 @@ class Target:
     beside: Mapping[str, Callable[[], float]] = field(default_factory=dict)
     least: float = 0.7
     note: str = ""
+    processor_s: Callable[[], float] | None = None
 
 
 class Settled(Silent):
@@ -121,8 +127,15 @@ def carried(target: Target, handler: Handler, tasks: Sequence[Task], pool: Threa
         raise RuntimeError(f"{target.name}, called directly: {wrong[0]}")
 
 
-def through_the_pipeline(target: Target, slots: int, students: int) -> float:
-    """Students per second from the log to the recorded outcome."""
+class Carried(NamedTuple):
+    """Students per second from the log to the recorded outcome, and the pipeline's processor ms of each."""
+
+    rate: float
+    own_ms: float
+
+
+def through_the_pipeline(target: Target, slots: int, students: int) -> Carried:
+    """Carry new students to the target."""
     with TemporaryDirectory(prefix="sesame-bench-") as name, migrated(embedded(Path(name))) as database:
         log = SqliteEventLog(Path(name) / "log.db")
         log.ensure_topics(dict.fromkeys(catalogue.TOPICS, PARTITIONS))
@@ -131,15 +144,26 @@ def through_the_pipeline(target: Target, slots: int, students: int) -> float:
         ring(log, (bell(account.student_number) for account in people))
         handler, settled = target.handler(database), Settled()
         limits = EngineSettings(slots=slots).limits(batch_size=handler.batch_size)
-        begun = time.perf_counter()
+        begun, processor_s = time.perf_counter(), time.process_time()
         with running(log, database, handler, limits, group=handler.name, observer=settled):
             until(lambda: settled.done >= len(people) or bool(settled.others or settled.troubles), settled)
-            elapsed_s = time.perf_counter() - begun
+            elapsed_s, processor_s = time.perf_counter() - begun, time.process_time() - processor_s
         log.close()
     if settled.others or settled.troubles:
         wrong = [*settled.others, *settled.troubles][0]
         raise RuntimeError(f"{target.name}, through the pipeline: {wrong}")
-    return len(people) / elapsed_s
+    return Carried(len(people) / elapsed_s, processor_s * 1000 / len(people))
+
+
+T = TypeVar("T")
+
+
+def _served(target: Target, work: Callable[[], T]) -> tuple[T, float]:
+    """What this returns, and the server's processor ms of each student."""
+    if target.processor_s is None:
+        return work(), nan
+    before = target.processor_s()
+    return work(), (target.processor_s() - before) * 1000 / target.students
 
 
 def rows_of(target: Target, runs: int) -> list[Row]:
@@ -148,6 +172,7 @@ def rows_of(target: Target, runs: int) -> list[Row]:
     warm.handle([Task(account) for account in target.people(1)])  # makes what all share
     warm.close()
     best, ours, ratios, native, shares = [], [], [], [], []
+    own_ms, server_ms, native_ms = [], [], []
     beside: dict[str, list[float]] = {name: [] for name in target.beside}
     chosen: set[int] = set()
     for _ in range(runs):
@@ -155,16 +180,24 @@ def rows_of(target: Target, runs: int) -> list[Row]:
         parallel = max(rates, key=rates.__getitem__)
         chosen.add(parallel)
         before = direct(target, parallel, target.students)
-        ours.append(through_the_pipeline(target, max(SLOTS, parallel), target.students))
+        carried, spent = _served(
+            target, partial(through_the_pipeline, target, max(SLOTS, parallel), target.students)
+        )
+        ours.append(carried.rate)
+        own_ms.append(carried.own_ms)
+        server_ms.append(spent)
         best.append(mean((before, direct(target, parallel, target.students))))
         ratios.append(ours[-1] / best[-1])
         assert target.native is not None
-        native.append(target.native(target.people(target.students)))
+        people = target.people(target.students)
+        rate, spent = _served(target, partial(target.native, people))
+        native.append(rate)
+        native_ms.append(spent)
         shares.append(ours[-1] / native[-1])
         for name, measure in target.beside.items():
             beside[name].append(measure())
     note = f"{target.note}{target.students} new students a run"
-    return [
+    rows = [
         Row(
             f"saturation-{target.name}",
             "students/s",
@@ -184,7 +217,21 @@ def rows_of(target: Target, runs: int) -> list[Row]:
             peers={"native": median(native), **{name: median(values) for name, values in beside.items()}},
             note=f"{note}; the native client has {AT_ONCE} calls at once; {_runs(shares)}",
         ),
+        Row(f"cpu-per-student-{target.name}-pipeline", "ms", median(own_ms), note="the worker's own"),
     ]
+    if target.processor_s is not None:
+        spent, least = median(server_ms), median(native_ms)
+        rows.append(
+            Row(
+                f"cpu-per-student-{target.name}",
+                "ms",
+                spent,
+                ratio=spent / least,
+                peers={"the native client": least},
+                note="the server's processes",
+            )
+        )
+    return rows
 
 
 def _runs(ratios: Iterable[float]) -> str:
@@ -208,7 +255,8 @@ def slapd_target(students: int = 800) -> Iterator[Target]:
     with Slapd(fsync=True) as slapd:
         beside = {"ldapadd": partial(_ldapadd, slapd, students)}
         native = partial(directory, slapd)
-        yield Target("directory", handler, people, students, native, beside, note="slapd with fsync; ")
+        note = "slapd with fsync; "
+        yield Target("directory", handler, people, students, native, beside, 0.7, note, slapd.processor_s)
 
 
 @contextmanager
@@ -235,7 +283,8 @@ def dovecot_target(students: int = 240) -> Iterator[Target]:
         mailbox_kit.desk_at(office, Path(name)) as desk,
     ):
         native = partial(mailbox, office, "Scolarité")
-        yield Target("mailbox", handler, people, students, native, note="Dovecot; ")
+        spent = office.dovecot.processor_s
+        yield Target("mailbox", handler, people, students, native, note="Dovecot; ", processor_s=spent)
 
 
 @contextmanager
@@ -357,6 +406,12 @@ def rows(runs: int) -> Sequence[Row]:
                 found += rows_of(target, runs)
         except MissingServer as missing:
             print(f"saturation-{name}: left out: {missing}", file=sys.stderr)
+    own = [row for row in found if row.name.endswith("-pipeline")]
+    of_each = {row.name.removeprefix("cpu-per-student-").removesuffix("-pipeline"): row.ours for row in own}
+    whole = sum(of_each.values())
+    found.append(
+        Row("cpu-per-student-pipeline", "ms", whole, peers=of_each, note="the workers' own, together")
+    )
     return found
 
 

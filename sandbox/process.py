@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import AnyStr
@@ -298,6 +298,10 @@ class ManagedProcess:
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGCONT)
 
+    def processor_s(self) -> float:
+        """Seconds of processor time that the server and its children have had, those that ended included."""
+        return sum(_processor_ticks(str(self.pid))) / os.sysconf("SC_CLK_TCK")
+
     def log_tail(self, lines: int = 20) -> str:
         """Return the last lines of the server's log."""
         if not self.log_file.exists():
@@ -322,6 +326,15 @@ def _all_stand(group: int) -> bool:
                 if not states <= _STANDING:
                     return False
     return True
+
+
+def _processor_ticks(group: str) -> Iterator[int]:
+    """What each process of a group has had, and its children that it has waited for."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended in between
+            fields = stat_fields(process / "stat")
+            if fields[2] == group:
+                yield sum(map(int, fields[11:15]))
 
 
 def stat_fields(stat: Path) -> list[str]:

@@ -43,6 +43,10 @@ class Server:
         """The server's process id while it runs, else None."""
         return self._process.pid
 
+    def processor_s(self) -> float:
+        """See `ManagedProcess.processor_s`."""
+        return self._process.processor_s()
+
     def start(self) -> Self:
         """Start, and return once it answers; raises `sandbox.process.StartFailed`."""
         self._process.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,6 +36,20 @@ def test_a_paused_server_and_its_children_do_nothing_more(tmp_path: Path) -> Non
             assert not has_grown(size)
             server.resume()
             wait_until(lambda size=size: has_grown(size), "the writers to go on")  # type: ignore[misc]
+    finally:
+        server.kill()
+
+
+def test_processor_time_is_that_of_the_server_and_its_children_ended_or_not(tmp_path: Path) -> None:
+    busy = "import time\nwhile time.process_time() < 0.3: pass"
+    script = f"{sys.executable} -c '{busy}'; {sys.executable} -c '{busy}' & touch \"$0\"; sleep 60; wait"
+    begun = tmp_path / "begun"
+    argv = [str(find_program("bash", "bash")), "-c", script, str(begun)]
+    server = ManagedProcess("busy", argv, log_file=tmp_path / "log", ready=begun.exists)
+    server.start()
+    try:
+        wait_until(lambda: server.processor_s() >= 0.6, "both children to have had their time")
+        assert server.processor_s() < 2.0
     finally:
         server.kill()
 
