@@ -36,7 +36,7 @@ from schemas.envelope import EnvelopeError, Message, event_id, from_record
 
 POLL_S = 0.5  # a new record wakes the poll
 RECORDS_PER_TRANSACTION = 200
-FACTS_PER_PAGE = 50  # that a handler gets at once: it reads for all of them together
+FACTS_PER_PAGE = 25  # that a handler gets at once, and reads for together; others wait for so many to write
 TRANSACTION_S = 0.12  # then another process that waits has its turn: SQLite has one writer
 BULK_SHARE = 20  # records of bulk topics that are read after each full page of personal ones
 PAUSE_S = 1.0
