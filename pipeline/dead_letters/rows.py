@@ -57,7 +57,6 @@ dead_letters = Table(
 )
 
 
-NEWER_SUCCESS = "newer_success"
 _IDS_PER_QUERY = 500
 _ROWS_PER_PAGE = 500
 

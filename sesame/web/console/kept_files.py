@@ -120,10 +120,6 @@ class KeptFiles:
         if size != kept.size:
             raise KeptFileGone
 
-    def ends_in_s(self, kept: KeptFile) -> float:
-        """How long a file is still kept."""
-        return max(0.0, kept.ends_at - self._monotonic())
-
     def drop(self, kept: KeptFile) -> None:
         """Delete a file."""
         with self._lock:
