@@ -176,7 +176,7 @@ class SqlLedger:
             return False
         for kind, value in names.items() - free:
             if not (before in holders[kind] and self._name_again(kind, value, student_number)):
-                self._take(kind, value, student_number, MINTED)
+                self._make_again(kind, value)
         return True
 
     def give_back(self, student_number: str, names: Iterable[tuple[str, str]]) -> None:
@@ -310,12 +310,13 @@ class SqlLedger:
     def _take(self, kind: str, value: str, holder: str | None, origin: str) -> bool:
         if self._insert([(kind, value)], holder, origin):
             return True
-        if self._holders({kind: value})[kind] != {holder or ""}:
-            return False
-        if origin == MINTED:  # the very name that was retired is made again
-            retired = ledger.c.kind == kind, ledger.c.value == value.lower(), ledger.c.origin == RETIRED
-            self._connection.execute(update(ledger).where(*retired).values(origin=MINTED))
-        return True
+        return self._holders({kind: value})[kind] == {holder or ""}
+
+    def _make_again(self, kind: str, value: str) -> None:
+        """Put a name that was retired into use again, for its holder."""
+        self._own.clear()
+        retired = ledger.c.kind == kind, ledger.c.value == value.lower(), ledger.c.origin == RETIRED
+        self._connection.execute(update(ledger).where(*retired).values(origin=MINTED))
 
     def _insert(self, names: Sequence[tuple[str, str]], holder: str | None, origin: str) -> int:
         """Record those of these names (kind, value) that the ledger lacks; return how many."""
