@@ -76,17 +76,21 @@ class Propagation:
     def handle(self, connection: Connection, facts: Sequence[Fact]) -> None:
         """Apply bells and outcomes. Raises Rejected: a version was never minted."""
         minted = accounts.minted(connection, sorted({each.message.event.student_number for each in facts}))
-        newest = [(message, minted.get(message.event.student_number)) for _record, message in facts]
         # All are looked at before the first is applied: what is said of one cannot be taken back.
-        ours = [(m, version) for m, known in newest if (version := self._version(connection, m.event, known))]
-        for message, version in ours:
+        versions = [self._version(connection, message.event, minted) for _record, message in facts]
+        for (_record, message), version in zip(facts, versions, strict=True):
+            if version is None:
+                continue
             if isinstance(message.event, Outcome):
                 self._outcome(connection, version, message.event, message)
             else:
                 self._open(connection, version, message)
 
-    def _version(self, connection: Connection, event: Event, known: accounts.Minted | None) -> int | None:
+    def _version(
+        self, connection: Connection, event: Event, minted: Mapping[str, accounts.Minted]
+    ) -> int | None:
         """The newest version of the account that an event is about; None: it is not for us."""
+        known = minted.get(event.student_number)
         if isinstance(event, AccountChanged):
             return None if known is None or not known.is_activated else known.version
         if not isinstance(event, Outcome) or event.target not in self._targets:
