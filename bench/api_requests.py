@@ -25,6 +25,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
 from bench.rows import Row
+from sandbox.process import stat_fields
 
 BEFORE: Final = "4d8bd209"
 """The release to compare with."""
@@ -98,7 +99,7 @@ class Served:
         self.taken.setdefault(name, []).append(found)
 
     def _processor_s(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text("ascii").rpartition(")")[2].split()
+        fields = stat_fields(Path(f"/proc/{self.process.pid}/stat"))
         return (int(fields[11]) + int(fields[12])) / _TICKS_S
 
 

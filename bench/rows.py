@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+T = TypeVar("T")
 _DIGITS = 3
 
 Compared = Literal["at least", "at most"]
@@ -71,12 +72,17 @@ def middle(measure: Callable[[], float], runs: int) -> float:
 
 
 def side_by_side(measures: Mapping[str, Callable[[], float]], runs: int) -> dict[str, float]:
-    """The median of each, the runs taken in turn. What disturbs the machine disturbs all of them."""
-    taken: dict[str, list[float]] = {name: [] for name in measures}
+    """The median of each, as `in_turn`."""
+    return {name: median(values) for name, values in in_turn(measures, runs).items()}
+
+
+def in_turn(measures: Mapping[str, Callable[[], T]], runs: int) -> dict[str, list[T]]:
+    """Each measure's runs, taken in turn. What disturbs the machine disturbs all of them."""
+    taken: dict[str, list[T]] = {name: [] for name in measures}
     for _ in range(runs):
         for name, measure in measures.items():
             taken[name].append(measure())
-    return {name: median(values) for name, values in taken.items()}
+    return taken
 
 
 def table(rows: Iterable[Row]) -> str:

@@ -16,6 +16,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -23,7 +24,7 @@ from statistics import median
 from typing import NamedTuple
 
 from bench.plant import Nothing, account_of, bell, fill, migrated, numbers, ring, running, until
-from bench.rows import Row
+from bench.rows import Row, in_turn
 from pipeline.db.database import Database
 from pipeline.engine.bell import topics_for
 from pipeline.engine.limits import EngineSettings
@@ -159,15 +160,13 @@ def _work(
 
 def rows(runs: int) -> Sequence[Row]:
     """Measure."""
-    taken: dict[int, list[Scaled]] = {workers: [] for workers in WORKERS}
     with site() as (postgres, servers):
-        for _ in range(runs):
-            for workers in WORKERS:  # in turn: what disturbs the machine disturbs all of them
-                taken[workers].append(throughput(postgres, servers, workers))
-    found = {workers: Scaled._make(map(median, zip(*each, strict=True))) for workers, each in taken.items()}
+        measures = {str(workers): partial(throughput, postgres, servers, workers) for workers in WORKERS}
+        taken = in_turn(measures, runs)
+    found = {name: Scaled._make(map(median, zip(*each, strict=True))) for name, each in taken.items()}
     call_ms = BATCH * STUDENT_S * 1000
     note = f"{SLOTS} call at once a worker, {call_ms:g} ms a call, {PARTITIONS} partitions"
-    return [_row(workers, found[workers], found[1].rate, note) for workers in WORKERS]
+    return [_row(workers, found[str(workers)], found["1"].rate, note) for workers in WORKERS]
 
 
 def _row(workers: int, scaled: Scaled, alone: float, note: str) -> Row:
