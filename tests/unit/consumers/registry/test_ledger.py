@@ -114,6 +114,21 @@ def test_a_login_that_is_lost_between_look_and_claim_leaves_nothing_behind(datab
         assert late.held_by("22001234") == {}
 
 
+def test_a_retired_name_is_made_again_for_its_holder_alone(database: Database) -> None:
+    first = minted(database, "22001234")
+    with database.write() as connection:
+        book = SqlLedger(connection, database, 0.0)
+        book.retire("22001234")
+        assert book.held_by("22001234") == {}
+    other = minted(database, "22005678")
+    assert other.login != first.login
+    assert minted(database, "22001234") == first
+    with database.write() as connection:
+        book = SqlLedger(connection, database, 0.0)
+        assert book.held_by("22001234")["login"] == first.login
+        assert book.held_by("22005678")["login"] == other.login
+
+
 def test_the_search_for_a_free_name_is_bounded(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "HOMONYMS_MAX", 2)
     minted(database, "22000001")
