@@ -20,7 +20,6 @@ from sqlalchemy import (
     Connection,
     Float,
     Integer,
-    RowMapping,
     String,
     Table,
     Text,
@@ -170,7 +169,7 @@ def drawn(connection: Connection, target: str, *, newest: int, by_lot: int) -> l
 def states_of(connection: Connection, target: str, student_numbers: Sequence[str]) -> dict[str, TargetState]:
     """Return these students' states in one target."""
     rows = rows_among(connection, _STATES, target_states.c.student_number, student_numbers, of_target=target)
-    return {row["student_number"]: _state(row) for row in rows.mappings()}
+    return {row["student_number"]: state_in(row) for row in rows.mappings()}
 
 
 def replayed(
@@ -232,7 +231,7 @@ def all_states_of(
     rows = rows_among(
         connection, _ALL_STATES, target_states.c.target, targets, number=student_number
     ).mappings()
-    return {row["target"]: _state(row) for row in rows}
+    return {row["target"]: state_in(row) for row in rows}
 
 
 def lease(
@@ -449,9 +448,10 @@ def fail(
     )
 
 
-def _state(row: RowMapping) -> TargetState:
+def state_in(row: Mapping[Any, Any]) -> TargetState:
+    """Return the state in a row, by the names of its columns."""
     fields: dict[str, Any] = dict(row)
-    fields.pop("applied_at")
+    del fields["applied_at"]
     fields["state"] = State(fields["state"])
     fields["pending"] = tuple(json.loads(fields["pending"] or "[]"))
     return TargetState(**fields)

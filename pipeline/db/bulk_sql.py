@@ -22,6 +22,7 @@ from sqlalchemy import (
     any_,
     bindparam,
     cast,
+    column,
     func,
     literal_column,
     select,
@@ -34,16 +35,38 @@ def rows_among(
 ) -> CursorResult[Any]:
     """Return the rows of `query`, built once, whose column is among the values. `others`: parameters."""
     is_sqlite = connection.dialect.name == "sqlite"
-    among = json.dumps(list(values)) if is_sqlite else list(values)
-    return connection.execute(_narrowed(query, wanted, is_sqlite), {**others, "among": among})
+    return connection.execute(
+        _narrowed(query, wanted, is_sqlite), {**others, **values_given(values, is_sqlite=is_sqlite)}
+    )
 
 
 @cache
 def _narrowed(query: Select[Any], wanted: Column[Any], is_sqlite: bool) -> Select[Any]:  # noqa: FBT001  # for the cache
+    return query.where(is_among(wanted, is_sqlite=is_sqlite))
+
+
+def is_among(wanted: ColumnElement[Any], *, is_sqlite: bool) -> ColumnElement[bool]:
+    """Return the condition that a column is among the `values_given`."""
     if is_sqlite:
-        each = func.json_each(bindparam("among")).table_valued("value")
-        return query.where(wanted.in_(select(each.c.value)))
-    return query.where(wanted == any_(bindparam("among", type_=_array(wanted.type))))
+        return wanted.in_(select(each(wanted.type, is_sqlite=True)))
+    return wanted == any_(bindparam("among", type_=_array(wanted.type)))
+
+
+def each(kind: TypeEngine[Any], *, is_sqlite: bool) -> ColumnElement[Any]:
+    """Return the column of a table that has the `values_given`.
+
+    To join with it add `is_among`: PostgreSQL plans a statement once, and that finds the index of tables that
+    are empty at that moment.
+    """
+    if is_sqlite:
+        return func.json_each(bindparam("among")).table_valued("value").c.value
+    array = func.unnest(bindparam("among", type_=_array(kind)))
+    return array.table_valued(column("value", kind)).render_derived().c.value
+
+
+def values_given(values: Sequence[str], *, is_sqlite: bool) -> dict[str, object]:
+    """Return these values as the parameter of `is_among` and `each`."""
+    return {"among": json.dumps(list(values)) if is_sqlite else list(values)}
 
 
 def given(columns: Mapping[str, TypeEngine[Any]], *, is_sqlite: bool) -> FromClause:
@@ -51,17 +74,17 @@ def given(columns: Mapping[str, TypeEngine[Any]], *, is_sqlite: bool) -> FromCla
     text = bindparam("rows_given", type_=Text())
     fields: list[ColumnElement[Any]]
     if is_sqlite:
-        each = func.json_each(text).table_valued("value")
+        given = func.json_each(text).table_valued("value")
         fields = [
-            func.json_extract(each.c.value, f"$[{place}]", type_=kind)
+            func.json_extract(given.c.value, f"$[{place}]", type_=kind)
             for place, kind in enumerate(columns.values())
         ]
     else:
         from sqlalchemy.dialects.postgresql import JSONB  # as `_array` says
 
-        each = func.jsonb_array_elements(cast(text, JSONB)).table_valued("value")
+        given = func.jsonb_array_elements(cast(text, JSONB)).table_valued("value")
         fields = [
-            cast(each.c.value.op("->>")(literal_column(str(place))), kind)
+            cast(given.c.value.op("->>")(literal_column(str(place))), kind)
             for place, kind in enumerate(columns.values())
         ]
     return select(*map(ColumnElement.label, fields, columns)).subquery("given")

@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 from typing import Any, TypeVar
@@ -39,7 +39,8 @@ CONNECTIONS_MAX = 32
 CONNECTION_WAIT_S = 30.0
 CONFLICTS_MAX = 8
 CONFLICTS_S_MAX = 30.0
-_NOW = select(extract("epoch", func.clock_timestamp()))  # built once: building it costs more than it does
+_CLOCK = extract("epoch", func.clock_timestamp())
+_NOW = select(_CLOCK)  # built once: building it costs more than it does
 _COUNTED = {"preserve_rowcount": True}
 """Keep INSERTs' row counts (0: the row was there): with psycopg SQLAlchemy says -1 otherwise."""
 
@@ -252,6 +253,15 @@ class Database:
             return self._clock()
         return float(connection.execute(_NOW).scalar_one())
 
+    def rows_at(
+        self, connection: Connection, query: Select[Any], parameters: dict[str, object]
+    ) -> tuple[float, Sequence[Sequence[Any]]]:
+        """Return `now` and the rows of `query`, at least one, by one statement. The query is built once."""
+        if self._clock is not None:
+            return self._clock(), connection.execute(query, parameters).all()
+        rows = connection.execute(_with_now(query), parameters).all()
+        return float(rows[0][-1]), rows
+
     def insert(self, table: Any) -> Any:
         """Return this dialect's INSERT, which supports ON CONFLICT."""
         return insert_for(table, is_sqlite=self.is_sqlite)
@@ -387,6 +397,11 @@ def insert_for(table: Any, *, is_sqlite: bool) -> Any:
     from sqlalchemy.dialects import postgresql  # it brings a driver's library along
 
     return postgresql.insert(table)
+
+
+@cache
+def _with_now(query: Select[Any]) -> Select[Any]:
+    return query.add_columns(_CLOCK)
 
 
 @cache

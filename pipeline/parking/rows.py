@@ -7,7 +7,7 @@ neither has moved since the turn began: so a bell that rang meanwhile is kept.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +20,6 @@ from sqlalchemy import (
     Float,
     Index,
     Integer,
-    RowMapping,
     String,
     Table,
     Text,
@@ -187,13 +186,13 @@ def key_hash(student_number: str) -> int:
 def parked_of(connection: Connection, consumer: str, student_numbers: Sequence[str]) -> dict[str, Parked]:
     """Return the parked ones among these students."""
     rows = rows_among(connection, _ROWS, parked.c.student_number, student_numbers, of_consumer=consumer)
-    return {row["student_number"]: _parked(row) for row in rows.mappings()}
+    return {row["student_number"]: parked_in(row) for row in rows.mappings()}
 
 
 def all_parked_of(connection: Connection, student_number: str) -> dict[str, Parked]:
     """Return one student's parked work, by consumer."""
     rows = connection.execute(_ROWS_OF_ONE, {"number": student_number}).mappings()
-    return {row["consumer"]: _parked(row) for row in rows}
+    return {row["consumer"]: parked_in(row) for row in rows}
 
 
 def due(
@@ -205,7 +204,7 @@ def due(
         query, whose = _DUE_OF_SHARE, {"shares": share.of, "numbers": sorted(share.numbers)}
     whose |= {"of_consumer": consumer, "moment": now, "page": limit}
     return [
-        _parked(row)
+        parked_in(row)
         for lane in Lane
         for row in connection.execute(query, {**whose, "of_lane": lane}).mappings()
     ]
@@ -232,7 +231,7 @@ def park(
         if connection.execute(database.insert_new(parked), new).rowcount:
             return
         # Another process parked this student since the look: join what it wrote.
-    present = _parked(found)
+    present = parked_in(found)
     if seen is None or (present.version, present.bells) != (seen.version, seen.bells):
         row = _joined(row, present)
     connection.execute(_SET, {**here, **row.__dict__})
@@ -357,7 +356,8 @@ def retries(connection: Connection) -> list[Retries]:
 _KINDS, _LANES = frozenset(kind.value for kind in Kind), frozenset(lane.value for lane in Lane)
 
 
-def _parked(row: RowMapping) -> Parked:
+def parked_in(row: Mapping[Any, Any]) -> Parked:
+    """Return the student parked in a row, by the names of its columns."""
     fields: dict[str, Any] = dict(row)
     del fields["consumer"], fields["key_hash"]
     # A value written by hand must not stop the others: see `pipeline.parking.repair`.

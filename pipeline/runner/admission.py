@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, FromClause, Select, String, and_, bindparam, select, true
 
 from pipeline import accounts, parking, replays, target_states
+from pipeline.db.bulk_sql import each, is_among, values_given
 from pipeline.db.database import Database
 from pipeline.db.persons import Forgotten
 from pipeline.dead_letters import events as dead_letters
 from pipeline.engine.bell import WorkItem
 from pipeline.parking import Kind, Parked
-from pipeline.parking.rows import LEASE_RETRY_MARGIN_S, Why, lane_for, parked_item, replays_of
+from pipeline.parking.rows import (
+    LEASE_RETRY_MARGIN_S,
+    Why,
+    lane_for,
+    parked_in,
+    parked_item,
+    replays_of,
+)
+from pipeline.parking.rows import parked as lot
 from pipeline.runner.announcement import Admitted
 from pipeline.target import Dead, HandlerOutcome, Retry
-from pipeline.target_states import TargetState
+from pipeline.target_states import TargetState, state_in
 from schemas.account import Account, Stage
 from schemas.envelope import event_id
 
@@ -24,20 +35,43 @@ AFTER_LEADER = "after_leader"
 _WAITED_S_MAX = 0.5  # of a lease's time: by less its margin is not spent
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Known:
     """The store's view of some students, at one moment.
 
     Attributes:
-        now, began: that moment, by the database (epoch seconds) and by this process's clock.
+        began, now: that moment, by this process's clock and by the database (epoch seconds).
+        led: the versions that the target which this one follows has.
     """
 
-    now: float
     began: float
-    accounts: Mapping[str, Account]
-    states: Mapping[str, TargetState]
-    parked: Mapping[str, Parked]
-    leader: Mapping[str, TargetState]
+    now: float = 0.0
+    accounts: dict[str, Account] = field(default_factory=dict)
+    states: dict[str, TargetState] = field(default_factory=dict)
+    parked: dict[str, Parked] = field(default_factory=dict)
+    led: dict[str, int] = field(default_factory=dict)
+
+
+_STATE: Final = tuple(column.name for column in target_states.target_states.c)
+_PARKED: Final = tuple(column.name for column in lot.c)
+
+
+@cache
+def _knowing(is_sqlite: bool) -> Select[Any]:  # noqa: FBT001  # by its position, for the cache
+    number = each(String(), is_sqlite=is_sqlite)
+    account, state = accounts.accounts, target_states.target_states
+    leader = state.alias()
+    source: FromClause = number.table
+    for table, condition in (
+        (account, true()),
+        (state, state.c.target == bindparam("of_target")),
+        (lot, lot.c.consumer == bindparam("of_target")),
+        (leader, leader.c.target == bindparam("of_leader")),
+    ):
+        own = table.c.student_number
+        source = source.outerjoin(table, and_(condition, own == number, is_among(own, is_sqlite=is_sqlite)))
+    query = select(number, account.c.document, leader.c.applied_version, *state.c, *lot.c)
+    return query.select_from(source)
 
 
 class Admission:
@@ -94,23 +128,25 @@ class Admission:
         return admitted
 
     def _load(self, connection: Connection, numbers: Sequence[str]) -> _Known:
-        """Load states, then accounts; each statement sees all commits before it.
+        """Load all that is known by one statement, as of one moment.
 
-        In this order no newer account than the loaded one was applied: a lease requires the epoch that was
-        read with the state.
+        So no newer account than the loaded one was applied: a lease requires the epoch that was read with it.
         """
-        began = self._clock()
-        now = self._database.now(connection)
-        states = target_states.states_of(connection, self._target, numbers)
-        leader = target_states.states_of(connection, self._follows, numbers) if self._follows else {}
-        return _Known(
-            now=now,
-            began=began,
-            accounts={n: a.at(self._target) for n, a in accounts.newest(connection, numbers).items()},
-            states=states,
-            parked=parking.parked_of(connection, self._target, numbers),
-            leader=leader,
-        )
+        known = _Known(began=self._clock())
+        is_sqlite, names = self._database.is_sqlite, {"of_target": self._target, "of_leader": self._follows}
+        parameters = values_given(numbers, is_sqlite=is_sqlite) | names
+        known.now, rows = self._database.rows_at(connection, _knowing(is_sqlite), parameters)
+        for number, document, led, *others in rows:
+            state, parked = others[: len(_STATE)], others[len(_STATE) :]
+            if document is not None:
+                known.accounts[number] = Account.model_validate_json(document).at(self._target)
+            if led is not None:
+                known.led[number] = led
+            if state[0] is not None:
+                known.states[number] = state_in(dict(zip(_STATE, state, strict=True)))
+            if parked[0] is not None:
+                known.parked[number] = parked_in(dict(zip(_PARKED, parked, strict=False)))
+        return known
 
     def _one(
         self, connection: Connection, item: WorkItem, known: _Known, *, calling: bool
@@ -127,7 +163,7 @@ class Admission:
             self._park_leased(connection, item, parked, known.now, until)
         elif _not_asked_for(account):
             self._rest(connection, parked)
-        elif self._behind(item, parked, account, known.leader.get(number)):
+        elif self._behind(item, parked, account, known.led.get(number, 0)):
             if account.access_open or parked is None:
                 self._wait_for_leader(connection, item, state, parked, known.now)
             if not account.access_open:  # what is parked rests once access is shut
@@ -185,9 +221,7 @@ class Admission:
         target_states.shorten(connection, self._target, state.student_number, state.lease_epoch, latest)
         return latest
 
-    def _behind(
-        self, item: WorkItem, parked: Parked | None, account: Account, leader: TargetState | None
-    ) -> bool:
+    def _behind(self, item: WorkItem, parked: Parked | None, account: Account, led: int) -> bool:
         """Return whether the target that this one follows lacks the newest version.
 
         The leader announces a version before it records it: a version that rang, now or in what is parked,
@@ -196,7 +230,7 @@ class Admission:
         if self._follows is None or account.stage is Stage.PRECREATED:
             return False
         rung = max(item.version, parked.version if parked is not None else 0)
-        return max(rung, leader.applied_version if leader is not None else 0) < account.version
+        return max(rung, led) < account.version
 
     def _lease(self, connection: Connection, admitted: dict[str, Admitted], known: _Known) -> None:
         now = known.now

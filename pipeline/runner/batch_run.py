@@ -55,17 +55,24 @@ class Precedence:
 
 
 class CallQueue:
-    """Batches that wait for a slot of the target, and those that have one. Thread-safe."""
+    """Batches that wait for a slot of the target, are admitted ahead of it, or have one. Thread-safe.
+
+    Attributes:
+        short_calls: the last call was so short that leases may be taken ahead: at most one batch a slot.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._slots = limits.slots
+        self._ahead_max = {lane: limits.slots_of(lane) for lane in Lane}
         self._precedence = Precedence(limits.bulk_slots, limits.bulk_every)
         self._waiting: dict[Lane, deque[Batch]] = {lane: deque() for lane in Lane}
+        self._ahead: dict[Lane, dict[int, threading.Event]] = {lane: {} for lane in Lane}  # set: has a slot
         self._running = dict.fromkeys(Lane, 0)
         self._changed = threading.Condition()
         self._idle = threading.Event()  # no slot is taken, nor about to be
         self._idle.set()
         self._over = False
+        self.short_calls = False
 
     def put(self, batch: Batch) -> None:
         """Queue a batch for a slot."""
@@ -74,7 +81,10 @@ class CallQueue:
             self._changed.notify()
 
     def take(self, *, wait: bool = True) -> Batch | None:
-        """Return the next batch, with a slot until `done`; None: the queue has ended, or none may start."""
+        """Return the next batch to admit; None: the queue has ended, or none may be admitted.
+
+        It has a slot, or will have the next one of its lane (`has_slot`), until `done`.
+        """
         with self._changed:
             while not self._over:
                 if (batch := self._next()) is not None or not wait:
@@ -82,13 +92,22 @@ class CallQueue:
                 self._changed.wait()
             return None
 
-    def done(self, batch: Batch) -> None:
-        """Free the slot of a batch whose call has ended."""
+    def has_slot(self, batch: Batch, timeout_s: float) -> bool:
+        """Wait for the slot of a batch that was taken; False: there was none for so long."""
         with self._changed:
-            self._running[batch.lane] -= 1
+            called = self._ahead[batch.lane].get(batch.number)
+        return called is None or called.wait(timeout_s)
+
+    def done(self, batch: Batch) -> None:
+        """Free the slot of a batch whose call has ended, or is not made."""
+        with self._changed:
+            ahead = self._ahead[batch.lane].pop(batch.number, None)
+            if ahead is None or ahead.is_set():
+                self._running[batch.lane] -= 1
+                self._hand_on()
             if not any(self._running.values()) and not any(self._waiting.values()):
                 self._idle.set()
-            self._changed.notify()
+            self._changed.notify(2)  # one for the slot, one for the place ahead
 
     def wait_idle(self, timeout_s: float) -> None:
         """Return when no slot is taken or waited for, or after this time."""
@@ -101,19 +120,50 @@ class CallQueue:
             self._changed.notify_all()
 
     def _next(self) -> Batch | None:
-        if sum(self._running.values()) >= self._slots:
-            return None
-        for lane in self._precedence.order(self._running[Lane.BULK]):
+        for lane in self._lanes():
             if self._waiting[lane]:
-                self._precedence.started(lane)
-                self._running[lane] += 1
-                self._idle.clear()
+                self._start(lane)
                 return self._waiting[lane].popleft()
+        for lane in self._waiting if self.short_calls else ():  # persons first
+            if self._waiting[lane] and self._may_lead(lane):
+                batch = self._waiting[lane].popleft()
+                self._ahead[lane][batch.number] = threading.Event()
+                return batch
         return None
+
+    def _may_lead(self, lane: Lane) -> bool:
+        """Return whether one more batch of this lane may be admitted ahead."""
+        ahead = {each: len(self._queued(each)) for each in self._ahead}
+        return ahead[lane] < self._ahead_max[lane] and sum(ahead.values()) < self._slots
+
+    def _hand_on(self) -> None:
+        """Give the slot that is free to the first batch that was admitted ahead."""
+        for lane in self._lanes():
+            for event in self._queued(lane)[:1]:
+                self._start(lane)
+                event.set()
+                return
+
+    def _lanes(self) -> tuple[Lane, ...]:
+        """Return the lanes that may have a slot now, in order of preference."""
+        if sum(self._running.values()) >= self._slots:
+            return ()
+        return self._precedence.order(self._running[Lane.BULK])
+
+    def _queued(self, lane: Lane) -> list[threading.Event]:
+        return [event for event in self._ahead[lane].values() if not event.is_set()]
+
+    def _start(self, lane: Lane) -> None:
+        self._precedence.started(lane)
+        self._running[lane] += 1
+        self._idle.clear()
 
 
 WAIT_S_MAX = 2.0
 """The longest wait of a batch with leases for its call: leases last so much longer than a call."""
+
+SHORT_CALL_S = 0.1
+"""Before calls as short as this leases are taken ahead: of a longer one an admission takes no tenth."""
 
 LINGER_S_MAX = 0.05
 """The longest wait of an end for others to be written with it, since leases run."""
@@ -214,7 +264,7 @@ class Runner:
         self._observer = observer
         self._reports = reports
         self._clock = clock
-        self._threads = limits.slots + 1  # while one concludes, the others call
+        self._threads = 2 * limits.slots + 1  # one is admitted ahead of each call, and one concludes
         self._linger_s = min(limits.linger_s, LINGER_S_MAX)
         self._queue = CallQueue(limits)
         self._admissions: GroupCommit[BatchRun] = GroupCommit(self._admit)
@@ -226,7 +276,7 @@ class Runner:
     # --- the story --------------------------------------------------------------------------------
 
     def run(self, batch: Batch) -> None:
-        """Admit, call, publish, record and report a batch that has a slot."""
+        """Admit, call, publish, record and report a batch that has a slot, or will have one."""
         run, failed = BatchRun(batch), None
         try:
             if self._may_call(run):
@@ -252,7 +302,8 @@ class Runner:
     def _call(self, run: BatchRun) -> None:
         """Have the handler bring the target to each account's state and read it back."""
         tasks = run.tasks
-        if tasks and not self._may_call(run):
+        if tasks and not (self._queue.has_slot(run.batch, WAIT_S_MAX) and self._may_call(run)):
+            run.withdrawn = True
             self._effects.withdraw(run.admitted)
             return
         decided = {number: one.decided for number, one in run.admitted.items()}
@@ -262,7 +313,8 @@ class Runner:
             try:
                 run.outcomes |= self._handle(tasks, run.admitted)
             finally:
-                del self._called_at[run.batch.number]
+                call_s = self._clock() - self._called_at.pop(run.batch.number)
+                self._queue.short_calls = call_s <= SHORT_CALL_S
             run.called = True
 
     def _conclude(self, runs: Sequence[BatchRun]) -> None:

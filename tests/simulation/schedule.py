@@ -108,13 +108,16 @@ class Schedule:
         if self._living() is not None and self.chance.random() < probability:
             self.sleep(0.0)
 
-    def ring(self, signal: object) -> None:
-        """Wake those who wait for this."""
-        for actor in self._waiting.pop(signal, ()):
-            if actor.waits_for is signal:
-                actor.waits_for = None
-                actor.turn += 1
-                self._ready.append(actor)
+    def ring(self, signal: object, number: int | None = None) -> None:
+        """Wake those who wait for this, or so many who have waited longest."""
+        waiting = self._waiting.get(signal, [])
+        for actor in waiting[:number]:
+            actor.waits_for = None
+            actor.turn += 1
+            self._ready.append(actor)
+        del waiting[:number]
+        if not waiting:
+            self._waiting.pop(signal, None)
 
     def die(self) -> None:
         """Kill the running actor's process here, with all of its threads.

@@ -72,8 +72,8 @@ class Condition:
         self._schedule.sleep(timeout if timeout is not None else 1e9, self)
         return True
 
-    def notify(self, _number: int = 1) -> None:
-        self._schedule.ring(self)  # those who are woken for nothing look, and wait again
+    def notify(self, number: int = 1) -> None:
+        self._schedule.ring(self, number)
 
     def notify_all(self) -> None:
         self._schedule.ring(self)

@@ -17,7 +17,7 @@ from pipeline.engine.core import Engine
 from pipeline.engine.limits import Limits
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled
 from pipeline.eventlog.port import LogUnavailable
-from pipeline.runner.batch_run import WAIT_S_MAX, BatchRun, Probed, Runner
+from pipeline.runner.batch_run import SHORT_CALL_S, WAIT_S_MAX, BatchRun, Probed, Runner
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Waiting
 from sandbox.process import PATIENCE_S
 from schemas.account import Lane
@@ -423,12 +423,7 @@ def test_as_many_calls_as_slots_are_under_way_at_once_and_closing_ends_every_thr
     before = set(threading.enumerate())
     desk.runner.start()
     mine = set(threading.enumerate()) - before
-    assert {thread.name for thread in mine} == {
-        "moodle-run-1",
-        "moodle-run-2",
-        "moodle-run-3",
-        "moodle-run-4",
-    }
+    assert {thread.name for thread in mine} == {f"moodle-run-{number}" for number in range(1, 8)}
     assert all(thread.daemon for thread in mine)
     for number in (1, 2, 3):
         desk.runner.begin(batch(number, f"S{number}"))
@@ -440,6 +435,59 @@ def test_as_many_calls_as_slots_are_under_way_at_once_and_closing_ends_every_thr
         thread.join(PATIENCE_S)
         assert not thread.is_alive()
     desk.runner.check()
+
+
+@pytest.mark.parametrize(("call_s", "ahead"), [(SHORT_CALL_S, True), (SHORT_CALL_S + 0.01, False)])
+def test_leases_are_taken_during_the_call_before_if_that_is_short(call_s: float, ahead: bool) -> None:
+    desk = BatchRunHarness(Limits(slots=1, slots_personal=0))
+    desk.call_s, admitted, over = call_s, threading.Event(), threading.Event()
+
+    def answer(numbers: list[str]) -> Mapping[str, HandlerOutcome]:
+        assert numbers != ["B"] or over.wait(PATIENCE_S)
+        return done(numbers)
+
+    def notes(what: str, numbers: list[str]) -> None:
+        if what == "admit" and numbers == ["C"]:
+            admitted.set()
+
+    desk.answers, desk.effects.refuses = answer, notes
+    desk.runner.start()
+    desk.runner.begin(batch(1, "A"))
+    assert desk.report().called
+    for number, name in ((2, "B"), (3, "C")):
+        desk.runner.begin(batch(number, name))
+    assert admitted.wait(PATIENCE_S if ahead else 0.2) is ahead
+    assert desk.called == [["A"], ["B"]]
+    over.set()
+    assert [desk.report().called for _ in range(2)] == [True, True]
+    assert desk.called == [["A"], ["B"], ["C"]]
+    desk.runner.close()
+
+
+def test_who_was_admitted_ahead_is_withdrawn_when_the_call_before_does_not_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipeline.runner.batch_run.WAIT_S_MAX", 0.05)
+    desk = BatchRunHarness(Limits(slots=1, slots_personal=0))
+    over = threading.Event()
+
+    def answer(numbers: list[str]) -> Mapping[str, HandlerOutcome]:
+        assert numbers != ["B"] or over.wait(PATIENCE_S)
+        return done(numbers)
+
+    desk.answers = answer
+    desk.runner.start()
+    desk.runner.begin(batch(1, "A"))
+    assert desk.report().called
+    for number, name in ((2, "B"), (3, "C")):
+        desk.runner.begin(batch(number, name))
+    late = desk.report()
+    assert (late.batch.number, late.withdrawn, late.outcomes) == (3, True, {})
+    assert desk.effects.did["withdraw"] == [["C"]]
+    over.set()
+    assert desk.report().called
+    assert desk.called == [["A"], ["B"]]
+    desk.runner.close()
 
 
 def test_a_fault_that_ends_a_thread_is_raised_where_the_loop_looks(

@@ -83,6 +83,62 @@ def test_while_both_lanes_have_work_every_nth_batch_is_a_bulk_one_and_no_other()
     assert begun == [personal, personal, bulk] * 3
 
 
+def test_before_short_calls_one_batch_a_slot_is_admitted_ahead_and_has_the_next_slot() -> None:
+    queue = CallQueue(Limits(slots=2, slots_personal=0))
+    first, second, third, fourth, fifth = batches = [batch(number) for number in range(5)]
+    for each in batches:
+        queue.put(each)
+    assert taken(queue) == [first, second]
+    queue.short_calls = True
+    assert taken(queue) == [third, fourth]
+    assert [queue.has_slot(each, 0) for each in batches[:4]] == [True, True, False, False]
+    queue.done(second)
+    assert [queue.has_slot(each, 0) for each in (third, fourth)] == [True, False]
+    queue.short_calls = False
+    assert taken(queue) == []
+    queue.done(third)
+    assert queue.has_slot(fourth, 0)
+    queue.done(first)
+    assert taken(queue) == [fifth]
+
+
+def test_a_person_has_the_slot_before_the_bulk_that_was_admitted_ahead_which_keeps_its_share() -> None:
+    queue = CallQueue(Limits(slots=3, slots_personal=1, bulk_every=3))
+    queue.short_calls = True
+    bulk, persons = (
+        [batch(number, Lane.BULK) for number in range(6)],
+        [batch(number) for number in range(6, 9)],
+    )
+    for each in bulk:
+        queue.put(each)
+    assert taken(queue) == bulk[:4]  # two have slots, and two more are ahead
+    for each in persons:
+        queue.put(each)
+    assert taken(queue) == persons[:2]  # one has a person's slot; three are ahead of three slots
+    queue.done(bulk[0])
+    assert [queue.has_slot(each, 0) for each in (persons[1], bulk[2])] == [True, False]
+    assert taken(queue) == [persons[2]]
+    queue.done(bulk[1])
+    assert [queue.has_slot(each, 0) for each in (persons[2], bulk[2])] == [False, True]
+
+
+def test_a_batch_that_is_not_called_leaves_its_place_ahead_to_the_next() -> None:
+    queue = CallQueue(Limits(slots=1, slots_personal=0))
+    queue.short_calls = True
+    first, second, third = batches = [batch(number) for number in range(3)]
+    for each in batches:
+        queue.put(each)
+    assert taken(queue) == [first, second]
+    queue.done(second)
+    assert taken(queue) == [third]
+    queue.done(first)
+    assert queue.has_slot(third, 0)
+    queue.done(third)
+    queue.put(second)
+    assert taken(queue) == [second]
+    assert queue.has_slot(second, 0)
+
+
 # --- threads -----------------------------------------------------------------------------------------------
 
 

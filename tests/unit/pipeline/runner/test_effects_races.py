@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from pipeline import accounts, parking, target_states
-from pipeline.db.database import StoreUnavailable
+from pipeline import parking, target_states
+from pipeline.db.database import Database, StoreUnavailable
 from pipeline.errors import TargetDown
 from pipeline.target import Closed
 from pipeline.target_states import target_states as states_table
@@ -21,30 +22,23 @@ from sesame.testing.servers.pipeline_kit import Plant
 from sesame.testing.servers.target_kit import Target
 
 
-def after_the_first(
-    monkeypatch: pytest.MonkeyPatch, places: list[tuple[object, str]], work: Callable[[], object]
-) -> None:
-    """Do `work` once, when the first of these functions has returned."""
-    left = [work]
+def after_the_look(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> None:
+    """Do `work` once, when the next turn has seen what is known of its students."""
+    left, real = [work], Database.rows_at
 
-    def patched(real: Callable[..., object]) -> Callable[..., object]:
-        def call(*given: object, **named: object) -> object:
-            found = real(*given, **named)
-            if left:
-                left.pop()()
-            return found
+    def call(*given: Any) -> object:
+        found = real(*given)
+        if left:
+            left.pop()()
+        return found
 
-        return call
-
-    for module, name in places:
-        monkeypatch.setattr(module, name, patched(getattr(module, name)))
+    monkeypatch.setattr(Database, "rows_at", call)
 
 
 @ONLY_POSTGRESQL
 def test_an_account_that_became_old_while_a_turn_entered_is_not_written_over_the_newer_one(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each statement of a transaction sees what was committed before it, and not what the others saw."""
     plant.account("A", 1)
     here, elsewhere = plant.effects(), plant.effects()
     end(here, here.admit([bell("A", 1)]), DONE)
@@ -53,7 +47,7 @@ def test_an_account_that_became_old_while_a_turn_entered_is_not_written_over_the
         plant.account("A", 2)
         end(elsewhere, elsewhere.admit([bell("A", 2)]), DONE)
 
-    after_the_first(monkeypatch, [(accounts, "newest"), (target_states, "states_of")], newer)
+    after_the_look(monkeypatch, newer)
     admitted = here.admit([replay("A")])
     assert plant.applied("A") == 2
     assert [one.account.version for one in admitted.values()] in ([], [2])
@@ -89,7 +83,7 @@ def test_a_replay_that_meets_a_lease_is_not_taken_away_by_a_turn_that_began_befo
         clock.now += 1.0
         entries.append(here.admit([woken(plant, "A")]))
 
-    after_the_first(monkeypatch, [(parking, "parked_of")], fails_and_begins_again)
+    after_the_look(monkeypatch, fails_and_begins_again)
     assert elsewhere.admit([replay("A")]) == {}
     end(here, entries[0], DONE)
     row, state = plant.parked("A"), plant.state("A")
