@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
-from ldap3 import SAFE_SYNC, Connection, Server, Tls
+from ldap3 import Connection, Server, Tls
 from ldap3.utils.conv import escape_filter_chars
 
 from sandbox.moodle import MoodleStandIn
@@ -48,17 +48,17 @@ def directory(slapd: Slapd, students: Sequence[Account]) -> float:
     def connection() -> Any:
         if not hasattr(mine, "connection"):
             password = slapd.provisioner_password_file.read_text(encoding="ascii")
-            mine.connection = Connection(server, slapd.provisioner_dn, password, client_strategy=SAFE_SYNC)
+            mine.connection = Connection(server, slapd.provisioner_dn, password)
             mine.connection.start_tls()
             mine.connection.bind()
         return mine.connection
 
     def carry(batch: Sequence[Account]) -> None:
         for each in batch:
-            done, result, _, _ = connection().add(_dn(slapd, each), attributes=_entry(each))
-            assert done, result
+            assert connection().add(_dn(slapd, each), attributes=_entry(each)), connection().result
         numbers = "".join(f"(supannEtuId={escape_filter_chars(each.student_number)})" for each in batch)
-        found = connection().search(slapd.people_dn, f"(|{numbers})", attributes=["*", "+"])[2]
+        connection().search(slapd.people_dn, f"(|{numbers})", attributes=["*", "+"])
+        found = connection().response
         assert len(found) == len(batch)
         assert all(len(each["raw_attributes"]["supannEtuId"]) == 1 for each in found)
 

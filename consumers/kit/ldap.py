@@ -2,7 +2,7 @@
 
 ldap3 leaves everything dangerous open by default. Decided here: TLS verified by the standard library before
 any bind, time-outs on connecting and on every answer, no referrals, no schema read from the server, one
-connection per thread (ldap3's SAFE_SYNC never reconnects: a broken one is dropped and replaced).
+connection per thread (ldap3's SYNC never reconnects: a broken one is dropped and replaced).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from ldap3 import (
     MODIFY_DELETE,
     MODIFY_REPLACE,
     NONE,
-    SAFE_SYNC,
     SUBTREE,
+    SYNC,
     Connection,
     Server,
     Tls,
@@ -295,14 +295,14 @@ class LdapClient:
             raise OutOfTime(f"{self.endpoint.uri} is too slow: the time for this work is used up")
         connection = self._connection()
         try:
-            _, result, response, _ = getattr(connection, operation)(*values, **named)
+            getattr(connection, operation)(*values, **named)
         except (LDAPException, OSError) as error:
             self._drop(connection)
             self._local.unanswered = writes or getattr(self._local, "unanswered", False)
             raise Lost(f"no answer from {self.endpoint.uri}: {type(error).__name__}") from error
-        if result["result"] == Code.UNAVAILABLE:
+        if connection.result["result"] == Code.UNAVAILABLE:
             self._drop(connection)  # the server is on its way down: start afresh
-        return _answer(result), response, result.get("controls") or {}
+        return _answer(connection), connection.response, connection.result.get("controls") or {}
 
     def _connection(self) -> Connection:
         connection: Connection | None = getattr(self._local, "connection", None)
@@ -402,7 +402,7 @@ def _new_connection(endpoint: Endpoint) -> Connection:
         user=endpoint.bind_dn,
         password=endpoint.password(),
         auto_bind=AUTO_BIND_NONE,
-        client_strategy=SAFE_SYNC,
+        client_strategy=SYNC,  # SAFE_SYNC copies each answer for other threads; there are none
         receive_timeout=endpoint.receive_timeout_s,
         auto_referrals=False,
         check_names=False,  # no schema is read; the server checks
@@ -417,7 +417,7 @@ def _bound(endpoint: Endpoint) -> tuple[Connection, LdapAnswer]:
         connection.open(read_server_info=False)
         if urlsplit(endpoint.uri).scheme == "ldap":
             connection.start_tls(read_server_info=False)
-        _, result, _, _ = connection.bind(read_server_info=False)
+        connection.bind(read_server_info=False)
     except (LDAPException, OSError) as error:
         _unbind(connection)
         if "certificate" in str(error).lower() or "startTLS failed" in str(error):
@@ -428,7 +428,7 @@ def _bound(endpoint: Endpoint) -> tuple[Connection, LdapAnswer]:
         raise TargetDown(
             f"{endpoint.uri} cannot be reached: {type(error).__name__}", unknown=False
         ) from error
-    return connection, _answer(result)
+    return connection, _answer(connection)
 
 
 def _equality(attribute: str, value: str) -> bytes:
@@ -442,8 +442,9 @@ def _equality(attribute: str, value: str) -> bytes:
     return b"\xa3" + bytes([len(content)]) + content
 
 
-def _answer(result: Mapping[str, Any]) -> LdapAnswer:
-    return LdapAnswer(int(result["result"]), str(result.get("message") or ""))
+def _answer(connection: Connection) -> LdapAnswer:
+    """The answer to the connection's last operation."""
+    return LdapAnswer(int(connection.result["result"]), str(connection.result.get("message") or ""))
 
 
 def _unbind(connection: Connection) -> None:

@@ -186,7 +186,7 @@ def _filter(text: str) -> Callable[[Attributes], bool]:
 
 
 class Connection:
-    """ldap3's, as the client uses it (SAFE_SYNC)."""
+    """ldap3's, as the client uses it (SYNC)."""
 
     def __init__(self, tree: Tree, server: Any, **settings: Any) -> None:
         self.tree = tree
@@ -194,6 +194,8 @@ class Connection:
         self.settings = settings
         self.closed = True
         self.socket: Any = None
+        self.result: dict[str, Any] = {}
+        self.response: list[Any] = []
         tree.connections.append(self)
 
     def open(self, *, read_server_info: bool) -> None:
@@ -239,7 +241,7 @@ class Connection:
             code, found[:] = self.tree.search(base, criterion, scope, attributes)
             return code
 
-        answer = self._answer(Asked("search", base, criterion), carry_out)
+        done = self._answer(Asked("search", base, criterion), carry_out)
         controls = {}
         if paged_size is not None:
             start = int(paged_cookie or b"0")
@@ -247,7 +249,8 @@ class Connection:
             cookie = str(end).encode() if end < len(found) else b""
             controls = {"1.2.840.113556.1.4.319": {"value": {"size": 0, "cookie": cookie}}}
             found = found[start:end]
-        return answer[0], {**answer[1], "controls": controls}, found, None
+        self.result["controls"], self.response = controls, found
+        return done
 
     @staticmethod
     def asserted(controls: Sequence[Any] | None) -> str | None:
@@ -258,10 +261,10 @@ class Connection:
         assert (oid, critical) == ("1.3.6.1.1.12", True)
         return _asserted(value)
 
-    @staticmethod
-    def answered(code: int, remark: str = "") -> Any:
-        """As ldap3 returns it."""
-        return code == 0, {"result": code, "message": remark}, None, None
+    def answered(self, code: int, remark: str = "") -> bool:
+        """Keep the answer, as ldap3 does."""
+        self.result, self.response = {"result": code, "message": remark}, []
+        return code == 0
 
     def _begin(self, asked: Asked) -> int | tuple[int, str] | None:
         self.tree.asked.append(asked)

@@ -170,7 +170,7 @@ def test_what_ldap3_leaves_open_is_decided(tree: Tree, monkeypatch: pytest.Monke
         "user": PROVISIONER,
         "password": "x",
         "auto_bind": "NONE",
-        "client_strategy": "SAFE_SYNC",
+        "client_strategy": "SYNC",
         "receive_timeout": 7,
         "auto_referrals": False,
         "check_names": False,
