@@ -10,8 +10,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import create_engine, func, insert, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.pool import NullPool
 
 from pipeline.db import database as module
 from pipeline.db.database import Database, StoreUnavailable, stores_fault
@@ -19,7 +20,7 @@ from pipeline.locks import site_locks
 from pipeline.timers import timers
 from sandbox.process import wait_until
 from sesame.app.errors import remedy_of
-from sesame.testing.servers.database_kit import ONLY_SQLITE, Clock, kept, put, undone
+from sesame.testing.servers.database_kit import ONLY_POSTGRESQL, ONLY_SQLITE, Clock, kept, put, undone
 
 
 def test_what_fails_leaves_nothing(database: Database) -> None:
@@ -47,6 +48,36 @@ def test_a_broken_rule_of_the_database_is_no_outage_and_the_connection_is_good_a
         put(database, "A")
     put(database, "B")
     assert kept(database) == ["A", "B"]
+
+
+@ONLY_POSTGRESQL
+def test_connections_that_the_server_ended_while_they_were_idle_are_replaced(database: Database) -> None:
+    with database.read(), database.read():
+        put(database, "A")
+    ended = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+    )
+    with create_engine(database.engine.url, poolclass=NullPool).connect() as outside:
+        assert outside.scalars(ended).all() == [True] * 3
+    time.sleep(2 * module.IDLE_S)
+    with database.read(), database.read():
+        put(database, "B")
+    assert kept(database) == ["A", "B"]
+
+
+@ONLY_POSTGRESQL
+def test_only_a_connection_that_was_idle_is_asked_whether_it_still_is_one(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(database.engine.dialect, "do_ping", asked.append)
+    for number in "ABC":
+        put(database, number)
+    assert asked == []
+    time.sleep(2 * module.IDLE_S)
+    put(database, "D")
+    assert len(asked) == 1
 
 
 def test_a_look_writes_nothing_and_sees_one_moment(database: Database) -> None:
