@@ -167,6 +167,8 @@ def test_one_who_waits_is_handed_what_is_put_later_and_what_a_free_slot_allows()
         queue.put(each)
     while not found:
         threads[0].join(0.01)
+    for thread in threads:
+        thread.join(0.05)  # the one that is left has looked, and waits again
     assert found == [first]
     queue.done(first)
     for thread in threads:

@@ -11,7 +11,7 @@ from pipeline.engine.bell import Bell, Place, WorkItem
 from pipeline.engine.limits import Backoff
 from pipeline.errors import DependencyDown
 from pipeline.outbox import OutboxRelay
-from pipeline.parking import Kind, resync
+from pipeline.parking import Kind, Parked, resync
 from pipeline.runner import Effects
 from pipeline.target import Closed, Dead, Waiting
 from pipeline.target_states import State
@@ -156,6 +156,15 @@ def test_a_replay_that_meets_a_lease_is_compared_when_the_lease_is_over(plant: P
     end(here, again, DONE)
     assert present(plant.state("A")).replayed_event_id == "replay"
     assert plant.parked("A") is None
+
+
+def test_what_other_targets_have_parked_is_not_this_ones(plant: Plant) -> None:
+    plant.account("A", 1)
+    elsewhere = Parked("A", Kind.RETRY, 9, 1, None, 4, 0.0, 0.0, 0.0, "busy", "", Lane.BULK, "other", False)
+    with plant.database.write() as connection:
+        parking.park(connection, plant.database, "moodle", elsewhere, seen=None)
+    admitted = plant.effects().admit([bell("A", 1)])
+    assert [(one.parked, one.attempt, one.replays) for one in admitted.values()] == [(None, 1, ())]
 
 
 def test_a_persons_bell_lifts_what_was_parked_in_bulk(plant: Plant) -> None:
