@@ -55,8 +55,8 @@ def is_among(wanted: ColumnElement[Any], *, is_sqlite: bool) -> ColumnElement[bo
 def each(kind: TypeEngine[Any], *, is_sqlite: bool) -> ColumnElement[Any]:
     """Return the column of a table that has the `values_given`.
 
-    To join with it add `is_among`: PostgreSQL plans a statement once, and that finds the index of tables that
-    are empty at that moment.
+    In a join also say `is_among`: else a plan that PostgreSQL made while a table was small reads all of it
+    later.
     """
     if is_sqlite:
         return func.json_each(bindparam("among")).table_valued("value").c.value

@@ -137,7 +137,7 @@ class Admission:
         parameters = values_given(numbers, is_sqlite=is_sqlite) | names
         known.now, rows = self._database.rows_at(connection, _knowing(is_sqlite), parameters)
         for number, document, led, *others in rows:
-            state, parked = others[: len(_STATE)], others[len(_STATE) :]
+            state, parked = others[: len(_STATE)], others[len(_STATE) :]  # and perhaps the time
             if document is not None:
                 known.accounts[number] = Account.model_validate_json(document).at(self._target)
             if led is not None:
