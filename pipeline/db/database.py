@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import sqlite3
 import threading
 import time
@@ -25,7 +24,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_before_delay
@@ -38,12 +37,10 @@ from pipeline.errors import DependencyDown
 BUSY_TIMEOUT_S = 30.0
 CONNECTIONS_MAX = 32
 CONNECTION_WAIT_S = 30.0
-IDLE_S = 0.1  # a connection that was used since is not asked whether it still is one
 CONFLICTS_MAX = 8
 CONFLICTS_S_MAX = 30.0
 _CLOCK = extract("epoch", func.clock_timestamp())
 _NOW = select(_CLOCK)  # built once: building it costs more than it does
-_USED_AT = "used_at"
 _COUNTED = {"preserve_rowcount": True}
 """Keep INSERTs' row counts (0: the row was there): with psycopg SQLAlchemy says -1 otherwise."""
 
@@ -106,6 +103,7 @@ class Database:
         if not self.is_sqlite:
             engine = create_engine(
                 self._url,
+                pool_pre_ping=True,
                 pool_size=CONNECTIONS_MAX,
                 max_overflow=0,
                 pool_timeout=CONNECTION_WAIT_S,
@@ -114,8 +112,6 @@ class Database:
                 execution_options=_COUNTED,
             )
             event.listen(engine, "checkin", _let_the_server_say)
-            event.listen(engine, "checkin", _note_use)
-            event.listen(engine, "checkout", partial(_ping, engine.dialect))
             return engine
         engine = create_engine(
             self._url,
@@ -401,20 +397,6 @@ def insert_for(table: Any, *, is_sqlite: bool) -> Any:
     from sqlalchemy.dialects import postgresql  # it brings a driver's library along
 
     return postgresql.insert(table)
-
-
-def _note_use(_connection: Any, record: Any) -> None:
-    record.info[_USED_AT] = time.monotonic()
-
-
-def _ping(dialect: Any, connection: Any, record: Any, _held: Any) -> None:
-    """Replace the pool's connections if one that was idle has ended: the server was restarted."""
-    idle_s = time.monotonic() - record.info.get(_USED_AT, math.inf)
-    if idle_s > IDLE_S:
-        try:
-            dialect.do_ping(connection)
-        except dialect.loaded_dbapi.Error as error:
-            raise InvalidatePoolError from error
 
 
 @cache

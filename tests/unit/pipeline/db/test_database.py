@@ -60,24 +60,9 @@ def test_connections_that_the_server_ended_while_they_were_idle_are_replaced(dat
     )
     with create_engine(database.engine.url, poolclass=NullPool).connect() as outside:
         assert outside.scalars(ended).all() == [True] * 3
-    time.sleep(2 * module.IDLE_S)
     with database.read(), database.read():
         put(database, "B")
     assert kept(database) == ["A", "B"]
-
-
-@ONLY_POSTGRESQL
-def test_only_a_connection_that_was_idle_is_asked_whether_it_still_is_one(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[object] = []
-    monkeypatch.setattr(database.engine.dialect, "do_ping", asked.append)
-    for number in "ABC":
-        put(database, number)
-    assert asked == []
-    time.sleep(2 * module.IDLE_S)
-    put(database, "D")
-    assert len(asked) == 1
 
 
 def test_a_look_writes_nothing_and_sees_one_moment(database: Database) -> None:
