@@ -296,13 +296,14 @@ class LdapClient:
         connection = self._connection()
         try:
             getattr(connection, operation)(*values, **named)
+            result, response = connection.result, connection.response
         except (LDAPException, OSError) as error:
             self._drop(connection)
             self._local.unanswered = writes or getattr(self._local, "unanswered", False)
             raise Lost(f"no answer from {self.endpoint.uri}: {type(error).__name__}") from error
-        if connection.result["result"] == Code.UNAVAILABLE:
+        if result["result"] == Code.UNAVAILABLE:
             self._drop(connection)  # the server is on its way down: start afresh
-        return _answer(connection), connection.response, connection.result.get("controls") or {}
+        return _answer(result), response, result.get("controls") or {}
 
     def _connection(self) -> Connection:
         connection: Connection | None = getattr(self._local, "connection", None)
@@ -428,7 +429,7 @@ def _bound(endpoint: Endpoint) -> tuple[Connection, LdapAnswer]:
         raise TargetDown(
             f"{endpoint.uri} cannot be reached: {type(error).__name__}", unknown=False
         ) from error
-    return connection, _answer(connection)
+    return connection, _answer(connection.result)
 
 
 def _equality(attribute: str, value: str) -> bytes:
@@ -442,9 +443,8 @@ def _equality(attribute: str, value: str) -> bytes:
     return b"\xa3" + bytes([len(content)]) + content
 
 
-def _answer(connection: Connection) -> LdapAnswer:
-    """The answer to the connection's last operation."""
-    return LdapAnswer(int(connection.result["result"]), str(connection.result.get("message") or ""))
+def _answer(result: Mapping[str, Any]) -> LdapAnswer:
+    return LdapAnswer(int(result["result"]), str(result.get("message") or ""))
 
 
 def _unbind(connection: Connection) -> None:
