@@ -440,10 +440,12 @@ def test_as_many_calls_as_slots_are_under_way_at_once_and_closing_ends_every_thr
 @pytest.mark.parametrize(("call_s", "ahead"), [(SHORT_CALL_S, True), (SHORT_CALL_S + 0.01, False)])
 def test_leases_are_taken_during_the_call_before_if_that_is_short(call_s: float, ahead: bool) -> None:
     desk = BatchRunHarness(Limits(slots=1, slots_personal=0))
-    desk.call_s, admitted, over = call_s, threading.Event(), threading.Event()
+    desk.call_s, calling, admitted, over = call_s, threading.Event(), threading.Event(), threading.Event()
 
     def answer(numbers: list[str]) -> Mapping[str, HandlerOutcome]:
-        assert numbers != ["B"] or over.wait(PATIENCE_S)
+        if numbers == ["B"]:
+            calling.set()
+            assert over.wait(PATIENCE_S)
         return done(numbers)
 
     def notes(what: str, numbers: list[str]) -> None:
@@ -454,8 +456,9 @@ def test_leases_are_taken_during_the_call_before_if_that_is_short(call_s: float,
     desk.runner.start()
     desk.runner.begin(batch(1, "A"))
     assert desk.report().called
-    for number, name in ((2, "B"), (3, "C")):
-        desk.runner.begin(batch(number, name))
+    desk.runner.begin(batch(2, "B"))
+    assert calling.wait(PATIENCE_S)  # else both may be admitted together
+    desk.runner.begin(batch(3, "C"))
     assert admitted.wait(PATIENCE_S if ahead else 0.2) is ahead
     assert desk.called == [["A"], ["B"]]
     over.set()
