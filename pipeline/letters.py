@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.errors import HeaderParseError, NonASCIILocalPartDefect
-from email.headerregistry import Address
+from email.headerregistry import Address, BaseHeader, HeaderRegistry
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import EmailPolicy
 from email.utils import format_datetime
-from functools import cache
-from typing import TYPE_CHECKING
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import SesameError
 from schemas.language import Language
@@ -56,6 +56,32 @@ def mailbox(mail: str, name: str = "") -> Address:
             return Address(name, username=local, domain=Address(addr_spec=f"x@{domain}").domain)
     except (ValueError, IndexError, HeaderParseError) as error:  # the library's parser fails in these ways
         raise AddressUnusable from error
+
+
+class _Headers(HeaderRegistry):
+    """The library's, whose class for a name is made once."""
+
+    @cache  # noqa: B019 (there is one registry)
+    def __getitem__(self, name: str) -> type[BaseHeader]:
+        return super().__getitem__(name)
+
+
+class _Policy(EmailPolicy):
+    """SMTP's, which neither parses nor folds again the headers that messages have in common."""
+
+    def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
+        return self._parsed(name, value) if type(value) is str else super().header_store_parse(name, value)
+
+    @lru_cache(64)  # noqa: B019 (there is one policy)
+    def _parsed(self, name: str, value: str) -> tuple[str, Any]:
+        return super().header_store_parse(name, value)
+
+    @lru_cache(64)  # noqa: B019
+    def fold_binary(self, name: str, value: str) -> bytes:
+        return super().fold_binary(name, value)
+
+
+_POLICY: Final = _Policy(linesep="\r\n", header_factory=_Headers())
 
 
 @cache
@@ -133,7 +159,7 @@ class Letterhead:
                 paragraphs=[block.strip() for block in text.split("\n\n") if block.strip()],
             )
         )
-        message = EmailMessage(policy=SMTP)
+        message = EmailMessage(policy=_POLICY)
         message["From"] = Address(self.institution, addr_spec=self.sender)
         message["To"] = to
         message["Subject"] = subject

@@ -6,6 +6,7 @@ import hashlib
 import re
 from dataclasses import replace
 from email import message_from_bytes, policy
+from email.headerregistry import Address
 from email.message import EmailMessage
 from typing import Any
 
@@ -142,6 +143,20 @@ def test_a_name_cannot_add_a_header_or_a_recipient(name: str) -> None:
     assert to.display_name.isprintable()
     assert to.display_name == " ".join(to.display_name.split())
     assert set(message.keys()) == set(read(WELCOME.render(account())).keys())
+
+
+def test_a_header_of_two_lines_is_refused_each_time() -> None:
+    to = Address("Zoé", addr_spec="zoe.lefevre@etu.univ-exemple.fr")
+    for _ in range(2):
+        with pytest.raises(ValueError, match="linefeed or carriage return"):
+            WELCOME.letterhead.write(to, "A\r\nBcc: b@x.fr", "", "fr", at=WELCOME.clock(), name="x")
+
+
+def test_messages_of_many_students_have_their_own_headers() -> None:
+    for number in [*range(200), 7]:
+        student = account({"given_name": f"Zoé {number}"}, mail=f"zoe.{number}@x.fr")
+        (to,) = read(WELCOME.render(student))["To"].addresses
+        assert (to.display_name, to.addr_spec) == (f"Zoé {number} Lefèvre-Noël", f"zoe.{number}@x.fr")
 
 
 def test_a_name_cannot_add_markup() -> None:
