@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from consumers.kit.deadline import Deadline
@@ -76,12 +76,12 @@ class Memberships:
             young = {user: at for user, at in self._created.items() if now - at <= AGE_S_MAX}
             self._created = young | dict.fromkeys(users, now)
 
-    def joining(self, user: int, cohorts: Iterable[int]) -> None:
-        """Record that this user may be in these cohorts; checked until the next picture."""
+    def joining(self, users: Mapping[int, Collection[int]]) -> None:
+        """Record that these users, by cohort id, may be in it; checked until the next picture."""
         with self._lock:
-            for cohort in cohorts:
-                at, users = self._members.get(cohort, (-math.inf, frozenset()))
-                self._members[cohort] = (at, users | {user})
+            for cohort, added in users.items():
+                at, known = self._members.get(cohort, (-math.inf, frozenset()))
+                self._members[cohort] = (at, known.union(added))
 
     def refresh(self, users: Collection[int] | None, deadline: Deadline, *, since: float) -> None:
         """Have a picture that is recent enough for these users.

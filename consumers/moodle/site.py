@@ -261,9 +261,11 @@ class MoodleSite:
 
     def _join(self, works: Sequence[Work], deadline: Deadline) -> None:
         rows = [(work, key) for work in works if not work.unknown for key in work.to_join()]
+        joining: dict[int, list[int]] = {}
         for work, key in rows:
-            cohorts = self._catalogue.with_idnumber(key)
-            self.members.joining(work.users[0].id, (cohort.id for cohort in cohorts))
+            for cohort in self._catalogue.with_idnumber(key):
+                joining.setdefault(cohort.id, []).append(work.users[0].id)
+        self.members.joining(joining)
         self._move(rows, 4, self.functions.add_members, deadline)
 
     def _leave(self, works: Sequence[Work], deadline: Deadline) -> None:

@@ -139,8 +139,8 @@ def test_where_a_user_may_have_joined_is_looked_at_until_it_is_read() -> None:
     site = Site(info={7}, math=set())
     members = memberships(site)
     refresh(members)
-    members.joining(8, [INFO, MATH])
-    assert members.remembered(8) == {INFO, MATH}
+    members.joining({INFO: [8, 9], MATH: [8]})
+    assert (members.remembered(8), members.remembered(9)) == ({INFO, MATH}, {INFO})
     assert members.live([INFO], DEADLINE, since=site.now) == {INFO: frozenset({7})}
     assert members.remembered(8) == {MATH}
     members.doubt()
