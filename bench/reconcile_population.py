@@ -10,9 +10,7 @@ differences are planted by hand: every one must be found, and no other.
 from __future__ import annotations
 
 import argparse
-import base64
 import json
-import re
 import sqlite3
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,12 +20,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from bench.adopt_population import load_directory, slapd_tool
+from bench.adopt_population import load_directory
 from bench.command import measured
+from bench.copies import Copies, entry_of, fill_store, insertion, ldif
 from bench.rows import Row
 from sandbox.demo import play
 from sandbox.demo.world import World
-from sandbox.moodle.storage import insert_user
 
 ACCOUNTS: Final = 40_000
 SECONDS_MAX: Final = 300.0
@@ -36,8 +34,6 @@ KINDS: Final = ("missing", "different", "extra", "orphaned")
 
 Found = dict[str, dict[str, list[str]]]
 """Student numbers or objects, by target and kind."""
-
-_SERVERS_OWN: Final = ("structuralObjectClass", "entryUUID", "entryCSN", "creatorsName", "createTimestamp")
 
 
 @dataclass
@@ -67,25 +63,6 @@ class Planted:
         return sum(len(some) for each in (self.directory, self.moodle) for some in each.values())
 
 
-class Copies:
-    """The first student, and its copies."""
-
-    def __init__(self, number: str, login: str) -> None:
-        self._first = (number, login)
-
-    def number(self, at: int) -> str:
-        """The student number at this place."""
-        return self._first[0] if at == 0 else f"{30_000_000 + at}"
-
-    def login(self, at: int) -> str:
-        """The login at this place."""
-        return self._first[1] if at == 0 else f"copie.{at:06}"
-
-    def of(self, text: str, at: int) -> str:
-        """A text about the first student, as it would name this one."""
-        return text.replace(self._first[0], self.number(at)).replace(self._first[1], self.login(at))
-
-
 @contextmanager
 def inhabited(records: Path, accounts: int, planted: Planted) -> Iterator[tuple[World, Copies]]:
     """A site with so many provisioned accounts, and the differences planted since."""
@@ -98,7 +75,7 @@ def inhabited(records: Path, accounts: int, planted: Planted) -> Iterator[tuple[
         world.pipeline.stop()
         status = world.sesame.run("status", student.number, "--json").json()
         copies = Copies(student.number, _login(status))
-        _fill_store(world.private / "data" / "sesame.db", copies, accounts)
+        fill_store(world.private / "data" / "sesame.db", copies, accounts)
         _fill_directory(world, copies, accounts, planted.directory)
         _fill_moodle(world, copies, accounts, planted.moodle)
         yield world, copies
@@ -176,27 +153,9 @@ def _login(status: Mapping[str, Any]) -> str:
     return str(status["login"])
 
 
-def _fill_store(file: Path, copies: Copies, accounts: int) -> None:
-    with closing(sqlite3.connect(file)) as db, db:
-        for table in ("accounts", "target_states"):
-            found = db.execute(f"SELECT * FROM {table}")  # noqa: S608  (one of two)
-            names = [column[0] for column in found.description]
-            firsts = found.fetchall()
-            marks = ", ".join("?" * len(names))
-            for first in firsts:
-                db.executemany(
-                    f"INSERT INTO {table} VALUES ({marks})",  # noqa: S608
-                    (
-                        [copies.of(value, at) if isinstance(value, str) else value for value in first]
-                        for at in range(1, accounts)
-                    ),
-                )
-
-
 def _fill_directory(world: World, copies: Copies, accounts: int, planted: Mapping[str, range]) -> None:
     world.slapd.stop()
-    first = slapd_tool(world.slapd, "cat", "-a", f"(supannEtuId={copies.number(0)})")
-    entry = [line for line in _lines(first) if line and line.partition(":")[0] not in _SERVERS_OWN]
+    entry = entry_of(world.slapd, copies)
 
     def entries() -> Iterator[str]:
         for at in range(1, accounts):
@@ -205,33 +164,14 @@ def _fill_directory(world: World, copies: Copies, accounts: int, planted: Mappin
             lines = [copies.of(line, at) for line in entry]
             if at in planted["different"]:
                 lines = ["sn: Changé à la main" if line.startswith("sn: ") else line for line in lines]
-            yield _ldif(lines)
+            yield ldif(lines)
             if at in planted["extra"]:
-                yield _ldif(_other(lines, copies.login(at), f"jumeau.{at}"))
+                yield ldif(_other(lines, copies.login(at), f"jumeau.{at}"))
         for at in planted["orphaned"]:
             lines = [copies.of(line, accounts + at) for line in entry]
-            yield _ldif(_other(lines, copies.login(accounts + at), f"reste.{at}"))
+            yield ldif(_other(lines, copies.login(accounts + at), f"reste.{at}"))
 
     load_directory(world.slapd, entries())
-
-
-def _lines(ldif: str) -> list[str]:
-    """Unfolded LDIF lines, with text decoded from base64 (RFC 2849)."""
-    lines = []
-    for line in re.sub(r"\n ", "", ldif).splitlines():
-        name, double, value = line.partition(":: ")
-        encoded = double and ":" not in name and name != "userPassword"
-        lines.append(f"{name}: {base64.b64decode(value).decode()}" if encoded else line)
-    return lines
-
-
-def _ldif(lines: Sequence[str]) -> str:
-    made = []
-    for line in lines:
-        name, _, value = line.partition(": ")
-        plain = line.isascii() or name.endswith(":")
-        made.append(line if plain else f"{name}:: {base64.b64encode(value.encode()).decode()}")
-    return "\n".join(made) + "\n\n"
 
 
 def _other(lines: Sequence[str], login: str, name: str) -> list[str]:
@@ -243,21 +183,7 @@ def _fill_moodle(world: World, copies: Copies, accounts: int, planted: Mapping[s
     """Write the users into the database of a stopped site."""
     world.moodle.stop()
     with closing(sqlite3.connect(world.moodle.data_file)) as db, db:
-        db.row_factory = sqlite3.Row
-        first = dict(db.execute("SELECT * FROM users WHERE idnumber = ?", (copies.number(0),)).fetchone())
-        cohorts = db.execute(
-            "SELECT cohortid, timeadded FROM cohort_members WHERE userid = ?", (first.pop("id"),)
-        ).fetchall()
-        columns = {name: value for name, value in first.items() if not name.endswith("_key")}
-
-        def insert(at: int, **changed: str) -> None:
-            user = {n: copies.of(v, at) if isinstance(v, str) else v for n, v in columns.items()}
-            user_id = insert_user(db, {**user, **changed})
-            db.executemany(
-                "INSERT INTO cohort_members VALUES (?, ?, ?)",
-                [(cohort, user_id, added) for cohort, added in map(tuple, cohorts)],
-            )
-
+        insert = insertion(db, copies)
         for at in range(1, accounts):
             if at in planted["missing"]:
                 continue

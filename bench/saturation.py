@@ -74,6 +74,7 @@ class Target:
         students: how many are brought there in one measurement.
         native: students per second of the best client without our code, with these students.
         processor_s: the processor time that its server has had, in seconds.
+        server: the server itself, where another population can be put into it.
         beside: others' rates, printed and not compared.
         least: the share of the native client's rate that is wanted.
     """
@@ -87,6 +88,7 @@ class Target:
     least: float = 0.7
     note: str = ""
     processor_s: Callable[[], float] | None = None
+    server: Slapd | MoodleStandIn | None = None
 
 
 class Settled(Silent):
@@ -242,8 +244,8 @@ def _runs(ratios: Iterable[float]) -> str:
 
 
 @contextmanager
-def slapd_target(students: int = 800) -> Iterator[Target]:
-    """OpenLDAP; every write is on disk before it is acknowledged."""
+def slapd_target(students: int = 800, *, folder: Path | None = None) -> Iterator[Target]:
+    """OpenLDAP; every write is on disk before it is acknowledged, where `folder` is on one."""
 
     def handler(_database: Database | None) -> Handler:
         client = directory_kit.client_of(slapd, sleep=time.sleep)
@@ -252,11 +254,11 @@ def slapd_target(students: int = 800) -> Iterator[Target]:
     def people(count: int) -> list[Account]:
         return [_named(directory_kit.account()) for _ in range(count)]
 
-    with Slapd(fsync=True) as slapd:
+    with Slapd(folder, fsync=True) as slapd:
         beside = {"ldapadd": partial(_ldapadd, slapd, students)}
         native = partial(directory, slapd)
-        note = "slapd with fsync; "
-        yield Target("directory", handler, people, students, native, beside, 0.7, note, slapd.processor_s)
+        note, spent = "slapd with fsync; ", slapd.processor_s
+        yield Target("directory", handler, people, students, native, beside, 0.7, note, spent, slapd)
 
 
 @contextmanager
@@ -304,7 +306,8 @@ def moodle_target(students: int = 2_000, *, one_cohort: bool = False) -> Iterato
     with TemporaryDirectory(prefix="sesame-bench-") as name, MoodleStandIn(Path(name)) as site:
         site.set(latency_per_call_s=CALL_S, latency_per_row_s=ROW_S)
         note = f"the stand-in, {CALL_S * 1000:g} ms a call and {ROW_S * 1000:g} ms a row; "
-        yield Target("moodle", handler, people, students, partial(moodle, site), note=note, least=0.95)
+        native = partial(moodle, site)
+        yield Target("moodle", handler, people, students, native, note=note, least=0.95, server=site)
 
 
 @contextmanager
