@@ -32,6 +32,7 @@ from ldap3 import (
     Connection,
     Server,
     Tls,
+    set_config_parameter,
 )
 from ldap3.core.exceptions import LDAPException
 from ldap3.utils.conv import escape_filter_chars
@@ -57,6 +58,9 @@ _NOBODY = "(!(objectClass=*))"
 _CSN = re.compile(r"(\d{14})\.\d{6}Z#")
 _ON_ITS_WAY = timedelta(minutes=1)
 _SYNC_ENTRIES_MAX = 5_000
+
+# ldap3 goes through this list for each value that is sent, also where no name is checked, as here.
+set_config_parameter("ATTRIBUTES_EXCLUDED_FROM_CHECK", [])
 
 
 @dataclass(frozen=True, slots=True)
