@@ -49,9 +49,13 @@ class Running:
 
     def trouble(self) -> str | None:
         """A failed command's trouble; None while it runs, or after success."""
-        if self._process.poll() in (None, DONE):
+        if self._process.poll() is None:
             return None
-        return f"{self._shown} ended with status {self._process.returncode}"
+        try:
+            self.answer()
+        except CommandFailed as failed:
+            return str(failed)
+        return None
 
     def answer(self, timeout_s: float = 600.0, allowed: Sequence[int] = (DONE,)) -> Answer:
         """Wait for its end and return its answer.

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from sandbox.demo import record, roll, table
+from sandbox.demo import credentials, record, roll, table
 from sandbox.demo.finding import Announced
+from sandbox.demo.program import Running
 from sandbox.demo.progress import NotSettled, settled, watch
 from sandbox.demo.record import Process
 from sandbox.process import PATIENCE_S
@@ -130,6 +131,26 @@ def said(state: str, **targets: tuple[str, str | None]) -> Announced:
         name: {"state": each, "reason": why, "pending": []} for name, (each, why) in targets.items()
     }
     return Announced("1", "zoe.noel", "zoe.noel@etu.univ-exemple.fr", state, shown)
+
+
+def test_what_a_failed_command_said_is_told() -> None:
+    def ended(script: str) -> str | None:
+        argv = [sys.executable, "-c", script]
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+        with Running(process, "sesame activate") as running:
+            process.wait(PATIENCE_S)
+            return running.trouble()
+
+    assert ended("") is None
+    assert ended("import sys; sys.exit('2 passwords are too weak')") == (
+        "sesame activate ended with status 1:\n2 passwords are too weak"
+    )
+
+
+def test_no_made_password_holds_its_students_name_by_chance() -> None:
+    made = credentials.make(str(number) for number in range(2_000))
+    assert len(set(made.values())) == 2_000
+    assert not set("".join(made.values()).casefold()) & set("aeiouy")
 
 
 def test_a_student_without_a_reason_is_not_accounted_for() -> None:
