@@ -93,6 +93,7 @@ def texts(room: str) -> Environment:
         loader=PackageLoader(room, "templates"),
         autoescape=select_autoescape(enabled_extensions=("html",)),
         undefined=StrictUndefined,
+        auto_reload=False,
         trim_blocks=True,
         keep_trailing_newline=True,
     )

@@ -61,9 +61,7 @@ class Admitted:
     @property
     def task(self) -> Task:
         """The handler's task for this item."""
-        rechecked = self.parked is not None and self.parked.kind is Kind.WAITING and not self.item.rang
-        compare = self.doubtful or rechecked or bool(self.replays)
-        return Task(self.account, compare=compare, close_only=self.close_only)
+        return Task(self.account, compare=self.doubtful or bool(self.replays), close_only=self.close_only)
 
     @property
     def replays(self) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ def environment(room: str, language: Language, assets: Assets) -> Environment:
         autoescape=select_autoescape(("html",)),
         undefined=StrictUndefined,
         extensions=["jinja2.ext.i18n"],
+        auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )

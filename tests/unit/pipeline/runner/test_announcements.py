@@ -251,7 +251,7 @@ def test_only_a_waiting_may_be_nothing_new() -> None:
         ({"state": state(suspect=True)}, True),
         ({"state": state(lease_owner="somebody")}, True),
         ({"state": state()}, False),
-        ({"item": woken(), "parked": lot(Kind.WAITING)}, True),
+        ({"item": woken(), "parked": lot(Kind.WAITING)}, False),
         ({"item": woken(), "parked": lot(Kind.RETRY)}, False),
         ({"parked": lot(Kind.WAITING)}, False),
         ({"item": woken(replay=True)}, True),
@@ -259,9 +259,7 @@ def test_only_a_waiting_may_be_nothing_new() -> None:
     ],
     ids=str,
 )
-def test_what_is_in_doubt_asked_for_or_looked_at_again_is_compared(
-    fields: dict[str, Any], *, compare: bool
-) -> None:
+def test_what_is_in_doubt_or_asked_for_is_compared(fields: dict[str, Any], *, compare: bool) -> None:
     who = admitted(**fields)
     assert (who.task.compare, who.task.close_only, who.task.account) == (compare, False, who.account)
     assert admitted(close_only=True).task.close_only

@@ -221,12 +221,12 @@ def test_a_newer_version_has_all_its_chances(plant: Plant) -> None:
     assert [letter.attempts for letter in plant.letters()] == [3]
 
 
-def test_one_who_waits_is_compared_when_looked_at_again_and_not_when_an_event_rings(plant: Plant) -> None:
+def test_one_who_waits_is_in_no_doubt_when_looked_at_again(plant: Plant) -> None:
     plant.account("A")
     effects = plant.effects()
     end(effects, effects.admit([bell("A")]), WAITING)
     admitted = effects.admit([woken(plant, "A")])
-    assert admitted["A"].task.compare
+    assert not admitted["A"].task.compare
     end(effects, admitted, WAITING)
     plant.account("A", 2)
     assert not effects.admit([bell("A", 2, "bell-2")])["A"].task.compare
