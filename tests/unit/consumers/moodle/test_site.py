@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from consumers.kit.connector import AdoptedRef, Change, ConnectorContext, Held, SiteFacts
 from consumers.moodle.causes import MoodleCause, fault
 from consumers.moodle.connector import MoodleConnector
+from consumers.moodle.members import Memberships
 from consumers.moodle.settings import MoodleSettings
 from pipeline.db.database import Database
 from pipeline.errors import Misconfigured, TargetDown, Throttled
@@ -170,6 +171,14 @@ def test_a_membership_that_was_lost_once_and_made_is_as_wanted(site: Site) -> No
     assert site.apply(wanted(NUMBER, "L1")) == {}
     assert site.seen(wanted())[0].fields["cohorts"] == ("L1",)
     assert site.writes().count(JOIN) == 1
+
+
+def test_all_of_a_batch_who_may_have_joined_are_noted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted: list[Mapping[int, Collection[int]]] = []
+    monkeypatch.setattr(Memberships, "joining", lambda _self, users: noted.append(users))
+    site.apply(wanted("22600002", "L1"), wanted(NUMBER, "L1", "L2"))
+    first, second = site.user("22600002")["id"], site.user()["id"]
+    assert [sorted(map(sorted, each.values())) for each in noted] == [[sorted([first, second]), [second]]]
 
 
 def test_when_time_runs_out_whoever_is_left_is_slow(tmp_path: Path) -> None:
