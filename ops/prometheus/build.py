@@ -207,9 +207,11 @@ def other_alerts() -> list[dict[str, Any]]:
         ),
         alert(
             "SesameImportMissing",
-            "time() - max by (feed) (sesame_import_finished_timestamp_seconds) > 36 * 3600",
+            "(time() - max by (feed) (sesame_import_finished_timestamp_seconds) > 36 * 3600"
+            " unless on (feed) sesame_import_polled_timestamp_seconds)"
+            " or time() - max by (feed) (sesame_import_polled_timestamp_seconds) > 600",
             "ticket",
-            "The feed {{ $labels.feed }} has brought nothing for a day and a half.",
+            "The feed {{ $labels.feed }} has brought nothing for a day and a half; if live, for ten minutes.",
         ),
         alert(
             "SesameImportHeld",

@@ -3,9 +3,9 @@
 Sources of the columns and codes: Amue's Apogée, as SupAnn sites export it (COD_ETU, ETA_IAE, …; of teaching
 units COD_ELP, LIB_ELP, COD_GPE); PC-Scol's Pégase, as its enrolments are exported (codeApprenant,
 codePeriode, …; objets de formation, groupes). The state of the pedagogical enrolment is no Apogée field: the
-export computes it in a separate column. Pégase knows no primary enrolment, and of payment only its effect on
-the enrolment's state. Neither software has one export for teaching units: a site writes the query, or its
-timetable software does, and a mapping file reads any other form.
+export computes it in a separate column. Pégase's exports name no primary enrolment (its API does), and of
+payment only its effect on the enrolment's state. Neither software has one export for teaching units: a site
+writes the query, or its timetable software does, and a mapping file reads any other form.
 """
 
 from __future__ import annotations
@@ -159,7 +159,13 @@ def pegase(*, one_name: bool = False) -> FeedProfile:
             Column("step_version", "codeChemin", convert=path_code),
             Column("component", "codeStructure"),
             Column("step_label", "libelleFormation"),
-            Column("primary", default="true"),
+            Column(
+                "primary",
+                "inscriptionPrincipale",
+                MappingProxyType({"oui": "true", "non": "false"}),
+                default="true",
+                optional=True,
+            ),
             Column("state", "statutInscription", _STATES),
             Column("pedagogical", "statutInscriptionPedagogique", _PEDAGOGICAL, default="pending"),
         ),

@@ -64,7 +64,9 @@ class Spool(Lines):
 
     def __init__(self, profile: FeedProfile) -> None:
         super().__init__(profile)
-        self._tells_primary = bool(profile.column_of("primary"))  # else it is the same on every line
+        self._tells_primary = any(  # else it is the same on every line, or may be
+            each.field == "primary" and each.names and not each.optional for each in profile.columns
+        )
 
     def keep(self, line: int, fact: Fact) -> None:
         """Store a line's fact."""

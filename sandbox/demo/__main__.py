@@ -51,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
             timetable=options.timetable,
             scim=options.scim,
             partage=options.partage,
+            pegase=options.pegase,
             active_directory=options.ad,
             brokers=1 if options.kafka or options.processes else 0,
             processes=options.processes,
@@ -76,6 +77,7 @@ def run(
     timetable: bool,
     scim: bool,
     partage: bool,
+    pegase: bool,
     active_directory: bool,
     brokers: int,
     processes: int,
@@ -98,6 +100,7 @@ def run(
         timetable=timetable,
         scim=scim,
         partage=partage,
+        pegase=pegase,
         active_directory=active_directory,
         brokers=brokers,
         processes=processes,
@@ -212,6 +215,7 @@ def _parser() -> argparse.ArgumentParser:
     play_it.add_argument("--timetable", action="store_true", help="a timetable service too, as a target")
     play_it.add_argument("--scim", action="store_true", help="a service that speaks SCIM too, as a target")
     play_it.add_argument("--partage", action="store_true", help="RENATER Partage's stand-in too, as a target")
+    play_it.add_argument("--pegase", action="store_true", help="fed by Pégase's stand-in, not by a file")
     play_it.add_argument(
         "--ad", action="store_true", help="a Samba domain controller too, as a target; as root"
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sandbox.demo import credentials, machine, progress, roll
+from sandbox.demo import credentials, live, machine, progress, roll
 from sandbox.demo.finding import COMPLETED, Announced
 from sandbox.demo.looks import answers, looks_at
 from sandbox.demo.program import DONE, PARTLY, CommandFailed, Running
@@ -50,7 +50,7 @@ def prepare(world: World) -> str:
 
 
 def enrol(world: World, students: int) -> Cast:
-    """Import a registrar's files of so many students, and wait for their accounts.
+    """Import a registrar's files of so many students, or feed Pégase with them; wait for their accounts.
 
     The file of groups comes first: a list counts from its student's enrolment on, and each account has all of
     its cohorts from the start.
@@ -59,6 +59,12 @@ def enrol(world: World, students: int) -> Cast:
         CommandFailed: the import failed; rejected rows are no failure.
     """
     file, groups = registrar_files(world, students)
+    if world.pegase is not None:
+        file, groups = live.narrow(file, groups, world.private)
+        live.feed(world.pegase, file, groups)
+        cast = Cast(file, roll.read(file, groups))
+        wait_for_accounts(world, len(cast.students))
+        return cast
     cast = Cast(file, roll.read(file, groups))
     world.sesame.run("import", "--groups", groups, "--rejects", world.private / "rejected-groups.csv")
     rejects = world.private / "rejects.csv"

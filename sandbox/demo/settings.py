@@ -51,6 +51,11 @@ bind_password_file = "@ad_provisioner_password_file@"
 users_dn = "@ad_users_dn@"
 groups_dn = "@ad_groups_dn@"
 """
+_PEGASE = """
+[pegase]
+url_file = "@pegase_url_file@"
+periods = {ETAB00 = ["PER-2026"]}
+"""
 
 
 def write(world: World) -> None:
@@ -109,6 +114,9 @@ def write(world: World) -> None:
             "partage_key_file": world.partage.key_file,
             "partage_ca_file": world.partage.ca_file,
         }
+    if world.pegase is not None:
+        text += _PEGASE
+        values |= {"pegase_url_file": world.pegase.url_file}
     if world.samba is not None:
         text += _ACTIVE_DIRECTORY
         values |= {

@@ -31,6 +31,7 @@ from sandbox.kafka import Kafka
 from sandbox.ldap import connected
 from sandbox.moodle import MoodleStandIn
 from sandbox.partage import Partage
+from sandbox.pegase import Pegase
 from sandbox.ports import free_port
 from sandbox.postgres import Postgres
 from sandbox.process import SandboxError
@@ -75,6 +76,7 @@ class World:
         timetable: a timetable service too, as a fourth target, with a calendar for each student.
         scim: a service that speaks SCIM too, as a target.
         partage: RENATER Partage's stand-in too, as a further target next to the mail server.
+        pegase: fed by the stand-in for Pégase's APIs, not by a file.
         active_directory: a Samba domain controller too, as a target; it needs root.
         brokers: run on Apache Kafka with so many nodes, one or three, over TLS with SCRAM; 0: on the embedded
             log.
@@ -94,6 +96,7 @@ class World:
         timetable: bool = False,
         scim: bool = False,
         partage: bool = False,
+        pegase: bool = False,
         active_directory: bool = False,
         brokers: int = 0,
         processes: int = 0,
@@ -108,6 +111,7 @@ class World:
         self.timetable: Timetable | None = None
         self.scim: ScimServer | None = None
         self.partage: Partage | None = None
+        self.pegase: Pegase | None = None
         self.samba: Samba | None = None
         self.kafka: Kafka | None = None
         self.postgres: Postgres | None = None
@@ -122,6 +126,8 @@ class World:
                 self.scim = self._scim(keep=keep)
             if partage:
                 self.partage = self._partage(keep=keep)
+            if pegase:
+                self.pegase = Pegase(self.folder / "pegase", outlives_parent=keep)
             if active_directory:
                 self.samba = Samba(self.folder / "samba", keep_running=keep)
             if brokers:
@@ -206,6 +212,9 @@ class World:
         self.record.add("cas", self.cas.pid)
         self.pages.mail.start()
         self.record.add("mail sink", self.pages.mail.pid)
+        if self.pegase is not None:
+            self.pegase.start()
+            self.record.add("pegase", self.pegase.pid)
         settings.write(self)
         self.start_kafka()
         self.start_postgres()
@@ -297,6 +306,7 @@ class World:
             "timetable",
             "scim",
             "partage",
+            "pegase",
             "samba",
             "moodle",
             "dovecot",

@@ -1,8 +1,8 @@
 """Background duties next to the consumers.
 
-They send the outbox and the audit, run timers and housekeeping, compare each target with the accounts at
-night, and watch for manual changes there by day. Each process does what its consumers need; of several, one
-sends and one runs timers at a time.
+They send the outbox and the audit, run timers and housekeeping, read the registrar's live feed, compare each
+target with the accounts at night, and watch for manual changes there by day. Each process does what its
+consumers need; of several, one sends, one reads the feed and one runs timers at a time.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from sesame.app import audit_export
 from sesame.app.audit_export import AuditExport, Pseudonyms
 from sesame.app.comparing import DriftWatch, Nightly
 from sesame.app.housekeeping import Housekeeping
+from sesame.app.polling import Polling
 from sesame.app.reporter import Reporter
 from sesame.app.wiring import PROPAGATION, REGISTRY, Application
 
@@ -63,6 +64,8 @@ class Background:
                 application.database, receivers, on_trouble=reporter.trouble, as_sent=pseudonyms
             )
             self._loops.append(Loop("audit", export.run))
+        if settings.pegase.is_set and REGISTRY in consumers:
+            self._loops.append(Loop("pegase", Polling(application, on_trouble=reporter.trouble).run))
         targets = [target for target in settings.targets if target in consumers]
         if targets and settings.reconcile.at:
             nightly = Nightly(application, targets, on_trouble=reporter.trouble)

@@ -29,7 +29,6 @@ def client(settings: Settings, service_url: str | None = None) -> cas_client.Cas
         wanted.server_url,
         service_url or wanted.service_url,
         ca_file=wanted.ca_file,
-        read_timeout_s=wanted.timeout_s,
     )
 
 

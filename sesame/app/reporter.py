@@ -22,6 +22,7 @@ from pipeline.outbox import OutboxRelay
 from pipeline.runner.announcement import Admitted
 from pipeline.status import ConsumerStatus
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
+from producers.registrar.pegase import polls
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.events import PropagationCompleted
@@ -259,6 +260,7 @@ class Reporter:
                 propagations = figures.propagation_counts(connection)
                 oldest = figures.oldest_in_progress(connection, now)
                 imports = figures.last_imports(connection)
+                live = polls.all_polls(connection)
                 processes = status.statuses(connection)
                 compared = passes.latest(connection)
                 held = closings.counts(connection)
@@ -293,6 +295,8 @@ class Reporter:
             for lane in Lane:
                 self._metrics.propagation_oldest_seconds.labels(lane).set(oldest.get(lane, 0.0))
             self._imports(imports)
+            for feed in live:
+                self._metrics.import_polled.labels(feed.feed).set(feed.finished_at or 0.0)
             self._processes(processes, consumers, now)
             self._metrics.outbox_rows.set(outbox.waiting())
             self._metrics.audit_entries.set(audit_head.entry_id)

@@ -56,6 +56,7 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
     "known_teachings": (EVER, "one row per year, unit and group"),
     "accepted_values": (EVER, "texts that look damaged and are right"),
     "restore_questions": (STUDENT, "students shut after a restore, and the answers"),
+    "feed_polls": (EVER, "one row per live feed: how far it was read"),
     "reconciliations": (EVER, "one row per target: its last comparison"),
     "store_form": (EVER, "one row: the oldest admitted form"),
     "store_life": (EVER, "one row, to recognise a store that went back in time"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -11,12 +12,14 @@ import click
 from schemas.language import gettext, local_time, ngettext
 from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
+from sesame.cli.errors import ExitCode
 from sesame.cli.options import json_option
 from sesame.cli.output import CommandResult, remark, show_table
 
 with lazily():
     from producers.registrar import report
-    from sesame.operations.imports import past
+    from sesame.app import wiring
+    from sesame.operations.imports import past, polls
     from sesame.operations.people.diagnosis import words
 
 _LIMIT, _LIMIT_MAX = 20, 1000
@@ -25,7 +28,7 @@ _PUBLISHED = ("published", "recorded", "cancelled", "gone")
 
 @click.group(name="imports")
 def imports() -> None:
-    """Look at past imports: who ran them, how they ended, what they would have changed."""
+    """Look at past imports: who ran them, how they ended, what they would have changed. Poll Pégase."""
 
 
 @imports.command(name="list")
@@ -83,6 +86,43 @@ def show_command(context: Context, *, import_id: int) -> CommandResult:
     """
     found = context.run(past.shown, import_id)
     return CommandResult(found, lambda: click.echo("\n".join(_told(found))))
+
+
+@imports.command(name="poll")
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M"]),
+    help="Read what was modified since then, in this machine's time zone. Default: since the last poll.",
+)
+@click.option("--approve", metavar="ID", help="Let held enrolments go on: the ID that was told.")
+@json_option
+@pass_context
+def poll_command(context: Context, *, since: datetime | None, approve: str | None) -> CommandResult:
+    """Read Pégase once, as `sesame run` does every 30 seconds; import what is new.
+
+    Exit code 3: some were refused; 5: some are held, since too many people would lose something or change
+    unusually. Noted in the audit.
+    """
+    request = polls.FeedPollRequest(since=None if since is None else since.astimezone(), approve=approve)
+    found = context.run(polls.poll, request, clock=wiring.utc_now)
+    code = ExitCode.HELD if found.held else ExitCode.PARTLY if found.rejected else ExitCode.DONE
+    return CommandResult(found, partial(_show_poll, found), code)
+
+
+def _show_poll(found: polls.FeedPollReport) -> None:
+    counts = {"read": found.read, "imported": found.imported, "rejected": found.rejected}
+    click.echo(
+        gettext(
+            "{read} enrolments read until {time}; {imported} were new, {rejected} refused",
+            time=local_time(found.through),
+            **counts,
+        )
+    )
+    if found.held:
+        command = f"sesame imports poll --approve {found.approval}"
+        remark(gettext("{n} are held; if they are right: {command}", n=found.held, command=command))
+    for difference, rows in found.differences.items():
+        remark(gettext("not as the contract says: {what} ({n} enrolments)", what=difference, n=rows))
 
 
 def _row(one: past.PastImport) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from pipeline.settings import ADVANCED, CA_FILE, HttpsUrl, Seconds, Section, tls
+from pipeline.settings import CA_FILE, HttpsUrl, Section, tls
 
 
 class CasSettings(Section):
@@ -22,9 +22,6 @@ class CasSettings(Section):
     service_url: HttpsUrl = Field(
         "https://compte.univ-exemple.fr/cas",
         description="Where the CAS server sends people back to; registered there, with single logout.",
-    )
-    timeout_s: Seconds = Field(
-        10.0, description="Longest wait for one answer; for a connection, 3 s.", json_schema_extra=ADVANCED
     )
     probe_login: str = Field(
         "sesame-probe", min_length=1, max_length=255, description="The service account that the probe uses."

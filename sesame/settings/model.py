@@ -30,6 +30,7 @@ from pipeline.eventlog.settings import LogSettings
 from pipeline.settings import SettingsError, TargetName, TargetSection, is_advanced
 from producers.activation.hashes import HashingSettings
 from producers.activation.policy import PasswordSettings
+from producers.registrar.pegase.settings import PegaseSettings
 from producers.registrar.settings import RegistrarSettings
 from schemas.language import Language, gettext
 from sesame.settings.audit import AuditSettings
@@ -100,6 +101,7 @@ class Settings(BaseSettings):
     vault: VaultSettings = Field(default_factory=VaultSettings)
     privacy: PrivacySettings = Field(default_factory=PrivacySettings)
     registrar: RegistrarSettings = Field(default_factory=RegistrarSettings)
+    pegase: PegaseSettings = Field(default_factory=PegaseSettings)
     registry: RegistrySettings = Field(default_factory=RegistrySettings)
     lifecycle: LifecycleSettings = Field(default_factory=LifecycleSettings)
     activation: HashingSettings = Field(default_factory=HashingSettings)

@@ -71,14 +71,12 @@ class PortalSettings(ServedSettings):
         "dpo@univ-exemple.fr",
         description="The data protection officer's address, in the privacy notice (GDPR, article 13).",
     )
-    accessibility: Literal["none", "partial", "full"] = Field(
-        "none",
-        description="What an audit against RGAA 4.1 has found; every page says it (decree 2019-768). `none`: "
-        "not conforming, or not audited.",
+    accessibility: dict[Literal["partial", "full"], date] = Field(
+        default_factory=dict,
+        max_length=1,
+        description="What an audit against RGAA 4.1 has found, and its day, as `{partial = 2026-10-05}`; "
+        "every page says it (decree 2019-768). Empty: not conforming, or not audited.",
         json_schema_extra=ADVANCED,
-    )
-    accessibility_date: date | None = Field(
-        None, description="The day of that audit; `partial` and `full` want it.", json_schema_extra=ADVANCED
     )
     sender: Address = Field(
         "ne-pas-repondre@univ-exemple.fr", description="Sender of the messages to personal addresses."
@@ -171,12 +169,6 @@ class PortalSettings(ServedSettings):
                 gettext("{name!r} is no time zone of this machine, like Europe/Paris", name=name)
             ) from error
         return name
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.accessibility != "none" and self.accessibility_date is None:
-            raise ValueError(gettext("accessibility_date is missing: the day of the audit that found it"))
-        return self
 
 
 class SmtpSettings(Section):

@@ -27,6 +27,8 @@ with lazily():
     from pipeline import vault
     from pipeline.db import database as store
     from pipeline.db import migrate
+    from producers.registrar.pegase import client as pegase_client
+    from producers.registrar.pegase import passes
     from schemas import catalogue
     from sesame.acts import life
     from sesame.app import wiring
@@ -54,6 +56,7 @@ def checks_for(settings: Settings) -> list[Check]:
         Check("processes", lambda: work.processes(settings)),
         Check("retries", lambda: work.retries(settings)),
         Check("log", lambda: _kafka(settings) if settings.log.kind == "kafka" else _embedded_log(settings)),
+        *([Check("pegase", lambda: _pegase(settings))] if settings.pegase.is_set else []),
         *(Check(target, partial(_target, settings, target)) for target in settings.targets),
         *([Check("cas", partial(_cas, settings))] if settings.cas.server_url is not None else []),
         *([Check("webhooks", lambda: _webhooks(settings))] if settings.webhooks.receivers else []),
@@ -254,6 +257,24 @@ def _portal(settings: Settings) -> CheckResult:
         )
     )
     return ok(found if gateway is None else gettext("{found}; the SMS gateway answers", found=found))
+
+
+def _pegase(settings: Settings) -> CheckResult:
+    """Read one minute of Pégase's flow, and the groups of each period."""
+    pegase, found = settings.pegase, 0
+    with closing(pegase_client.PegaseClient(pegase.instance)) as client:
+        read = passes.read_pass(client, client.clock() - 60)
+        for establishment, periods in pegase.periods.items():
+            found += sum(len(passes.read_groups(client, establishment, period)) for period in periods)
+    url = pegase.instance().url
+    where = gettext("{url}: enrolments can be read, and {n} places in groups", url=url, n=found)
+    if read.differences:
+        told = ", ".join(sorted(read.differences))
+        return warn(
+            gettext("{where}; not as the contract says: {differences}", where=where, differences=told),
+            gettext("Look whether it matters for you, and report the change of Pégase's API."),
+        )
+    return ok(where)
 
 
 def _target(settings: Settings, target: str) -> CheckResult:

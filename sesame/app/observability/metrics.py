@@ -114,6 +114,11 @@ class Metrics:
             "When the feed's last import ended that was not held for approval (Unix time).",
             ("feed",),
         )
+        self.import_polled = self._gauge(
+            "import_polled_timestamp_seconds",
+            "When a live feed was last read to its end (Unix time).",
+            ("feed",),
+        )
         self.import_lines = self._gauge(
             "import_lines",
             "Lines of the feed's last import; result: `read`, `rejected`,"

@@ -150,7 +150,6 @@ class Portal:
             wanted.server_url,
             wanted.service_url,
             ca_file=wanted.ca_file,
-            read_timeout_s=wanted.timeout_s,
         )
         return Cas(client, CasLogins(self.database, client))
 

@@ -31,7 +31,7 @@ class Pages:
             "logo": self.assets.logo,
             "links": portal.links,
             "privacy_contact": portal.privacy_contact,
-            "accessibility": portal.accessibility,
+            "accessibility": next(iter(portal.accessibility), "none"),
             "grace_days": settings.registry.grace_days + rules.prolong_days * PROLONGATIONS_MAX,
             "history_days": settings.store.history_days,
             "audit_days": settings.store.audit_days,
@@ -54,12 +54,11 @@ class Pages:
 def _in_language(settings: Settings, language: Language) -> dict[str, Any]:
     portal = settings.portal
     office = portal.registrar_office_en if language == "en" else spaced(portal.registrar_office)
-    day = portal.accessibility_date
-    audited = "" if day is None else format_date(day, "long", locale=language)
+    audited = [format_date(day, "long", locale=language) for day in portal.accessibility.values()]
     return {
         "charter": _charter(settings, language),
         "registrar_office": office,
-        "audited": audited,
+        "audited": "".join(audited),
         "titles": {name: title[language] for name, title in settings.titles.items()},
         "roles": settings.roles,
         "short_logins": settings.short_logins,

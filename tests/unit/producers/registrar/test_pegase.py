@@ -36,6 +36,7 @@ HA: dict[str, Any] = {
     "codeChemin": "L1INFO>PARC-A",
     "codeStructure": "SCI",
     "libelleFormation": "Licence 1 Informatique",
+    "inscriptionPrincipale": "oui",
     "statutInscription": "valide",
     "statutInscriptionPedagogique": "valide",
 }
@@ -84,7 +85,16 @@ def test_an_object_becomes_the_data_of_an_event(registrar: Registrar) -> None:
 
 def test_the_profile_reads_the_names_of_pegase_and_no_others() -> None:
     assert choose("pegase").column_names == tuple(HA)
-    assert [name for name in HA if name != "telephonePortable"] == list(NAMES)  # the example knows no mobile
+    # Of the optional ones the example knows neither.
+    assert [each for each in HA if each not in ("telephonePortable", "inscriptionPrincipale")] == list(NAMES)
+
+
+def test_a_second_enrolment_is_none_that_is_primary_only_if_it_says_so(registrar: Registrar) -> None:
+    assert recorded(registrar).primary
+    assert not recorded(registrar, codeFormation="L2", inscriptionPrincipale="non").primary
+    assert recorded(registrar, codeFormation="L3", inscriptionPrincipale=None).primary
+    two = [HA | {"codeApprenant": "22600018", "ine": None, "codeFormation": step} for step in ("L1", "L2")]
+    assert registrar.import_(write(registrar, *two), profile=pegase()).rejected == 0, "as Pégase has it"
 
 
 @pytest.mark.parametrize(

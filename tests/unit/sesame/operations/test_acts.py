@@ -152,6 +152,7 @@ NOTED_BY_THEMSELVES = frozenset(
         "import",
         "import.explain",
         "import.mapping",
+        "import.poll",
         "import.show",
         "person.end",
         "person.put",

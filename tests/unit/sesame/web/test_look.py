@@ -130,10 +130,12 @@ def test_links_lead_to_https_and_to_services_that_there_are() -> None:
         Settings(portal=PortalSettings(links={"modle": "https://a.b"}))
 
 
-def test_an_audit_that_is_claimed_has_a_day() -> None:
-    with pytest.raises(ValidationError, match="accessibility_date"):
-        PortalSettings(accessibility="partial")
-    assert PortalSettings(accessibility="full", accessibility_date=date(2026, 10, 5)).accessibility == "full"
+def test_one_audit_is_claimed_and_has_a_day() -> None:
+    day = date(2026, 10, 5)
+    for wrong in ("partial", {"partial": day, "full": day}, {"none": day}):
+        with pytest.raises(ValidationError, match="accessibility"):
+            PortalSettings.model_validate({"accessibility": wrong})
+    assert PortalSettings(accessibility={"full": day}).accessibility == {"full": day}
 
 
 KINDS = ("kxvtqmlprzwg", "XVTQMLPRZKWG", "792538641753", "!#%&*+?@-_=:")

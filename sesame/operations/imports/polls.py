@@ -1,0 +1,234 @@
+"""Bring in what changed at Pégase since the last look."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from producers.registrar.feed_memory import SqlFeedMemory
+from producers.registrar.import_runs import SqlImports
+from producers.registrar.pegase import polls
+from producers.registrar.pegase.client import PegaseClient
+from producers.registrar.pegase.contract import VALID, FlowEnrolment, Line
+from producers.registrar.pegase.passes import OVERLAP_S, Seen, read_groups, read_pass
+from producers.registrar.profiles import academic_year, path_code
+from producers.registrar.report import ImportReport
+from sesame.acts.acts import OFFICE, Actor, ActPath, ActRequest, Report, act
+from sesame.acts.ports import Registering
+from sesame.operations.imports.acts import ImportRequest, import_sent, json_lines
+
+FEED: Final = "pegase"
+EVERY_S: Final = 30.0
+"""A poll's interval: what Pégase's own clients ask."""
+GROUPS_EVERY_S: Final = 600.0
+"""Groups have no delta: each reading has all of them."""
+_HELD_DAYS_S: Final = 30 * 86_400.0
+
+
+class FeedPollRequest(ActRequest):
+    """One poll.
+
+    Attributes:
+        since: read what was modified since then; None: since the last poll.
+        approve: the id by which enrolments were held.
+    """
+
+    since: datetime | None = None
+    approve: str | None = None
+
+
+_USUAL: Final = FeedPollRequest()
+
+
+class FeedPollReport(Report):
+    """One poll.
+
+    Attributes:
+        since, through: its window, by Pégase's clock; `since` None: from the beginning.
+        read: enrolments in it.
+        imported, rejected: of them, those that were new here, and those that were refused.
+        held: those that the guard holds; `approval`: the id to approve them by.
+        groups: students' places in groups that were imported.
+        differences: from the contract, with how many enrolments have each.
+    """
+
+    since: datetime | None
+    through: datetime
+    read: int
+    imported: int
+    rejected: int
+    held: int
+    approval: str = ""
+    groups: int = 0
+    differences: dict[str, int]
+
+
+@act("import.poll", OFFICE, path=ActPath("poll_imports", "POST", "/imports/poll"))
+def poll(
+    site: Registering, actor: Actor, request: FeedPollRequest, *, clock: Callable[[], datetime]
+) -> FeedPollReport:
+    """Read Pégase's enrolments once, and import what is new.
+
+    Raises:
+        PegaseRefuses, PegaseDown, ImportSuperseded, ImportInterrupted: nothing is lost; poll again.
+    """
+    feed = LiveFeed(site, clock=clock)
+    try:
+        return feed.poll(actor, request)
+    finally:
+        feed.close()
+
+
+@dataclass
+class _Held:
+    """Enrolments that the guard holds."""
+
+    enrolments: dict[tuple[str, ...], FlowEnrolment] = field(default_factory=dict)
+    approval: str = ""
+
+    def keep_only(self, now: Iterable[FlowEnrolment]) -> None:
+        """Leave out those that have been modified since."""
+        still = {each.key: each for each in now if self.enrolments.get(each.key) == each}
+        if still != self.enrolments:
+            self.enrolments, self.approval = still, ""
+
+
+class LiveFeed:
+    """Pégase's feed, with what this process has brought in of it. For one thread.
+
+    Args:
+        clock: the time, with a zone.
+        heed: called after each page; it raises to stop.
+    """
+
+    def __init__(
+        self, site: Registering, *, clock: Callable[[], datetime], heed: Callable[[], None] = lambda: None
+    ) -> None:
+        settings = site.settings.pegase
+        self._site = site
+        self._settings = settings
+        self._clock = clock
+        self._heed = heed
+        self._client = PegaseClient(settings.instance)
+        self._forget()
+        self._finished_at: float | None = None
+        self._groups: dict[int, str] = {}  # year to the digest of its groups
+        self._groups_at = 0.0
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _forget(self) -> None:
+        self._seen, self._held = Seen(), _Held()
+
+    def poll(self, actor: Actor, request: FeedPollRequest = _USUAL) -> FeedPollReport:
+        """Read one window, import what is new, and record how far it came. Raises as `poll`."""
+        database = self._site.database
+        with database.read() as connection:
+            known = next((each for each in polls.all_polls(connection) if each.feed == FEED), None)
+        before, finished_at = (known.through, known.finished_at) if known is not None else (0, None)
+        if finished_at != self._finished_at:  # another poll's: what was held may be published
+            self._forget()
+            self._finished_at = finished_at
+        since = request.since
+        start = max(0, before - OVERLAP_S) if since is None else int(since.timestamp())
+        found = read_pass(self._client, start, self._heed)
+        readable = self._readable(found.enrolments)
+        if start <= before:
+            self._held.keep_only(readable)
+        reports = self._import_all(actor, self._seen.new_among(readable), request.approve)
+        groups = self._poll_groups(actor)
+        if start <= before and not self._held.enrolments:
+            with database.write() as connection:
+                told = found.through, found.differences
+                self._finished_at = polls.finish(connection, database, FEED, *told)
+            self._seen.forget_before(found.through - OVERLAP_S)
+        return FeedPollReport(
+            since=datetime.fromtimestamp(start, self._clock().tzinfo) if start else None,
+            through=datetime.fromtimestamp(found.through, self._clock().tzinfo),
+            read=len(found.enrolments),
+            imported=sum(each.published for each in reports),
+            rejected=sum(each.rejected for each in reports),
+            held=len(self._held.enrolments),
+            approval=self._held.approval,
+            groups=groups,
+            differences=dict(found.differences),
+        )
+
+    def _readable(self, enrolments: Iterable[FlowEnrolment]) -> list[FlowEnrolment]:
+        """Leave out those of an unknown status in force here: they stay so."""
+        found = list(enrolments)
+        students = {each.line["codeApprenant"] for each in found if each.is_unknown}
+        known = SqlFeedMemory(self._site.database).published(FEED, students) if students else {}
+        live = {(number, str(year), *step) for (number, year, *step), told in known.items() if told.live}
+        return [
+            each
+            for each in found
+            if not (each.is_unknown and (*each.key[:-1], path_code(each.key[-1])) in live)
+        ]
+
+    def _import_all(self, actor: Actor, new: list[FlowEnrolment], approve: str | None) -> list[ImportReport]:
+        """Import these. What the guard would hold waits apart, so that it holds nobody else."""
+        held = self._held
+        fresh = [each for each in new if held.enrolments.get(each.key) != each]
+        reports = [self._import(actor, fresh)] if fresh else []
+        if reports and reports[0].held:
+            sure = [each for each in fresh if each.status == VALID]
+            unsure = [each for each in fresh if each.status != VALID]
+            reports = [self._import(actor, sure)] if sure and unsure else []
+            waiting = unsure if reports and not reports[0].held else fresh
+            reports = [each for each in reports if not each.held]
+            held.enrolments |= {each.key: each for each in waiting}
+            held.approval = ""
+        if held.enrolments and (not held.approval or self._approved(held.approval)):
+            report = self._import(actor, list(held.enrolments.values()), approve)
+            held.approval = report.approval or ""
+            if not report.held:
+                held.enrolments.clear()
+                reports.append(report)
+        return reports
+
+    def _approved(self, approval: str) -> bool:
+        since = self._clock().timestamp() - _HELD_DAYS_S
+        return SqlImports(self._site.database).approver_of(FEED, approval, since) is not None
+
+    def _import(
+        self, actor: Actor, enrolments: list[FlowEnrolment], approve: str | None = None
+    ) -> ImportReport:
+        file = Path(f"{FEED} {self._clock():%Y-%m-%d %H:%M:%S}")
+        sent = json_lines(each.line for each in sorted(enrolments, key=lambda each: each.key))
+        request = ImportRequest(file=file, sent=sent, profile=FEED, approve=approve)
+        report = import_sent(self._site, actor, request, file, clock=self._clock)
+        if not report.held:
+            self._seen.add(enrolments)
+        return report
+
+    def _poll_groups(self, actor: Actor) -> int:
+        """Import all periods' groups when due; return how many places of students."""
+        now = self._clock().timestamp()
+        if not self._settings.periods or now < self._groups_at + GROUPS_EVERY_S:
+            return 0
+        lines: Mapping[int, list[Line]] = defaultdict(list)
+        for establishment, periods in self._settings.periods.items():
+            for period in periods:
+                lines[int(academic_year(period))] += read_groups(self._client, establishment, period)
+                self._heed()
+        done = 0
+        for year, several in lines.items():
+            sent = json_lines(sorted(several, key=lambda line: tuple(line.values())))
+            digest = sha256(sent).hexdigest()
+            if several and self._groups.get(year) != digest:
+                file = Path(f"{FEED} groups {self._clock():%Y-%m-%d %H:%M:%S}")
+                request = ImportRequest(groups=file, sent=sent, profile=FEED, full_year=year)
+                import_sent(self._site, actor, request, file, clock=self._clock)
+                self._groups[year] = digest
+                done += len(several)
+        if any(lines.values()):  # a period without groups may have some soon
+            self._groups_at = now
+        return done
