@@ -20,11 +20,11 @@ def narrow(file: Path, groups: Path, folder: Path) -> tuple[Path, Path]:
     """
     lines = [
         line | {"IP_VALIDE": "O"}
-        for line in _read(file)
+        for line in read(file)
         if not line["COD_ETU"].startswith(_BAD) and line["ETA_IAE"] != "C" and line["ETA_PMT_IAE"] != "A"
     ]
     known = {line["COD_ETU"] for line in lines}
-    places = [line for line in _read(groups) if line["COD_GPE"] and line["COD_ETU"] in known]
+    places = [line for line in read(groups) if line["COD_GPE"] and line["COD_ETU"] in known]
     return _write(folder / "flow.csv", lines), _write(folder / "flow-groups.csv", places)
 
 
@@ -32,14 +32,15 @@ def feed(pegase: Pegase, file: Path, groups: Path) -> None:
     """Put these enrolments and groups into the stand-in."""
     units: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     labels = {}
-    for line in _read(groups):
+    for line in read(groups):
         units[line["COD_ELP"]][line["COD_GPE"]].append(line["COD_ETU"])
         labels[line["COD_ELP"]] = line["LIB_ELP"]
     pegase.give_groups(composition(unit, labels[unit], several) for unit, several in units.items())
-    pegase.put(map(inscription, _read(file)))
+    pegase.put(map(inscription, read(file)))
 
 
-def _read(file: Path) -> list[_Row]:
+def read(file: Path) -> list[_Row]:
+    """The lines of a file of the registrar's."""
     with file.open(encoding="utf-8", newline="") as text:
         return list(csv.DictReader(text, delimiter=";"))
 

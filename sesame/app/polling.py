@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Final
 
 from pipeline.errors import DependencyDown, SesameError
@@ -14,15 +15,22 @@ from sesame.acts.acts import Actor, Role
 from sesame.app.wiring import Application, utc_now
 from sesame.operations.imports.polls import EVERY_S, FEED, LiveFeed
 
+_CLAIM_EVERY_S: Final = 5.0
 _ACTOR: Final = Actor("pegase", frozenset({Role.REGISTRAR}))
 
 
 class Polling:
-    """Reads the feed every 30 seconds. `on_trouble` gets (feed, what went wrong)."""
+    """Reads the feed every 30 seconds. `on_trouble` gets (feed, what went wrong).
+
+    Raises:
+        SettingsError: where Pégase is cannot be read.
+    """
 
     def __init__(self, application: Application, *, on_trouble: Callable[[str, str], None]) -> None:
         self._application = application
         self._on_trouble = on_trouble
+        self._claimed_at = 0.0
+        application.settings.pegase.instance()  # settings that cannot work are met now
 
     def run(self, stopping: threading.Event) -> None:
         """Poll until `stopping` is set."""
@@ -30,13 +38,15 @@ class Polling:
         def heed() -> None:
             if stopping.is_set():
                 raise ImportInterrupted
-            self._claim()
+            if time.monotonic() > self._claimed_at + _CLAIM_EVERY_S:
+                self._claim()
 
         with closing(LiveFeed(self._application, clock=utc_now, heed=heed)) as feed:
-            while True:
+            while not stopping.is_set():
                 self._look(feed)
-                if stopping.wait(EVERY_S):
-                    return
+                stopping.wait(EVERY_S)
+        with suppress(DependencyDown), self._application.database.write() as connection:
+            polls.release(connection, FEED, self._application.life.owner)
 
     def _look(self, feed: LiveFeed) -> None:
         try:
@@ -54,12 +64,10 @@ class Polling:
 
     def _claim(self) -> bool:
         app = self._application
+        self._claimed_at = time.monotonic()
         with app.database.write() as connection:
             return polls.claim(connection, app.database, FEED, app.life.owner)
 
     def _record(self, trouble: str) -> None:
-        try:
-            with self._application.database.write() as connection:
-                polls.fail(connection, FEED, trouble)
-        except DependencyDown:
-            return
+        with suppress(DependencyDown), self._application.database.write() as connection:
+            polls.fail(connection, FEED, trouble)

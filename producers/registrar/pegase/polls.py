@@ -12,7 +12,7 @@ from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import of_nobody
 
-TAKEN_OVER_S: Final = 120.0
+TAKEN_OVER_S: Final = 60.0
 """A process that has read nothing for so long has left the feed to another."""
 
 feed_polls = Table(
@@ -48,6 +48,11 @@ def claim(connection: Connection, database: Database, feed: str, owner: str) -> 
     free = or_(_C.owner == owner, _C.seen_at < now - TAKEN_OVER_S)
     mine = update(feed_polls).where(_C.feed == feed, free).values(owner=owner, seen_at=now)
     return connection.execute(mine).rowcount == 1
+
+
+def release(connection: Connection, feed: str, owner: str) -> None:
+    """Leave the feed to whoever comes next."""
+    connection.execute(update(feed_polls).where(_C.feed == feed, _C.owner == owner).values(seen_at=0.0))
 
 
 def finish(

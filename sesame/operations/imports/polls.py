@@ -103,7 +103,7 @@ class LiveFeed:
 
     Args:
         clock: the time, with a zone.
-        heed: called after each page; it raises to stop.
+        heed: called after each page and while importing; it raises to stop.
     """
 
     def __init__(
@@ -204,10 +204,15 @@ class LiveFeed:
         file = Path(f"{FEED} {self._clock():%Y-%m-%d %H:%M:%S}")
         sent = json_lines(each.line for each in sorted(enrolments, key=lambda each: each.key))
         request = ImportRequest(file=file, sent=sent, profile=FEED, approve=approve)
-        report = import_sent(self._site, actor, request, file, clock=self._clock)
+        report = self._import_sent(actor, request, file)
         if not report.held:
             self._seen.add(enrolments)
         return report
+
+    def _import_sent(self, actor: Actor, request: ImportRequest, file: Path) -> ImportReport:
+        return import_sent(
+            self._site, actor, request, file, clock=self._clock, progress=lambda *_: self._heed()
+        )
 
     def _poll_groups(self, actor: Actor) -> int:
         """Import all periods' groups when due; return how many places of students."""
@@ -226,7 +231,7 @@ class LiveFeed:
             if several and self._groups.get(year) != digest:
                 file = Path(f"{FEED} groups {self._clock():%Y-%m-%d %H:%M:%S}")
                 request = ImportRequest(groups=file, sent=sent, profile=FEED, full_year=year)
-                import_sent(self._site, actor, request, file, clock=self._clock)
+                self._import_sent(actor, request, file)
                 self._groups[year] = digest
                 done += len(several)
         if any(lines.values()):  # a period without groups may have some soon

@@ -404,9 +404,13 @@ def test_one_of_two_processes_reads_the_feed(database: Database) -> None:
         assert polls.claim(connection, database, "pegase", "one")
         assert not polls.claim(connection, database, "pegase", "two")
         assert polls.claim(connection, database, "pegase", "one")
-        connection.execute(polls.feed_polls.update().values(seen_at=database.now(connection) - 121))
+        connection.execute(polls.feed_polls.update().values(seen_at=database.now(connection) - 61))
         assert polls.claim(connection, database, "pegase", "two")
         assert not polls.claim(connection, database, "pegase", "one")
+        polls.release(connection, "pegase", "one")
+        assert not polls.claim(connection, database, "pegase", "one"), "it is not its own to release"
+        polls.release(connection, "pegase", "two")
+        assert polls.claim(connection, database, "pegase", "one")
 
 
 def test_a_poll_never_goes_back(database: Database) -> None:

@@ -1,0 +1,85 @@
+"""`sesame run` fed by Pégase: a start, a crash in the first import, an activation, doctor and the command."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sandbox.demo import live, play, roll
+from sandbox.demo.world import World
+from sandbox.pegase import Pegase, inscription
+from sandbox.process import PATIENCE_S, wait_until
+from sesame.testing.servers import require_service
+from tests.acceptance.acting import settle
+
+STUDENTS = 1_500
+DOWN, HELD = 4, 5  # exit codes
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with require_service(lambda: World(tmp_path, pegase=True)) as world:
+        yield world
+
+
+def served(world: World) -> Pegase:
+    assert world.pegase is not None
+    return world.pegase
+
+
+def appended(world: World) -> Counter[str]:
+    """How many enrolments the log has of each student, by a reader of its own."""
+    file = world.private / "data" / "events.db"
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as log:
+        found = log.execute("SELECT key, value FROM records").fetchall()
+    return Counter(key for key, value in found if "birth_date" in json.loads(value))
+
+
+def test_a_crash_in_the_first_import_loses_nobody_and_an_activation_follows(world: World) -> None:
+    world.start()
+    world.sesame.run("vault", "init")
+    file, groups = live.narrow(*play.registrar_files(world, STUDENTS), world.private)
+    students = roll.read(file, groups)
+    live.feed(served(world), file, groups)
+    world.start_pipeline()
+    wait_until(lambda: bool(appended(world)), "the first enrolments", PATIENCE_S)
+    world.pipeline.kill()
+    assert len(appended(world)) < len(students), "it was killed in the middle"
+
+    world.start_pipeline()
+    play.wait_for_accounts(world, len(students))
+    assert appended(world).keys() == students.keys()
+
+    cast = play.Cast(file, students)
+    some = list(students)[:6]
+    play.activate(world, cast, some)
+    settle(world, len(some))
+    said = play.announced(world)
+    assert {number: said[number].state for number in some} == dict.fromkeys(some, "completed")
+
+
+def test_doctor_and_the_command_tell_what_pegase_does(world: World) -> None:
+    world.start()
+    world.sesame.run("vault", "init")
+    world.sesame.run("migrate")
+    file, groups = live.narrow(*play.registrar_files(world, 60), world.private)
+    live.feed(served(world), file, groups)
+    assert "places in groups" in world.sesame.run("doctor", "--only", "pegase").out
+    served(world).set(rewrite={"mels": None, "couleur": "bleue"})
+    assert "new field couleur" in world.sesame.run("imports", "poll").err
+    cancelled = [each | {"statutInscription": "annulee"} for each in map(inscription, live.read(file))]
+    served(world).put(cancelled)
+    report = world.sesame.run("imports", "poll", "--json", allowed=(HELD,)).json()
+    assert report["held"] == len(cancelled)
+    done = world.sesame.run("imports", "poll", "--approve", report["approval"], "--json").json()
+    assert (done["held"], done["imported"]) == (0, len(cancelled))
+    served(world).stop()
+    assert "no answer" in world.sesame.run("imports", "poll", allowed=(DOWN,)).err
