@@ -110,7 +110,7 @@ def enrolment_of(stated: Mapping[str, Any], differences: Counter[str]) -> FlowEn
     return FlowEnrolment(line, max(each or 0 for each in moments), status)
 
 
-def group_lines(compositions: Iterable[Any], period: str) -> Iterator[Line]:
+def group_lines(compositions: Iterable[Any], year: int) -> Iterator[Line]:
     """A line for each student of each active group of `chc`. A composition is the unit."""
     for unit in _objects(compositions):
         if unit.get("estActive") is False:
@@ -121,7 +121,7 @@ def group_lines(compositions: Iterable[Any], period: str) -> Iterator[Line]:
             for student in _objects(group.get("apprenants")):
                 yield {
                     "codeApprenant": _text(student.get("codeApprenant")),
-                    "codePeriode": period,
+                    "codePeriode": str(year),
                     "codeObjet": _text(unit.get("code")),
                     "libelleObjet": _text(unit.get("libelleLong")),
                     "codeGroupe": _text(group.get("code")),

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from producers.registrar.pegase.client import PegaseClient, PegaseDown
 from producers.registrar.pegase.contract import FlowEnrolment, Line, enrolment_of, group_lines
+from producers.registrar.pegase.settings import year_of
 
 OVERLAP_S: Final = 600
 PAGE_ROWS: Final = 500
@@ -75,7 +76,7 @@ def read_groups(client: PegaseClient, establishment: str, period: str) -> list[L
     told = client.read("chc", path, params={"planification": "true"}, body=[])
     if not isinstance(told, list):
         raise PegaseDown(f"chc answers with no list at {path}")
-    return list(group_lines(told, period))
+    return list(group_lines(told, year_of(period)))
 
 
 def _rows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -18,7 +19,15 @@ Establishment = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9-]{1,16}$")]
 Period = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9-]{0,40}20[0-9]{2}[A-Z0-9-]{0,40}$")]
 
 
+_YEAR: Final = re.compile(r"20[0-9]{2}")
 _FORM: Final = "https://USER:PASSWORD@{module}.INSTANCE.pc-scol.fr"
+
+
+def year_of(period: str) -> int:
+    """The academic year that a period's code names."""
+    found = _YEAR.search(period)
+    assert found is not None  # noqa: S101  (`Period` has one)
+    return int(found[0])
 
 
 class Instance(NamedTuple):
@@ -63,15 +72,15 @@ class PegaseSettings(Section):
             SecretUnreadable: there is none, or its file cannot be read.
             SettingsError: it is no such address.
         """
-        parts = urlsplit(self.secret("url").get_secret_value())
-        host = parts.netloc.rpartition("@")[2]
-        url = f"{parts.scheme}://{host}{parts.path}".rstrip("/")
-        if not (parts.username and parts.password and host and MODULE in url):
-            raise _not_usable(gettext("not an address with USER:PASSWORD@ and {module}", module=MODULE))
         try:
-            tls("pegase.url", url)
+            parts = urlsplit(self.secret("url").get_secret_value())
+            host = parts.netloc.rpartition("@")[2]
+            url = f"{parts.scheme}://{host}{parts.path}".rstrip("/")
+            tls("it", url)
         except ValueError as error:
             raise _not_usable(str(error)) from error
+        if not (parts.username and parts.password and host and MODULE in url):
+            raise _not_usable(gettext("not an address with USER:PASSWORD@ and {module}", module=MODULE))
         return Instance(url, unquote(parts.username), unquote(parts.password))
 
 

@@ -13,10 +13,11 @@ from typing import Final
 from producers.registrar.feed_memory import SqlFeedMemory
 from producers.registrar.import_runs import SqlImports
 from producers.registrar.pegase import polls
-from producers.registrar.pegase.client import PegaseClient
+from producers.registrar.pegase.client import PegaseClient, PegaseDown
 from producers.registrar.pegase.contract import VALID, FlowEnrolment, Line
 from producers.registrar.pegase.passes import OVERLAP_S, Seen, read_groups, read_pass
-from producers.registrar.profiles import academic_year, path_code
+from producers.registrar.pegase.settings import year_of
+from producers.registrar.profiles import path_code
 from producers.registrar.report import ImportReport
 from sesame.acts.acts import OFFICE, Actor, ActPath, ActRequest, Report, act
 from sesame.acts.ports import Registering
@@ -119,6 +120,7 @@ class LiveFeed:
         self._finished_at: float | None = None
         self._groups: dict[int, str] = {}  # year to the digest of its groups
         self._groups_at = 0.0
+        self._with_groups: set[str] = set()  # periods that had some
 
     def close(self) -> None:
         """Close the connections."""
@@ -143,12 +145,12 @@ class LiveFeed:
         if start <= before:
             self._held.keep_only(readable)
         reports = self._import_all(actor, self._seen.new_among(readable), request.approve)
-        groups = self._poll_groups(actor)
         if start <= before and not self._held.enrolments:
             with database.write() as connection:
                 told = found.through, found.differences
                 self._finished_at = polls.finish(connection, database, FEED, *told)
             self._seen.forget_before(found.through - OVERLAP_S)
+        groups = self._poll_groups(actor, request.approve)
         return FeedPollReport(
             since=datetime.fromtimestamp(start, self._clock().tzinfo) if start else None,
             through=datetime.fromtimestamp(found.through, self._clock().tzinfo),
@@ -214,15 +216,24 @@ class LiveFeed:
             self._site, actor, request, file, clock=self._clock, progress=lambda *_: self._heed()
         )
 
-    def _poll_groups(self, actor: Actor) -> int:
-        """Import all periods' groups when due; return how many places of students."""
+    def _poll_groups(self, actor: Actor, approve: str | None) -> int:
+        """Import all periods' groups when due; return how many places of students.
+
+        Raises:
+            PegaseDown: a period that had groups has none any more; nothing is taken away.
+        """
         now = self._clock().timestamp()
         if not self._settings.periods or now < self._groups_at + GROUPS_EVERY_S:
             return 0
         lines: Mapping[int, list[Line]] = defaultdict(list)
         for establishment, periods in self._settings.periods.items():
             for period in periods:
-                lines[int(academic_year(period))] += read_groups(self._client, establishment, period)
+                found = read_groups(self._client, establishment, period)
+                if not found and period in self._with_groups:
+                    raise PegaseDown(f"chc has no groups of {period} any more")
+                if found:
+                    self._with_groups.add(period)
+                lines[year_of(period)] += found
                 self._heed()
         done = 0
         for year, several in lines.items():
@@ -230,10 +241,10 @@ class LiveFeed:
             digest = sha256(sent).hexdigest()
             if several and self._groups.get(year) != digest:
                 file = Path(f"{FEED} groups {self._clock():%Y-%m-%d %H:%M:%S}")
-                request = ImportRequest(groups=file, sent=sent, profile=FEED, full_year=year)
-                self._import_sent(actor, request, file)
-                self._groups[year] = digest
-                done += len(several)
-        if any(lines.values()):  # a period without groups may have some soon
+                request = ImportRequest(groups=file, sent=sent, profile=FEED, full_year=year, approve=approve)
+                if not self._import_sent(actor, request, file).held:
+                    self._groups[year] = digest
+                    done += len(several)
+        if self._with_groups:  # the first ones may come soon
             self._groups_at = now
         return done

@@ -396,7 +396,25 @@ def test_groups_feed_teachings_whole_and_an_empty_answer_takes_nothing_away(
     assert numbers(site.published()) == ["22600001"]
     groups()
     site.now += timedelta(seconds=GROUPS_EVERY_S)
+    pegase.put(many(4, ago=40)[3:])
+    with pytest.raises(PegaseDown, match="no groups of PER-2026 any more"):
+        site.poll()
+    assert numbers(site.published()) == ["22600003"], "enrolments come all the same"
+
+
+def test_groups_that_the_guard_holds_come_once_they_are_approved(pegase: Pegase, site: Site) -> None:
+    numbers_of = [f"226{number:05}" for number in range(40)]
+    pegase.put(many(40))
+    pegase.give_groups([composition("UE1", "Unité", {"TD1": numbers_of})])
+    site.poll()
+    site.published()
+    pegase.give_groups([composition("UE1", "Unité", {"TD1": numbers_of[:5]})])
+    site.now += timedelta(seconds=GROUPS_EVERY_S)
     assert (site.poll().groups, site.published()) == (0, [])
+    past.approve(site, OFFICE, held_import(site))
+    site.now += timedelta(seconds=GROUPS_EVERY_S)
+    assert site.poll().groups == 5
+    assert sorted(numbers(site.published())) == numbers_of[5:]
 
 
 def test_one_of_two_processes_reads_the_feed(database: Database) -> None:
