@@ -65,7 +65,7 @@ class Background:
             )
             self._loops.append(Loop("audit", export.run))
         if settings.pegase.is_set and REGISTRY in consumers:
-            self._loops.append(Loop("pegase", Polling(application, on_trouble=reporter.trouble).run))
+            self._loops.append(Loop("pegase", Polling(application, reporter).run))
         targets = [target for target in settings.targets if target in consumers]
         if targets and settings.reconcile.at:
             nightly = Nightly(application, targets, on_trouble=reporter.trouble)

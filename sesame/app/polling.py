@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from contextlib import closing, suppress
 from typing import Final
 
 from pipeline.errors import DependencyDown, SesameError
 from producers.registrar.import_subject import ImportInterrupted
 from producers.registrar.pegase import polls
+from producers.registrar.pegase.client import PegaseRefuses
 from sesame.acts.acts import Actor, Role
+from sesame.app.reporter import Reporter
 from sesame.app.wiring import Application, utc_now
-from sesame.operations.imports.polls import EVERY_S, FEED, LiveFeed
+from sesame.operations.imports.polls import EVERY_S, FEED, FeedPollReport, LiveFeed
 
-_CLAIM_EVERY_S: Final = 5.0
+_SIGN_EVERY_S: Final = 5.0
 _ACTOR: Final = Actor("pegase", frozenset({Role.REGISTRAR}))
 
 
 class Polling:
-    """Reads the feed every 30 seconds. `on_trouble` gets (feed, what went wrong).
+    """Reads the feed every 30 seconds, and reports what is wrong with it.
 
     Raises:
         SettingsError: where Pégase is cannot be read.
     """
 
-    def __init__(self, application: Application, *, on_trouble: Callable[[str, str], None]) -> None:
+    def __init__(self, application: Application, reporter: Reporter) -> None:
         self._application = application
-        self._on_trouble = on_trouble
+        self._reporter = reporter
         self._claimed_at = 0.0
+        self._told = ""
+        self._trouble: tuple[str, str] | None = None
         application.settings.pegase.instance()  # settings that cannot work are met now
 
     def run(self, stopping: threading.Event) -> None:
@@ -38,36 +41,57 @@ class Polling:
         def heed() -> None:
             if stopping.is_set():
                 raise ImportInterrupted
-            if time.monotonic() > self._claimed_at + _CLAIM_EVERY_S:
+            if time.monotonic() > self._claimed_at + _SIGN_EVERY_S:
                 self._claim()
 
         with closing(LiveFeed(self._application, clock=utc_now, heed=heed)) as feed:
             while not stopping.is_set():
+                due_at = time.monotonic() + EVERY_S
                 self._look(feed)
-                stopping.wait(EVERY_S)
+                while not stopping.is_set() and time.monotonic() < due_at:
+                    stopping.wait(min(_SIGN_EVERY_S, max(0.0, due_at - time.monotonic())))
+                    self._report()
         with suppress(DependencyDown), self._application.database.write() as connection:
             polls.release(connection, FEED, self._application.life.owner)
 
     def _look(self, feed: LiveFeed) -> None:
         try:
             if not self._claim():
+                self._recover()
                 return
             report = feed.poll(_ACTOR)
-            trouble = f"{report.held} enrolments are held: {report.approval}" if report.held else ""
         except ImportInterrupted:
             return
         except SesameError as error:
-            trouble = str(error)
-        if trouble:
-            self._on_trouble(FEED, trouble)
-            self._record(trouble)
+            refused = isinstance(error, PegaseRefuses)
+            self._trouble = "misconfigured" if refused else "retrying", str(error)
+            self._report()
+        else:
+            self._recover()
+            self._tell(report)
+
+    def _recover(self) -> None:
+        if self._trouble is not None:
+            self._reporter.state(FEED, "running", "")
+            self._reporter.gone(FEED)
+            self._trouble = None
+
+    def _report(self) -> None:
+        if self._trouble is not None:
+            self._reporter.state(FEED, *self._trouble)
+
+    def _tell(self, report: FeedPollReport) -> None:
+        """Log once what is held, and what is not as the contract says."""
+        differs = [f"not as the contract says: {each}" for each in sorted(report.differences)]
+        held = [f"{report.held} enrolments are held: {report.approval}"] if report.held else []
+        told = "; ".join(held + differs)
+        if told and told != self._told:
+            self._reporter.trouble(FEED, told)
+        self._told = told
 
     def _claim(self) -> bool:
         app = self._application
         self._claimed_at = time.monotonic()
+        self._report()
         with app.database.write() as connection:
             return polls.claim(connection, app.database, FEED, app.life.owner)
-
-    def _record(self, trouble: str) -> None:
-        with suppress(DependencyDown), self._application.database.write() as connection:
-            polls.fail(connection, FEED, trouble)

@@ -45,7 +45,13 @@ _OUTCOMES: dict[type, str] = {
     Dead: "dead",
     Closed: "closed",
 }
-_CIRCUIT = {CircuitState.CLOSED: 0.0, "running": 0.0, "paused": 0.0, CircuitState.HALF_OPEN: 1.0}
+_CIRCUIT = {
+    CircuitState.CLOSED: 0.0,
+    "running": 0.0,
+    "paused": 0.0,
+    CircuitState.HALF_OPEN: 1.0,
+    "retrying": 1.0,
+}
 _IMPORT_RESULTS = {
     "read": "lines",
     "rejected": "rejected",

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,11 @@ def world(tmp_path: Path) -> Iterator[World]:
 def served(world: World) -> Pegase:
     assert world.pegase is not None
     return world.pegase
+
+
+def consumers(world: World) -> dict[str, Any]:
+    found: dict[str, Any] = world.sesame.overview()["consumers"]
+    return found
 
 
 def appended(world: World) -> Counter[str]:
@@ -62,6 +68,13 @@ def test_a_crash_in_the_first_import_loses_nobody_and_an_activation_follows(worl
     some = list(students)[:6]
     play.activate(world, cast, some)
     settle(world, len(some))
+    served(world).stop()
+    wait_until(lambda: "pegase" in consumers(world), "Sésame to say what is wrong", PATIENCE_S)
+    assert consumers(world)["pegase"]["state"] == "retrying"
+    assert "no answer" in consumers(world)["pegase"]["reason"]
+    served(world).start()
+    live.feed(served(world), file, groups)
+    wait_until(lambda: "pegase" not in consumers(world), "Sésame to go on", PATIENCE_S)
     said = play.announced(world)
     assert {number: said[number].state for number in some} == dict.fromkeys(some, "completed")
 

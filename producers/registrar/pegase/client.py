@@ -18,8 +18,8 @@ from pipeline.errors import DependencyDown, SesameError
 from pipeline.tls import tls_fault, verified
 from producers.registrar.pegase.settings import MODULE, Instance
 
-ANSWER_S_MAX: Final = 60.0
-"""Time limit of one answer: calls of 30 s were seen."""
+ANSWER_S_MAX: Final = 45.0
+"""Time limit of one answer: calls of 30 s were seen. A process counts as silent after 60 s."""
 _CONNECT_S_MAX: Final = 10.0
 _BYTES_MAX: Final = 200_000_000  # all groups of a large university
 _ATTEMPTS: Final = 3

@@ -1,12 +1,10 @@
-"""Each live feed: how far it was read, by which process, and its trouble."""
+"""Each live feed: how far it was read, and by which process."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, Float, String, Table, Text, case, or_, select, update
+from sqlalchemy import BigInteger, Column, Connection, Float, String, Table, case, or_, select, update
 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
@@ -23,9 +21,7 @@ feed_polls = Table(
     Column("seen_at", Float, nullable=False),  # when its owner last read of it
     Column("through", BigInteger, nullable=False),  # all before this is imported; the feed's clock
     Column("finished_at", Float),  # when the last pass ended well
-    Column("trouble", Text, nullable=False),  # of the last pass; empty: none
-    Column("differences", Text, nullable=False),  # from the contract: JSON of text to rows
-    info=of_nobody("moments, and names of fields"),
+    info=of_nobody("moments"),
 )
 
 _C = feed_polls.c
@@ -37,8 +33,6 @@ class Poll(NamedTuple):
     feed: str
     through: int
     finished_at: float | None
-    trouble: str
-    differences: Mapping[str, int]
 
 
 def claim(connection: Connection, database: Database, feed: str, owner: str) -> bool:
@@ -55,31 +49,21 @@ def release(connection: Connection, feed: str, owner: str) -> None:
     connection.execute(update(feed_polls).where(_C.feed == feed, _C.owner == owner).values(seen_at=0.0))
 
 
-def finish(
-    connection: Connection, database: Database, feed: str, through: int, differences: Mapping[str, int]
-) -> float:
+def finish(connection: Connection, database: Database, feed: str, through: int) -> float:
     """Record a pass that ended well, and return when. `through` never goes back."""
     now = database.now(connection)
     _begin(connection, database, feed, "", 0.0)
-    known = case((_C.through < through, through), else_=_C.through)
-    values = {"finished_at": now, "trouble": "", "differences": json.dumps(differences)}
-    connection.execute(update(feed_polls).where(_C.feed == feed).values(through=known, **values))
+    further = case((_C.through < through, through), else_=_C.through)
+    connection.execute(update(feed_polls).where(_C.feed == feed).values(through=further, finished_at=now))
     return now
-
-
-def fail(connection: Connection, feed: str, trouble: str) -> None:
-    """Record what is wrong with a pass; the next one reads the same window again."""
-    connection.execute(update(feed_polls).where(_C.feed == feed).values(trouble=trouble))
 
 
 def _begin(connection: Connection, database: Database, feed: str, owner: str, seen_at: float) -> None:
     values = {"feed": feed, "owner": owner, "seen_at": seen_at, "through": 0}
-    connection.execute(database.insert_new(feed_polls), {**values, "trouble": "", "differences": "{}"})
+    connection.execute(database.insert_new(feed_polls), values)
 
 
 def all_polls(connection: Connection) -> list[Poll]:
     """Every feed that was ever polled."""
     rows = connection.execute(select(feed_polls).order_by(_C.feed))
-    return [
-        Poll(row.feed, row.through, row.finished_at, row.trouble, json.loads(row.differences)) for row in rows
-    ]
+    return [Poll(row.feed, row.through, row.finished_at) for row in rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -104,7 +105,7 @@ class LiveFeed:
 
     Args:
         clock: the time, with a zone.
-        heed: called after each page and while importing; it raises to stop.
+        heed: called after each page and attempt, and while importing; it raises to stop.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class LiveFeed:
         self._settings = settings
         self._clock = clock
         self._heed = heed
-        self._client = PegaseClient(settings.instance)
+        self._client = PegaseClient(settings.instance, pause=self._pause)
         self._forget()
         self._finished_at: float | None = None
         self._groups: dict[int, str] = {}  # year to the digest of its groups
@@ -125,6 +126,10 @@ class LiveFeed:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def _pause(self, seconds: float) -> None:
+        self._heed()
+        time.sleep(seconds)
 
     def _forget(self) -> None:
         self._seen, self._held = Seen(), _Held()
@@ -147,8 +152,7 @@ class LiveFeed:
         reports = self._import_all(actor, self._seen.new_among(readable), request.approve)
         if start <= before and not self._held.enrolments:
             with database.write() as connection:
-                told = found.through, found.differences
-                self._finished_at = polls.finish(connection, database, FEED, *told)
+                self._finished_at = polls.finish(connection, database, FEED, found.through)
             self._seen.forget_before(found.through - OVERLAP_S)
         groups = self._poll_groups(actor, request.approve)
         return FeedPollReport(

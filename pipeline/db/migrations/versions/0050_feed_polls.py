@@ -20,8 +20,6 @@ def upgrade() -> None:
         sa.Column("seen_at", sa.Float, nullable=False),
         sa.Column("through", sa.BigInteger, nullable=False),
         sa.Column("finished_at", sa.Float),
-        sa.Column("trouble", sa.Text, nullable=False),
-        sa.Column("differences", sa.Text, nullable=False),
     )
 
 

@@ -19,8 +19,6 @@ NO_PERSON = {
     "closings.closing": "a word of ours",
     "erasures.noted": "counts and times",
     "erasures.receipt": "the pseudonym",
-    "feed_polls.differences": "names of fields, and counts",
-    "feed_polls.trouble": "what a server answered, and counts",
     "imports.detail": "no personal data of students: `ImportDetail`",
     "imports.summary": "counts",
     "imports.file_name": "the registrar's file",
