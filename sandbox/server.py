@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
+import ssl
 import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from sandbox.ports import free_port
 from sandbox.process import ManagedProcess, accepts_tcp
 from sandbox.tls import Certificate
 
+CONTROL: Final = "/_control"
+"""Path of a stand-in's control interface."""
+
+_CONTROL_TIMEOUT_S: Final = 60.0
 _ROOT: Final = Path(__file__).resolve().parents[1]
 
 
@@ -137,6 +144,39 @@ class WebService(Server):
             cwd=_ROOT,
             outlives_parent=outlives_parent,
         )
+
+
+class Control:
+    """Client of a stand-in's control interface, at `/_control` with a key of its own.
+
+    `ca_file` verifies its certificate, if it speaks HTTPS.
+    """
+
+    def __init__(self, origin: str, key_file: Path, ca_file: Path | None = None) -> None:
+        self._url = origin + CONTROL
+        self._key_file = key_file
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+        if ca_file is not None:
+            trust = ssl.create_default_context(cafile=str(ca_file))
+            handlers.append(urllib.request.HTTPSHandler(context=trust))
+        self._opener = urllib.request.build_opener(*handlers)
+
+    def ask(self, **wish: Any) -> dict[str, Any]:
+        """Send a wish; return the state after it."""
+        state: dict[str, Any] = json.loads(self._answer(json.dumps(wish).encode()))
+        return state
+
+    def is_ready(self) -> bool:
+        """Whether it answers. Another server on the port would refuse the key."""
+        return bool(self._answer(None))
+
+    def _answer(self, body: bytes | None) -> bytes:
+        key = self._key_file.read_text(encoding="utf-8")
+        request = urllib.request.Request(  # noqa: S310  (the address is ours)
+            self._url, data=body, headers={"X-Control-Key": key}
+        )
+        with self._opener.open(request, timeout=_CONTROL_TIMEOUT_S) as reply:
+            return bytes(reply.read())
 
 
 def secret_file(path: Path, *, size: int = 32) -> Path:

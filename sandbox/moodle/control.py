@@ -24,8 +24,6 @@ from sandbox.moodle.conditions import Fault, SiteState
 from sandbox.moodle.storage import SERVICE_USER_ID, Storage, grant_token, token_digest, update_user
 from sandbox.moodle.web import Reply, Request
 
-CONTROL_PATH: Final = "/_control"
-
 _KNOWN: Final = frozenset({"reset", "set", "service_user_suspended", "token", "faults", "rendezvous"})
 
 

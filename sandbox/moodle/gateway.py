@@ -8,10 +8,11 @@ from typing import Final
 
 from sandbox.moodle.call import WorkerKilled
 from sandbox.moodle.conditions import Conditions, Fault, FaultKind, SiteState
-from sandbox.moodle.control import CONTROL_PATH, ControlEndpoint
+from sandbox.moodle.control import ControlEndpoint
 from sandbox.moodle.phpform import PhpArray, parse_body, parse_query
 from sandbox.moodle.service import RestServer
 from sandbox.moodle.web import HANG_UP, Reply, Request, error_page
+from sandbox.server import CONTROL
 
 ENDPOINT_PATH: Final = "/webservice/rest/server.php"
 
@@ -28,7 +29,7 @@ class Gateway:
 
     def answer(self, request: Request) -> Reply:
         """Return the reply; the function's commits stay, even if the client gets an error."""
-        if request.path == CONTROL_PATH:
+        if request.path == CONTROL:
             return self._control.answer(request)
         if request.path != ENDPOINT_PATH:
             return error_page(HTTPStatus.NOT_FOUND)

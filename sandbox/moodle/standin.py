@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import urllib.request
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
 from sandbox.moodle.conditions import FaultKind
-from sandbox.moodle.control import CONTROL_PATH
 from sandbox.moodle.gateway import ENDPOINT_PATH
 from sandbox.ports import free_port
 from sandbox.process import ManagedProcess
-from sandbox.server import Server, secret_file
+from sandbox.server import Control, Server, secret_file
 
-_CONTROL_TIMEOUT_S: Final = 15.0
 _ROOT: Final = Path(__file__).resolve().parents[2]
 
 
@@ -37,12 +32,12 @@ class MoodleStandIn(Server):
         self.data_file = folder / "moodle.sqlite"
         self.token_file = secret_file(folder / "token", size=16)
         self._control_key_file = secret_file(folder / "control-key", size=16)
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._control = Control(self.url, self._control_key_file)
         self._process = ManagedProcess(
             "the Moodle stand-in",
             [sys.executable, "-m", "sandbox.moodle", *self._arguments(options)],
             log_file=folder / "moodle.log",
-            ready=self._is_ready,
+            ready=self._control.is_ready,
             cwd=_ROOT,
             outlives_parent=outlives_parent,
         )
@@ -64,14 +59,7 @@ class MoodleStandIn(Server):
 
     def control(self, **wish: Any) -> dict[str, Any]:
         """Send a wish to the control interface (`sandbox.moodle.control`). Return the state after it."""
-        request = urllib.request.Request(  # noqa: S310  (the address is ours)
-            self.url + CONTROL_PATH,
-            data=json.dumps(wish).encode(),
-            headers={"X-Control-Key": self._control_key_file.read_text(encoding="utf-8")},
-        )
-        with self._opener.open(request, timeout=_CONTROL_TIMEOUT_S) as reply:
-            state: dict[str, Any] = json.loads(reply.read())
-        return state
+        return self._control.ask(**wish)
 
     def set(self, **conditions: Any) -> None:
         """Change conditions by name (`sandbox.moodle.conditions.Conditions`)."""
@@ -84,14 +72,6 @@ class MoodleStandIn(Server):
     def reset(self) -> None:
         """Restore the conditions of the start, the token and the service user."""
         self.control(reset=True, token={"restore": True}, service_user_suspended=False)
-
-    def _is_ready(self) -> bool:
-        """Request the state, with this site's own key. Another server on the port would refuse it."""
-        request = urllib.request.Request(  # noqa: S310  (the address is ours)
-            self.url + CONTROL_PATH, headers={"X-Control-Key": self._control_key_file.read_text("utf-8")}
-        )
-        with self._opener.open(request, timeout=_CONTROL_TIMEOUT_S) as reply:
-            return bool(reply.status == HTTPStatus.OK)
 
     def _arguments(self, options: dict[str, object]) -> list[str]:
         arguments = ["--port", str(self.port), "--data", str(self.data_file)]

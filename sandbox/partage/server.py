@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import ssl
-import urllib.request
-from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from sandbox.partage.web import CONTROL, PREFIX
-from sandbox.server import WebService, secret_file
+from sandbox.partage.web import PREFIX
+from sandbox.server import Control, WebService, secret_file
 from sandbox.tls import Certificate
-
-_TIMEOUT_S: Final = 15.0
 
 
 class Partage(WebService):
@@ -35,19 +29,15 @@ class Partage(WebService):
         super().__init__(folder, certificate=certificate)
         self.domain = domain
         self.key_file = secret_file(folder / "preauth-key")
-        self._control_key = secret_file(folder / "control-key").read_text(encoding="utf-8")
-        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
-        if certificate is not None:
-            trust = ssl.create_default_context(cafile=str(certificate.ca_file))
-            handlers.append(urllib.request.HTTPSHandler(context=trust))
-        self._opener = urllib.request.build_opener(*handlers)
+        ca_file = None if certificate is None else certificate.ca_file
+        self._control = Control(self.origin, secret_file(folder / "control-key"), ca_file)
         options = ("--domain", domain, "--token-s", str(token_s), "--latency-s", str(latency_s))
         self._process = self._runs(
             "partage",
             *options,
             name="the Partage stand-in",
             outlives_parent=outlives_parent,
-            ready=self._is_ready,
+            ready=self._control.is_ready,
         )
 
     @property
@@ -62,14 +52,7 @@ class Partage(WebService):
 
     def control(self, **wish: Any) -> dict[str, Any]:
         """Send a wish to `/_control` (see `sandbox.partage.web`). Return the state after it."""
-        request = urllib.request.Request(  # noqa: S310  (the address is ours)
-            self.origin + CONTROL,
-            data=json.dumps(wish).encode(),
-            headers={"X-Control-Key": self._control_key},
-        )
-        with self._opener.open(request, timeout=_TIMEOUT_S) as reply:
-            state: dict[str, Any] = json.loads(reply.read())
-        return state
+        return self._control.ask(**wish)
 
     def set(self, **conditions: Any) -> None:
         """Change conditions by name (`conditions.Conditions`)."""
@@ -100,10 +83,3 @@ class Partage(WebService):
     def reset(self) -> None:
         """Restore the conditions of the start. Faults and calls are forgotten, data and tokens stay."""
         self.control(reset=True)
-
-    def _is_ready(self) -> bool:
-        request = urllib.request.Request(  # noqa: S310  (the address is ours)
-            self.origin + CONTROL, headers={"X-Control-Key": self._control_key}
-        )
-        with self._opener.open(request, timeout=_TIMEOUT_S) as reply:
-            return bool(reply.status == HTTPStatus.OK)

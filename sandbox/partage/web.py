@@ -22,9 +22,9 @@ from sandbox.http_server import HttpServer
 from sandbox.partage.accounts import Accounts
 from sandbox.partage.conditions import Fault, State
 from sandbox.partage.service import SUCCESS, Node, Refusal, Service
+from sandbox.server import CONTROL
 
 PREFIX: Final = "/service/domain"
-CONTROL: Final = "/_control"
 
 _IDLE_TIMEOUT_S: Final = 60.0
 _BODY_MAX: Final = 1_000_000

@@ -18,8 +18,8 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from sandbox.http_server import HttpServer
 from sandbox.pegase.state import Fault, State
+from sandbox.server import CONTROL
 
-CONTROL: Final = "/_control"
 USER: Final = "svc-sesame"
 _TICKETS: Final = "/authn-app/cas/v1/tickets"
 _FLOW: Final = "/ins/api/ins/ext/v2/gestion/flux-inscriptions/pagine"
@@ -124,6 +124,7 @@ class _Request(BaseHTTPRequestHandler):
             return
         since, until = int(query.get("depuis", "0")), int(query.get("jusqua", "0"))
         state, page = self.server.state, int(query["page"]) + fault.skip
+        size = min(size, state.conditions.page_max)
         rows = state.window(since, until, query.get("codeApprenant", ""), stale_s=fault.stale_s)
         told: dict[str, Any] = {
             "taille": size,

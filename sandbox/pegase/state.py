@@ -23,6 +23,7 @@ class Conditions:
         rights: modules that the account may call.
         rewrite: fields that every row has otherwise; null takes a field away.
         hidden: numbers that the flow does not show.
+        page_max: rows in a page, at most, however many are asked for.
     """
 
     token_in: str = "form"
@@ -32,6 +33,7 @@ class Conditions:
     rights: tuple[str, ...] = ("ins", "chc")
     rewrite: Mapping[str, Any] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
+    page_max: int = 500
 
 
 @dataclass(frozen=True, slots=True)

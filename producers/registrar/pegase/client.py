@@ -20,6 +20,7 @@ from producers.registrar.pegase.settings import MODULE, Instance
 
 ANSWER_S_MAX: Final = 45.0
 """Time limit of one answer: calls of 30 s were seen. A process counts as silent after 60 s."""
+_WHOLE_S_MAX: Final = 300.0
 _CONNECT_S_MAX: Final = 10.0
 _BYTES_MAX: Final = 200_000_000  # all groups of a large university
 _ATTEMPTS: Final = 3
@@ -143,6 +144,7 @@ class PegaseClient:
 
     def _call(self, method: str, module: str, path: str, **more: Any) -> httpx.Response:
         url = self._at.url.replace(MODULE, module) + path
+        ends_at = time.monotonic() + _WHOLE_S_MAX
         try:
             with self._http.stream(method, url, **more) as answer:
                 size = 0
@@ -151,6 +153,8 @@ class PegaseClient:
                     size += len(piece)
                     if size > _BYTES_MAX:
                         raise PegaseDown(f"{module}'s answer is longer than {_BYTES_MAX} bytes")
+                    if time.monotonic() > ends_at:
+                        raise PegaseDown(f"{module}'s answer takes more than {_WHOLE_S_MAX:g} s")
                     pieces.append(piece)
         except httpx.TransportError as error:
             raise _unreachable(module, error) from error

@@ -84,8 +84,7 @@ def _rows(
 ) -> list[Mapping[str, Any]] | None:
     """All rows of the window; None: they moved between two pages."""
     rows: list[Mapping[str, Any]] = []
-    total: int | None = None
-    page = 0
+    total, size, page = None, PAGE_ROWS, 0
     while total is None or len(rows) < total:
         asked = {"page": str(page), "taille": str(PAGE_ROWS), "jusqua": str(through)}
         if since:
@@ -95,11 +94,13 @@ def _rows(
         of = told.get("totalElements") if isinstance(told, dict) else None
         if not isinstance(found, list) or type(of) is not int:
             raise PegaseDown("ins answers with no page of enrolments")
-        if told.get("page", page) != page or total not in (None, of) or (not found and len(rows) < of):
+        if total is None and found and told.get("taille") == len(found):
+            size = len(found)  # its pages may be smaller than asked
+        if told.get("page", page) != page or total not in (None, of):
             return None
         total = of
         rows += [each for each in found if isinstance(each, dict)]
-        if len(rows) < total and len(found) < PAGE_ROWS:
+        if len(rows) < total and len(found) < size:
             return None
         page += 1
         progress()

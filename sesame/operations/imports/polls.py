@@ -20,7 +20,7 @@ from producers.registrar.pegase.passes import OVERLAP_S, Seen, read_groups, read
 from producers.registrar.pegase.settings import year_of
 from producers.registrar.profiles import path_code
 from producers.registrar.report import ImportReport
-from sesame.acts.acts import OFFICE, Actor, ActPath, ActRequest, Report, act
+from sesame.acts.acts import OFFICE, Actor, ActRequest, Report, act
 from sesame.acts.ports import Registering
 from sesame.operations.imports.acts import ImportRequest, import_sent, json_lines
 
@@ -70,7 +70,7 @@ class FeedPollReport(Report):
     differences: dict[str, int]
 
 
-@act("import.poll", OFFICE, path=ActPath("poll_imports", "POST", "/imports/poll"))
+@act("import.poll", OFFICE)
 def poll(
     site: Registering, actor: Actor, request: FeedPollRequest, *, clock: Callable[[], datetime]
 ) -> FeedPollReport:

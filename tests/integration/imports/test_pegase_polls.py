@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import random
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +29,8 @@ from sesame.testing.servers.registrar_kit import MAMADOU, ZOE, RecordedLog
 
 OFFICE = Actor("scolarite", frozenset({Role.REGISTRAR, Role.OPERATOR}))
 Event = dict[str, Any]
+TOLD = {"type", "usage_name", "administrative"}
+"""Fields of an event that the hours of faults change."""
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +193,13 @@ def test_pages_that_contradict_one_another_are_read_again(pegase: Pegase, site: 
     with pytest.raises(PegaseDown, match="pages"):
         site.poll()
     assert site.poll().imported == 1, "the window that was not read to its end"
+
+
+def test_pages_may_be_smaller_than_asked(pegase: Pegase, site: Site) -> None:
+    pegase.set(page_max=20)
+    pegase.put(many(50))
+    assert site.poll().imported == 50
+    assert [call["query"].split("&")[0] for call in pegase.calls()[-5:-2]] == ["page=0", "page=1", "page=2"]
 
 
 def test_of_two_enrolments_in_one_step_the_last_modified_counts(pegase: Pegase, site: Site) -> None:
@@ -412,6 +424,74 @@ def test_groups_that_the_guard_holds_come_once_they_are_approved(pegase: Pegase,
     site.now += timedelta(seconds=GROUPS_EVERY_S)
     assert site.poll().groups == 5
     assert sorted(numbers(site.published())) == numbers_of[5:]
+
+
+FAULTS: tuple[dict[str, Any], ...] = (
+    {"html": True, "calls": 3},
+    {"status": 503, "calls": 2},
+    {"hang_up": True, "calls": 3},
+    {"skip": 1},
+    {"touch": ["22600001", "22600002"]},
+    {"stale_s": 100.0},
+)
+
+
+class Registry:
+    """Hours at a registrar's, by a seed: changes, and what the flow must have told in the end."""
+
+    def __init__(self, pegase: Pegase, seed: int) -> None:
+        self.chance = random.Random(seed)  # noqa: S311 (a history)
+        self.wanted = {each["codeApprenant"]: each for each in many(300)}
+        self.changed: set[str] = set()
+        self._newcomers = iter(many(500)[300:])
+        self._pegase = pegase
+        self._ahead_s = 0.0
+        pegase.put(self.wanted.values())
+
+    def half_a_minute(self, changes: int) -> None:
+        """Let time pass, and so many students be enrolled, renamed, cancelled or taken back."""
+        self._ahead_s += 30
+        self._pegase.set(ahead_s=self._ahead_s)
+        for _ in range(changes):
+            row = self.chance.choice(
+                [next(self._newcomers), *self.chance.sample(list(self.wanted.values()), 3)]
+            )
+            made = {name: value for name, value in row.items() if not name.startswith("derniereModification")}
+            made["nomUsage"] = f"Nom {self.chance.choice('ABCDEFGH')}"
+            made["statutInscription"] = "annulee" if self.chance.random() < 0.1 else "valide"
+            self.wanted[row["codeApprenant"]] = made
+            self.changed.add(row["codeApprenant"])
+            self._pegase.put([made])
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_hours_of_changes_and_faults_lose_nothing_and_say_nothing_twice(
+    pegase: Pegase, site: Site, seed: int
+) -> None:
+    office = Registry(pegase, seed)
+    site.poll()
+    site.published()
+    said: dict[str, list[Event]] = defaultdict(list)
+    for turn in range(42):
+        in_peace = turn >= 40
+        office.half_a_minute(0 if in_peace else office.chance.randrange(4))
+        if not in_peace and office.chance.random() < 0.3:
+            pegase.fault(**office.chance.choice(FAULTS))
+        if office.chance.random() < 0.1:
+            site.feed = site.new_feed()
+        with suppress(PegaseDown):
+            site.poll()
+        for each in site.published():
+            said[each["student_number"]].append({name: each[name] for name in each.keys() & TOLD})
+
+    assert len(office.changed) > 30
+    for number in office.changed:
+        row, last = office.wanted[number], said[number][-1]
+        cancelled = row["statutInscription"] == "annulee"
+        assert last["type"].split(".")[3] == ("cancelled" if cancelled else "recorded"), number
+        assert cancelled or last["usage_name"] == row["nomUsage"], number
+    assert all(one != other for events in said.values() for one, other in itertools.pairwise(events))
+    assert said.keys() <= office.changed
 
 
 def test_one_of_two_processes_reads_the_feed(database: Database) -> None:

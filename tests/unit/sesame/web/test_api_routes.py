@@ -35,6 +35,7 @@ WITHOUT_A_ROUTE = {
     "hold.place_all": LISTS,
     "identity.mint_again": LOOKS,
     "import.explain": MACHINE,
+    "import.poll": "`sesame run` does it every half minute",
     "incident.show": LOOKS,
     "ledger.refresh": "the site does it by itself, every hour",
     "letter.print": DESK,
