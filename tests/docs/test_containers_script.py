@@ -46,8 +46,8 @@ for rules in "$MACHINE"/ip*tables; do
     s/^COMMIT/-A FORWARD -i br-0123456789ab -j ACCEPT\\n&/
   }' "$rules"
 done
-echo $$ >"$2"
 mkfifo "$2.never"
+echo $$ >"$2"
 while :; do read -r -t 0.2 <>"$2.never"; done
 """,
 }
