@@ -22,7 +22,6 @@ class Conditions:
         ahead_s: how far the server's clock is ahead.
         rights: modules that the account may call.
         rewrite: fields that every row has otherwise; null takes a field away.
-        hidden: numbers that the flow does not show.
         page_max: rows in a page, at most, however many are asked for.
     """
 
@@ -32,7 +31,6 @@ class Conditions:
     ahead_s: float = 0.0
     rights: tuple[str, ...] = ("ins", "chc")
     rewrite: Mapping[str, Any] = field(default_factory=dict)
-    hidden: tuple[str, ...] = ()
     page_max: int = 500
 
 
@@ -133,7 +131,7 @@ class State:
                 inside = since <= _moment(row) and (not until or _moment(row) < until)
                 if inside and student in ("", row["codeApprenant"]):
                     found.append(self._shown(row))
-        return [row for row in found if row["codeApprenant"] not in self.conditions.hidden]
+        return found
 
     def touch(self, students: tuple[str, ...]) -> None:
         """Modify these students' rows now."""

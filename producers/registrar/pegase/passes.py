@@ -7,8 +7,6 @@ the former one, since transactions end later than their time stamp says.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -111,25 +109,21 @@ def _rows(
 class Seen:
     """The enrolments imported lately: the overlap of two windows counts once."""
 
-    _known: dict[tuple[str, ...], tuple[int, str]] = field(default_factory=dict)
+    _known: dict[tuple[str, ...], FlowEnrolment] = field(default_factory=dict)
 
     def new_among(self, enrolments: Iterable[FlowEnrolment]) -> list[FlowEnrolment]:
         """Those not seen so. None is older than what was seen: a copy may be stale."""
         found = []
         for each in enrolments:
-            modified, digest = self._known.get(each.key, (-1, ""))
-            if each.modified >= modified and digest != _digest(each):
+            known = self._known.get(each.key)
+            if known is None or (each.modified >= known.modified and each.line != known.line):
                 found.append(each)
         return found
 
     def add(self, enrolments: Iterable[FlowEnrolment]) -> None:
         """Record that these are imported."""
-        self._known |= {each.key: (each.modified, _digest(each)) for each in enrolments}
+        self._known |= {each.key: each for each in enrolments}
 
     def forget_before(self, moment: int) -> None:
         """Forget those modified before then (epoch s): no later window has them."""
-        self._known = {key: seen for key, seen in self._known.items() if seen[0] >= moment}
-
-
-def _digest(enrolment: FlowEnrolment) -> str:
-    return hashlib.sha256(json.dumps(enrolment.line).encode()).hexdigest()
+        self._known = {key: seen for key, seen in self._known.items() if seen.modified >= moment}

@@ -39,7 +39,7 @@ from sesame.acts.ports import HasSettings, Recognising, Registering
 
 _YEARS_AHEAD = 2
 """An academic year this far ahead of the calendar is still plausible."""
-_LEAK_DAYS: Final = 30
+LEAK_DAYS: Final = 30
 """Days whose losses are added up: a few people lost with each night's file are seen within a month."""
 
 Progress = Callable[[ImportKind, int, int | None], None]
@@ -374,7 +374,7 @@ def _order(request: ImportRequest, path: Path, settings: RegistrarSettings, acto
         full_year=request.full_year,
         threshold=settings.threshold,
         leak=settings.leak,
-        leak_days=_LEAK_DAYS,
+        leak_days=LEAK_DAYS,
         approval=None if request.approve is None else Approval(request.approve, actor.name),
         acceptance=Acceptance(frozenset(request.accept), actor.name),
         actor=actor.name,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -22,14 +23,13 @@ from producers.registrar.profiles import path_code
 from producers.registrar.report import ImportReport
 from sesame.acts.acts import OFFICE, Actor, ActRequest, Report, act
 from sesame.acts.ports import Registering
-from sesame.operations.imports.acts import ImportRequest, import_sent, json_lines
+from sesame.operations.imports.acts import LEAK_DAYS, ImportRequest, import_sent, json_lines
 
 FEED: Final = "pegase"
 EVERY_S: Final = 30.0
 """A poll's interval: what Pégase's own clients ask."""
 GROUPS_EVERY_S: Final = 600.0
 """Groups have no delta: each reading has all of them."""
-_HELD_DAYS_S: Final = 30 * 86_400.0
 
 
 class FeedPollRequest(ActRequest):
@@ -79,11 +79,8 @@ def poll(
     Raises:
         PegaseRefuses, PegaseDown, ImportSuperseded, ImportInterrupted: nothing is lost; poll again.
     """
-    feed = LiveFeed(site, clock=clock)
-    try:
+    with closing(LiveFeed(site, clock=clock)) as feed:
         return feed.poll(actor, request)
-    finally:
-        feed.close()
 
 
 @dataclass
@@ -201,8 +198,9 @@ class LiveFeed:
         return reports
 
     def _approved(self, approval: str) -> bool:
-        since = self._clock().timestamp() - _HELD_DAYS_S
-        return SqlImports(self._site.database).approver_of(FEED, approval, since) is not None
+        since = self._clock() - timedelta(days=LEAK_DAYS)
+        runs = SqlImports(self._site.database)
+        return runs.approver_of(FEED, approval, since.timestamp()) is not None
 
     def _import(
         self, actor: Actor, enrolments: list[FlowEnrolment], approve: str | None = None
