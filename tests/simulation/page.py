@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,11 +25,7 @@ DOCS=1`.
 Faults by kind: {faults}.
 
 {planted} faults were planted into the shipped code, each alone, until an invariant was broken. {missed}
-The invariant that each broke first, and its seed:
-
-| Invariant | Planted faults |
-|---|---|
-{shown}
+The invariants that they broke first: {shown}.
 """
 
 
@@ -53,11 +49,8 @@ _WRITTEN = ("faults", "failed", "planted", "shown_by")
 
 
 def _by_invariant(shown_by: Mapping[str, Mapping[str, str]]) -> str:
-    found: dict[str, list[str]] = defaultdict(list)
-    for name, seen in shown_by.items():
-        seed = seen["options"].partition("--seed ")[2].partition(" ")[0]
-        found[seen["invariant"]].append(f"{name} ({seed})")
-    return "\n".join(f"| {invariant} | {', '.join(names)} |" for invariant, names in found.items())
+    found = Counter(seen["invariant"] for seen in shown_by.values())
+    return ", ".join(f"{invariant} {count}" for invariant, count in found.items())
 
 
 def _failed(options: list[str]) -> str:
