@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -13,7 +12,7 @@ from schemas.language import gettext, local_time, ngettext
 from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
-from sesame.cli.options import json_option
+from sesame.cli.options import json_option, moment
 from sesame.cli.output import CommandResult, remark, show_table
 
 with lazily():
@@ -91,19 +90,20 @@ def show_command(context: Context, *, import_id: int) -> CommandResult:
 @imports.command(name="poll")
 @click.option(
     "--since",
-    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M"]),
-    help="Read what was modified since then, in this machine's time zone. Default: since the last poll.",
+    help="Read what was modified since then, e.g. 2026-09-01T08:00 (of the site's time zone). Default: since "
+    "the last poll.",
 )
 @click.option("--approve", metavar="ID", help="Let held enrolments go on: the ID that was told.")
 @json_option
 @pass_context
-def poll_command(context: Context, *, since: datetime | None, approve: str | None) -> CommandResult:
+def poll_command(context: Context, *, since: str | None, approve: str | None) -> CommandResult:
     """Read Pégase once, as `sesame run` does every 30 seconds; import what is new.
 
     Exit code 3: some were refused; 5: some are held, since too many people would lose something or change
     unusually. Noted in the audit.
     """
-    request = polls.FeedPollRequest(since=None if since is None else since.astimezone(), approve=approve)
+    context.settings  # noqa: B018 (read first: it names the zone)
+    request = polls.FeedPollRequest(since=moment("--since", since), approve=approve)
     found = context.run(polls.poll, request, clock=wiring.utc_now)
     code = ExitCode.HELD if found.held else ExitCode.PARTLY if found.rejected else ExitCode.DONE
     return CommandResult(found, partial(_show_poll, found), code)

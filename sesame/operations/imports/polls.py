@@ -36,11 +36,11 @@ class FeedPollRequest(ActRequest):
     """One poll.
 
     Attributes:
-        since: read what was modified since then; None: since the last poll.
+        since: read what was modified since then, in epoch seconds; None: since the last poll.
         approve: the id by which enrolments were held.
     """
 
-    since: datetime | None = None
+    since: float | None = None
     approve: str | None = None
 
 
@@ -141,7 +141,7 @@ class LiveFeed:
             self._forget()
             self._finished_at = finished_at
         since = request.since
-        start = max(0, before - OVERLAP_S) if since is None else int(since.timestamp())
+        start = max(0, before - OVERLAP_S) if since is None else int(since)
         found = read_pass(self._client, start, self._heed)
         readable = self._readable(found.enrolments)
         if start <= before:
