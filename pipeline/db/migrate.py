@@ -99,6 +99,7 @@ def upgrade(database: Database, *, to: str = "head", at_work: AtWork = tuple) ->
             steps, older = _allowed(connection, database, current, steps, at_work)
         if not steps:
             return Migrated(str(current), older)
+        _stand_on_a_step(connection, current)
         command.upgrade(_config(connection), steps[-1].revision)
         if taken := [step.revision for step in steps if _contracts(step)]:
             connection.execute(update(store_form).values(oldest=taken[-1]))
@@ -155,6 +156,13 @@ def _steps(current: str | None, goal: str) -> Iterator[Script]:
     """Iterate over the migrations from `current` to `goal`, in order."""
     between = [each for each in script().walk_revisions() if (current or "") < each.revision <= goal]
     return iter(sorted(between, key=lambda each: each.revision))
+
+
+def _stand_on_a_step(connection: Connection, current: str | None) -> None:
+    """Renumber an unreleased form that a later step includes by the step before it."""
+    before = [step.revision for step in script().walk_revisions() if step.revision <= (current or "")]
+    if current is not None and current not in before:
+        connection.execute(text("UPDATE alembic_version SET version_num = :step"), {"step": max(before)})
 
 
 def _contracts(step: Script) -> bool:

@@ -16,6 +16,7 @@ from sesame.app.wiring import REGISTRY, Application
 from sesame.operations.identities.name_reservation import reserve_names
 from sesame.operations.keeping.audit_archive import archive
 from sesame.operations.privacy.erasure import advance
+from sesame.operations.work.forecast.acts import keep_promise
 from sesame.settings.folders import FolderUnusable
 
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
@@ -59,6 +60,7 @@ class Housekeeping:
             _Chore("vault", MINUTE_S, self._expire_secrets),
             _Chore("log retention", HOUR_S, application.prune_log),
             _Chore("retention", DAY_S, self._prune_store),
+            _Chore("forecast", MINUTE_S, lambda: keep_promise(application)),
             _Chore("erasures", ERASURES_EVERY_S, lambda: advance(application, retention=False)),
             _Chore("retention of persons", 10 * MINUTE_S, lambda: advance(application, retention=True)),
         ]

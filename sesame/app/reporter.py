@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
 from consumers.propagation.handler import Said
 from consumers.registry.lifecycle import closings
-from pipeline import parking, quarantine, status, target_states
+from pipeline import parking, quarantine, status, target_states, throughput
 from pipeline.audit import trail
 from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
@@ -22,6 +23,7 @@ from pipeline.outbox import OutboxRelay
 from pipeline.runner.announcement import Admitted
 from pipeline.status import ConsumerStatus
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
+from pipeline.throughput import Stretch, queue_min
 from producers.registrar.pegase import polls
 from schemas import catalogue
 from schemas.account import Lane
@@ -68,9 +70,45 @@ class _Said:
     reason: str
     since: float
     at: float
-    turns: int  # that had ended by `counted_at`
-    counted_at: float
     per_s: float = 0.0
+
+
+_DOWN: Final = frozenset({CircuitState.OPEN, CircuitState.HALF_OPEN, "down"})
+_HALTED: Final = frozenset({"paused", "stopped", CircuitState.MISCONFIGURED, CircuitState.QUARANTINED})
+"""States that end by somebody's act: how long they last says nothing of the target."""
+
+
+@dataclass
+class _Work:
+    """A worker's turns and calls since `began_at`, until they are told as a stretch.
+
+    Attributes:
+        waited: records that waited at its beginning.
+        state, seen_at: the last one that was reported, and when.
+        is_halted: it was in a state of `_HALTED`.
+    """
+
+    began_at: float
+    seen_at: float
+    waited: int = 0
+    state: str = "running"
+    is_halted: bool = False
+    turns: int = 0
+    calls: int = 0
+    called: int = 0
+    call_s: float = 0.0
+    down_s: float = 0.0
+    throttled_s: float = 0.0
+
+    def see(self, state: str, now: float) -> None:
+        """Count the time since the last report by the state that it told."""
+        passed_s = now - self.seen_at
+        if self.state in _DOWN:
+            self.down_s += passed_s
+        elif self.state == CircuitState.THROTTLED:
+            self.throttled_s += passed_s
+        self.is_halted |= self.state in _HALTED
+        self.state, self.seen_at = state, now
 
 
 class Gauges:
@@ -123,7 +161,9 @@ class Reporter:
         self._clock = clock
         self._said: dict[str, _Said] = {}
         self._lags: dict[str, dict[Lane, int]] = {}
-        self._turns: dict[str, int] = {}
+        self._work: dict[str, _Work] = {}
+        self._counting = threading.Lock()
+        self._met: set[str] = set()  # consumers that have called their target, or would have
         self._log = structlog.get_logger()
 
     def of_worker(self, worker: int) -> Reporter:
@@ -139,13 +179,20 @@ class Reporter:
 
     def batch(self, target: str, students: int, seconds: float) -> None:
         """Record a finished call to a target."""
+        with self._counting:
+            if (work := self._work.get(target)) is not None:
+                work.calls += 1
+                work.called += students
+                work.call_s += seconds
         self._metrics.call_seconds.labels(target).observe(seconds)
         self._metrics.batch_students.labels(target).observe(students)
 
     def outcome(self, target: str, outcome: HandlerOutcome, admitted: Admitted) -> None:
         """Record the end of a student's turn."""
         kind = _OUTCOMES[type(outcome)]
-        self._turns[target] = self._turns.get(target, 0) + 1
+        with self._counting:
+            if (work := self._work.get(target)) is not None:
+                work.turns += 1
         self._metrics.attempts.labels(target, kind).inc()
         self._metrics.outcomes.labels(target, kind, admitted.lane).inc()
         self._metrics.last_progress.labels(target).set(self._clock())
@@ -157,38 +204,55 @@ class Reporter:
     def state(self, consumer: str, state: str, reason: str) -> None:
         """Set a consumer's state; written for other processes on change, and periodically."""
         now, said = self._clock(), self._said.get(consumer)
+        with self._counting:
+            work = self._work.setdefault(consumer, _Work(now, now))
+            work.see(state, now)
         changed = said is None or (said.state, said.reason) != (state, reason)
         if not changed and said is not None and now - said.at < REPORT_EVERY_S:
             return
         since = said.since if said is not None and said.state == state else now
-        said_now = self._said[consumer] = self._say(consumer, state, reason, since, now)
+        per_s, stretch = said.per_s if said is not None else 0.0, None
+        lags = self._lags.get(consumer, {})
+        personal, bulk = lags.get(Lane.PERSONAL, 0), lags.get(Lane.BULK, 0)
+        if now - work.began_at >= RATE_OVER_S:
+            per_s, stretch = self._measure(consumer, work, personal + bulk, now)
+        self._said[consumer] = _Said(state, reason, since, now, per_s)
         self._gauges.state(consumer, self._process, state)
         if said is not None and changed:
             self._log.info("consumer_state", consumer=consumer, state=state, reason=reason)
         try:
             with self._database.write() as connection:
-                lags = self._lags.get(consumer, {})
-                personal, bulk = lags.get(Lane.PERSONAL, 0), lags.get(Lane.BULK, 0)
                 at = self._database.now(connection)  # the shared clock by which silence is measured
                 began = at - (now - since)
-                row = ConsumerStatus(
-                    consumer, self._process, state, reason, began, at, personal, bulk, said_now.per_s
-                )
+                row = ConsumerStatus(consumer, self._process, state, reason, began, at, personal, bulk, per_s)
                 status.report(connection, self._database, row)
                 status.forget_others(connection, consumer, seen_before=at - FORGET_AFTER_S)
+                if stretch is not None and stretch.is_busy and consumer in self._met:
+                    throughput.record(connection, self._database, stretch._replace(until=at))
         except DependencyDown:
             self._log.warning("status_not_written", consumer=consumer)
 
-    def _say(self, consumer: str, state: str, reason: str, since: float, now: float) -> _Said:
-        """The new state row; its rate covers the time since the last count if not short."""
-        turns, before = self._turns.get(consumer, 0), self._said.get(consumer)
-        if before is None:
-            return _Said(state, reason, since, now, turns, now)
-        passed_s = now - before.counted_at
-        if passed_s < RATE_OVER_S:
-            return replace(before, state=state, reason=reason, since=since, at=now)
-        per_s = round((turns - before.turns) / passed_s, 1)
-        return _Said(state, reason, since, now, turns, now, per_s)
+    def _measure(self, consumer: str, work: _Work, waiting: int, now: float) -> tuple[float, Stretch | None]:
+        """End a stretch; return its rate, and itself if it tells the target's speed."""
+        with self._counting:
+            self._work[consumer] = _Work(now, now, waiting, work.state)
+        seconds = now - work.began_at
+        stretch = Stretch(
+            consumer,
+            self._process,
+            until=0.0,  # by the database's clock, when it is written
+            seconds=seconds,
+            queued=min(work.waited, waiting) >= max(queue_min(work.called, work.calls), work.turns),
+            students=work.turns,
+            calls=work.calls,
+            called=work.called,
+            call_s=work.call_s,
+            down_s=work.down_s,
+            throttled_s=work.throttled_s,
+        )
+        if stretch.is_met:
+            self._met.add(consumer)
+        return round(work.turns / seconds, 1), None if work.is_halted else stretch
 
     def gone(self, consumer: str | None = None) -> None:
         """Remove the states of a process that ended normally, or of one ended loop."""

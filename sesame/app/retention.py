@@ -13,7 +13,7 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from consumers.registry.people import people
 from consumers.webhooks import rows as webhooks
-from pipeline import attempts
+from pipeline import attempts, throughput
 from pipeline.audit.trail import remarks
 from pipeline.db import persons
 from pipeline.db.persons import OnErasure
@@ -25,17 +25,22 @@ from producers.activation import throttles
 from producers.registrar.feed_memory import feed_rows, teaching_rows
 from producers.registrar.import_runs import imports
 from sesame.login import api_answers, api_tokens, cas_sessions
+from sesame.operations.work.forecast import promises
 
 ROWS_PER_PRUNE = 5_000
 """Rows of one table that one transaction removes: others wait for it."""
 
-STUDENT, WORK, HISTORY, AUDIT, EXPIRY, EVER = (
+YEAR_DAYS: Final = 400
+"""A forecast of this year's busiest days is made from last year's."""
+
+STUDENT, WORK, HISTORY, AUDIT, EXPIRY, EVER, YEAR = (
     "with the student",
     "until the work is done",
     "`store.history_days` after its end",
     "`store.audit_days`",
     "until it expires",
     "permanently",
+    f"{YEAR_DAYS} days",
 )
 
 KEPT: Final[Mapping[str, tuple[str, str]]] = {
@@ -68,6 +73,8 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
     "parked": (WORK, "one row per consumer and student"),
     "webhook_events": (WORK, "until the receiver has it; at most `store.history_days`"),
     "dead_letters": (HISTORY, "once resolved; unresolved ones permanently"),
+    "throughput": (YEAR, "how fast each target was while many were under way"),
+    "forecasts": (YEAR, "and what happened"),
     "consumer_status": (WORK, "one row per process"),
     "quarantines": (WORK, "until it is lifted"),
     "pauses": (WORK, "until resumed"),
@@ -122,6 +129,8 @@ def prune(
         "vault": _tombstones(connection, history_before),
         "lost_records": connection.execute(lost).rowcount,
         "remarks": _remarks(connection, audit_before),
+        "throughput": throughput.prune(connection, now - YEAR_DAYS * 86_400.0),
+        "forecasts": promises.prune(connection, now - YEAR_DAYS * 86_400.0),
         "throttles": throttles.forget(connection, now),
         "api_answers": api_answers.forget_over(connection, now=now),
         "api_tokens": api_tokens.forget_over(connection, now=now),

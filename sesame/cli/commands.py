@@ -43,6 +43,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     },
     gettext_noop("Targets"): {
         "overview": "sesame.cli.overview:overview",
+        "forecast": "sesame.cli.forecast:forecast",
         "targets": "sesame.cli.targets:targets",
         "reconcile": "sesame.cli.reconcile:reconcile",
         "adopt": "sesame.cli.adopt:adopt",

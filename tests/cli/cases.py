@@ -30,6 +30,7 @@ def _looks() -> Iterator[Case]:
         "status-not-activated": "status 22600020",
         "connectors": "connector list",
         "students": "students",
+        "forecast": "forecast",
         "students-waiting": "students --state waiting",
         "students-retrying": "students --state retrying --cause unavailable",
         "students-page": "students --limit 3",
@@ -116,6 +117,17 @@ def _looks() -> Iterator[Case]:
     )
     yield Case("backup-none", ("backup verify copies/none", "restore copies/none --yes --lang fr"))
     yield Case("migrate", ("migrate",))
+    yield Case(
+        "forecast-coming",
+        (
+            "forecast --at 2020-09-01T08:00",
+            "forecast --at tomorrow",
+            "forecast --file nowhere.csv",
+            "forecast --lang fr",
+        ),
+        "empty",
+    )
+    yield Case("forecast-file", ("forecast --file registrar.csv --at 2099-09-01T08:00",))
     yield Case(
         "overview-empty",
         ("overview", "overview --lang fr", "overview --json", "students", "dead-letters list"),

@@ -26,7 +26,9 @@ from sesame.operations.questions.adoption.adoptions import QuestionRow
 from sesame.operations.questions.adoption.questions import QuestionKind
 from sesame.operations.questions.reconcile import passes
 from sesame.operations.questions.reconcile.passes import Pass
+from sesame.operations.work.forecast.promises import forecasts
 from sesame.testing.servers.console_kit import ConsoleDesk
+from sesame.testing.servers.population_kit import rush
 from sesame.testing.servers.portal_kit import put
 
 TARGETS = ("directory", "mailbox", "moodle")
@@ -133,11 +135,23 @@ def morning(desk: ConsoleDesk) -> dict[str, str]:
         portal.context.desk_letters.print(connection, number["complete"], "fr")
     number["question"] = asked.id
     _compared(desk, number["complete"])
+    _forecast(desk)
     _imported(desk)
     for _ in range(11):
         given_up(desk, portal.active(), "moodle", "moodle_email_taken", "Email address already exists: x")
     given_up(desk, portal.active(), "directory", "identity_collision")
     return number
+
+
+def _forecast(desk: ConsoleDesk) -> None:
+    """Simulate yesterday's rush, what was forecast of it, and what happened."""
+    yesterday = desk.portal.clock.now - 86_400.0
+    for target in desk.portal.settings.targets:
+        rush(desk.portal.database, target, 3.0, ends=yesterday)
+    values = {"made_at": yesterday - 600.0, "students": 4_812, "brake": "mailbox"}
+    times = {"done_at": yesterday, "low": yesterday - 120.0, "high": yesterday + 180.0}
+    with desk.portal.database.write() as connection:
+        connection.execute(insert(forecasts).values(**values, **times, happened_at=yesterday + 60.0))
 
 
 def _compared(desk: ConsoleDesk, number: str) -> None:

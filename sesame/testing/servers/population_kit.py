@@ -12,7 +12,9 @@ from sqlalchemy import insert, text
 
 from consumers.propagation.rows import propagation, propagation_targets
 from consumers.propagation.settings import PropagationSettings
+from pipeline import throughput
 from pipeline.db.database import Database
+from pipeline.throughput import Stretch
 from sesame.acts.acts import Actor, Role
 from sesame.testing.servers import stores
 from sesame.testing.servers.accounts import account_of
@@ -20,6 +22,7 @@ from sesame.testing.servers.database_kit import START
 
 OPERATOR = Actor("camille", frozenset({Role.OPERATOR}))
 TARGETS = ("directory", "moodle")
+LONG_AGO = START - 30 * 86_400.0
 REASONS = {
     "provisioned": None,
     "waiting": "pedagogical_enrolment_pending",
@@ -111,3 +114,30 @@ def join(database: Database, number: str, *cohorts: str) -> None:
             text("UPDATE accounts SET document = :d WHERE student_number = :n"),
             {"d": json.dumps(document), "n": number},
         )
+
+
+def stretch(target: str, until: float, students: int, **more: Any) -> Stretch:
+    """Six seconds of one worker, whose calls had ten students each."""
+    calls = -(-students // 10)
+    values: dict[str, Any] = {
+        "target": target,
+        "process": "host:1",
+        "until": until,
+        "seconds": 6.0,
+        "queued": True,
+        "students": students,
+        "calls": calls,
+        "called": students,
+        "call_s": 15.0,
+        "down_s": 0.0,
+        "throttled_s": 0.0,
+    }
+    return Stretch(**{**values, **more})
+
+
+def rush(database: Database, target: str, per_s: float, *, ends: float = LONG_AGO, rows: int = 20) -> None:
+    """Store a rush of two minutes in which a target took so many students a second."""
+    with database.write() as connection:
+        for row in range(rows):
+            until = ends - 6.0 * (rows - 1 - row)
+            throughput.record(connection, database, stretch(target, until, round(6 * per_s)))

@@ -18,6 +18,7 @@ from sesame.login.login import CasLogins
 from sesame.login.port import LoginServer
 from sesame.operations.imports.acts import ImportStop
 from sesame.operations.people.diagnosis import overview, students
+from sesame.operations.work.forecast import acts as forecast_acts
 from sesame.web.console.console_pages import ConsolePages
 from sesame.web.console.kept_files import KeptFiles
 from sesame.web.kit.languages import speak_for
@@ -86,6 +87,7 @@ class ConsoleContext:
         self.secure = settings.console.secure
         self.browser_cookie = "console-navigateur"  # a browser does not keep cookies apart by port
         self.overview = SharedReport(self.site, "overview.show", overview.show)
+        self.forecast = SharedReport(self.site, "forecast.show", forecast_acts.show)
         self.cohorts = SharedReport(self.site, "students.cohorts", students.waiting_by_cohort)
         self.kept = KeptFiles(settings.data_dir / "kept-files", self.keys)
         self.places = threading.BoundedSemaphore(LIVE_MAX)

@@ -18,7 +18,7 @@ from sesame.operations.people.diagnosis.reasons import explain
 from sesame.operations.people.diagnosis.words import word
 from sesame.settings import Settings
 from sesame.web.kit.assets import Assets
-from sesame.web.kit.languages import duration
+from sesame.web.kit.languages import duration, moment
 from sesame.web.kit.templates import environment
 
 ROOM: Final = "sesame.web.console"
@@ -92,6 +92,7 @@ def _filters(language: Language, settings: Settings) -> dict[str, Callable[..., 
         "acts": lambda who: _STAFF[who][language],
         "moment": lambda at: _moment(at, datetime.now(UTC), language, zone),
         "stamp": lambda at: _set(local_time(at), language),
+        "hour": lambda at: moment(at, datetime.now(UTC), language, zone),
         "clock": lambda at: format_time(at.astimezone(zone), "HH:mm:ss", locale=language),
         "day": lambda when: day(date.fromisoformat(str(when)), language),
         "place": lambda name: f"/console/cibles{'/' if name in settings.targets else '#cible-'}{name}",

@@ -22,6 +22,9 @@ _GAP: Final = 6.0
 _LEAST: Final = 2.0
 """The least height of a bar: a single student among many must be visible."""
 
+_FORECAST_S: Final = 15.0
+"""How old the forecast may be: it is of hours, and costs more than the counts."""
+
 
 @router.get("/")
 def show(visit: Visiting) -> Response:
@@ -34,6 +37,7 @@ def _now(visit: ConsoleRequest) -> dict[str, Any]:
     seen, objectives = visit.context.overview.show(visit.actor), visit.context.site.settings.propagation
     return {
         "seen": seen,
+        "forecast": visit.context.forecast.show(visit.actor, age_s_max=_FORECAST_S),
         "troubles": troubles(seen),
         "bars": drawn(seen.durations),
         "picture": (WIDTH, HEIGHT),

@@ -195,7 +195,7 @@ def _within(visit: PortalRequest, opening: StudentOpening) -> str | None:
 
 def _standing(visit: PortalRequest, number: str) -> AccountView:
     """The student's account, for the page. Raises `PageError`: it is not made yet."""
-    standing = standing_of(visit.context, number, visit.request.app.state.expectations.all())
+    standing = standing_of(visit.context, number, visit.request.app.state.expectations.of)
     if standing is None:
         raise PageError(409, "not_yet")
     return standing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -137,7 +137,7 @@ class AccountView:
 
 
 def standing_of(
-    context: PortalContext, student_number: str, expected: Mapping[str, Expected]
+    context: PortalContext, student_number: str, expected_of: Callable[[Account], Mapping[str, Expected]]
 ) -> AccountView | None:
     """A student's account for the page; None if this number has none (yet)."""
     database, targets = context.database, context.settings.targets
@@ -152,6 +152,7 @@ def standing_of(
     left = lifecycle.rules.prolongations_left(times) if account.stage is Stage.GRACE else 0
     shut = bool(account.holds) or account.stage in (Stage.EXPIRED, Stage.ERASED)
     services: dict[str, Service] = {}
+    expected = expected_of(account)
     unopened = _unopened(context, account)
     for target in sorted(status.targets, key=lambda each: each.target in context.follows):  # leaders first
         service = _service(target, account, services, expected)

@@ -46,7 +46,7 @@ def make_app(context: PortalContext, *, stopping: threading.Event) -> FastAPI:
     app.state.stopping = stopping
     app.state.watch = Watch(context.database, most=live.LIVE_MAX)
     app.state.entering, app.state.rendering = CapacityLimiter(THREADS), CapacityLimiter(THREADS)
-    app.state.expectations = Expectations(context.database, context.settings.targets)
+    app.state.expectations = Expectations(context)
     for room in (verification, password, account, prolongation, assistance, live):
         app.include_router(room.router)
     for path, template in STATEMENTS.items():

@@ -11,20 +11,25 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, select
 
 from consumers.propagation.rows import propagation, propagation_targets
-from pipeline.db.database import Database
 from pipeline.target_states import State
-from schemas.account import Lane
+from schemas.account import Account, Lane
+from sesame.acts.ports import Following
+from sesame.operations.work.forecast.places import QueuePlaces, places
 
 USUAL_OVER_S = 24 * 3600.0
 PRESENT_OVER_S = 600.0
 MEASURED_MIN = 3
 KEPT_S = 5.0
+FORECAST_KEPT_S: Final = 20.0
+SOON: Final = timedelta(seconds=90)
+"""Nobody looks at a clock for less."""
 ROWS_MAX = 5_000
 
 
@@ -35,35 +40,57 @@ class Expected:
     Attributes:
         within_s: 95 of 100 personal acts took at most so long.
         within_bulk_s: likewise, of what the registrar's imports changed.
+        done_at: of a queue that takes longer, when it has come to this student.
     """
 
     usual_s: float | None
     present_s: float | None
     within_s: float | None = None
     within_bulk_s: float | None = None
+    done_at: datetime | None = None
 
 
 class Expectations:
     """The expected time of each target, measured every few seconds. Thread-safe."""
 
-    def __init__(
-        self, database: Database, targets: Sequence[str], *, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._database = database
-        self._targets = tuple(targets)
+    def __init__(self, site: Following, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._site = site
         self._monotonic = monotonic
         self._turn = threading.Lock()
         self._known: Mapping[str, Expected] = {}
         self._until = float("-inf")
+        self._places: QueuePlaces | None = None
+        self._places_until = float("-inf")
 
     def all(self) -> Mapping[str, Expected]:
         """The expected time of each target."""
         with self._turn:
             if self._monotonic() >= self._until:
-                with self._database.read() as connection:
-                    self._known = measure(connection, self._targets, self._database.now(connection))
+                database = self._site.database
+                with database.read() as connection:
+                    now = database.now(connection)
+                    self._known = measure(connection, self._site.settings.targets, now)
                 self._until = self._monotonic() + KEPT_S
             return self._known
+
+    def of(self, account: Account) -> Mapping[str, Expected]:
+        """The same for one student, who has a place in the queue."""
+        known = self.all()
+        if account.opened_at is None:
+            return known
+        with self._turn:
+            if self._monotonic() >= self._places_until:
+                self._places = places(self._site)
+                self._places_until = self._monotonic() + FORECAST_KEPT_S
+            queue = self._places
+        if queue is None:
+            return known
+        opened_at, mine = account.opened_at.timestamp(), dict(known)
+        for target, expected in known.items():
+            done_at = queue.done_at(target, account.lane, opened_at)
+            if done_at is not None and done_at - queue.found.at > SOON:
+                mine[target] = replace(expected, done_at=done_at)
+        return mine
 
 
 def measure(connection: Connection, targets: Sequence[str], now: float) -> dict[str, Expected]:

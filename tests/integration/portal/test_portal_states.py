@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from consumers.propagation.rows import propagation, propagation_targets
 from pipeline import accounts
@@ -24,6 +24,8 @@ from pipeline.parking.rows import parked
 from schemas.account import Administrative, Hold
 from schemas.events import HoldPlaced
 from sesame.login import cas_logins
+from sesame.testing.servers.database_kit import Clock
+from sesame.testing.servers.population_kit import rush, student
 from sesame.testing.servers.portal_kit import Portal, enter, put, running
 from sesame.testing.servers.portal_reader import GOOD
 from sesame.testing.servers.registry_kit import cancelled, enrolled
@@ -140,6 +142,28 @@ def test_under_way(portal: Portal) -> None:
     assert shown.state == of("cas", *EVERYTHING, is_=UNDER_WAY)
     assert "D’ordinaire 5 s" in shown.words["directory"]
     assert "0 service sur 5 est prêt" in shown.page
+
+
+def test_in_a_rush_it_says_when_the_queue_has_come_to_the_student(tmp_path: Path) -> None:
+    """At 11:57 in Paris 150 are before the student, at one a second, and 150 after."""
+    clock = Clock(datetime(2026, 9, 1, 9, 57, 0, tzinfo=UTC).timestamp())
+    with Portal(tmp_path, clock=clock, more={"targets": ("directory", "moodle")}) as portal:
+        number = portal.active()
+        now = clock.now
+        for target, per_s in (("directory", 50.0), ("moodle", 1.0)):
+            rush(portal.database, target, per_s, ends=now - 86_400.0)
+        for place in range(300):
+            student(portal.database, f"q{place:03d}", "in_progress")
+        with portal.database.write() as connection:
+            before = propagation.c.student_number < "q150"
+            connection.execute(update(propagation).values(opened_at=now + 60.0))
+            connection.execute(update(propagation).where(before).values(opened_at=now - 60.0))
+        running(portal, **dict.fromkeys(("directory", "moodle", "registry", "propagation"), "running"))
+        shown = read(portal, number)
+    assert re.search("ce service sera prêt vers (le .* à )?11 h 59", shown.words["moodle"])
+    assert USUALLY not in shown.words["moodle"]
+    assert "Délai" not in shown.words["moodle"], "two times would contradict each other"
+    assert "prêt vers" not in shown.words["directory"], "six seconds are no time to be told by the clock"
 
 
 def test_all_is_ready(portal: Portal) -> None:

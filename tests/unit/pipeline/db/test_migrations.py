@@ -152,5 +152,31 @@ def test_a_form_from_before_the_first_one_is_refused_and_nothing_is_written(
         assert found == [revision]
 
 
+@pytest.mark.parametrize("revision", ["0049", "0050"])
+def test_a_form_that_was_never_released_goes_forward_with_what_it_has(empty_url: str, revision: str) -> None:
+    with closing(Database(empty_url)) as database:
+        migrate.upgrade(database, to="0048")
+        with database.write() as connection:
+            connection.execute(text("ALTER TABLE people ADD COLUMN mobile VARCHAR(16)"))
+            if revision == "0050":
+                connection.execute(
+                    text(
+                        "CREATE TABLE feed_polls (feed VARCHAR(64) PRIMARY KEY, owner VARCHAR(64) NOT NULL,"
+                        " seen_at FLOAT NOT NULL, through BIGINT NOT NULL, finished_at FLOAT)"
+                    )
+                )
+                connection.execute(text("INSERT INTO feed_polls VALUES ('pegase', 'p', 1.0, 17, 2.0)"))
+            connection.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": revision})
+        with pytest.raises(StoreNotMigrated):
+            migrate.check(database)
+        assert migrate.upgrade(database).revision == forms.head()
+        migrate.check(database)
+        with database.read() as connection:
+            there = inspect(connection).get_table_names()
+            through = connection.execute(text("SELECT through FROM feed_polls")).scalars().all()
+        assert {"throughput", "forecasts", "feed_polls"} <= set(there)
+        assert through == ([17] if revision == "0050" else [])
+
+
 def test_the_numbered_files_end_with_the_revision_that_alembic_ends_with() -> None:
     assert forms.head() == migrate.script().get_current_head()

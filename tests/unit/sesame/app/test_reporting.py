@@ -6,15 +6,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
-from pipeline import status
+from pipeline import status, throughput
 from pipeline.db import migrate
 from pipeline.db.database import Database
 from pipeline.eventlog.port import TopicPartition
 from pipeline.target import Done
+from sesame.app import retention
 from sesame.app.observability.metrics import Metrics
 from sesame.app.reporter import Reporter
 from sesame.testing.servers.database_kit import START, Clock
 from sesame.testing.servers.directory_kit import account
+from sesame.testing.servers.population_kit import stretch
 from sesame.testing.servers.target_kit import turn
 
 if TYPE_CHECKING:
@@ -148,3 +150,103 @@ def test_a_consumer_says_how_many_turns_end_in_a_second_of_the_time_since_it_las
     assert per_s() == 0.1
     clock.now += 10.0
     assert per_s() == 0
+
+
+# --- stretches --------------------------------------------------------------------------------------------
+
+
+def stretches(database: Database, target: str = "moodle") -> list[tuple[bool, int, int, int, float, float]]:
+    with database.read() as connection:
+        return [
+            (each.queued, each.students, each.calls, each.called, each.down_s, each.throttled_s)
+            for each in throughput.stretches(connection, target)
+        ]
+
+
+def turns(reporter: Reporter, count: int, *, calls: int = 1) -> None:
+    for _ in range(calls):
+        reporter.batch("moodle", count // calls, 1.5)
+    for _ in range(count):
+        reporter.outcome("moodle", Done("x", changed=True), turn(account()))
+
+
+def waits(reporter: Reporter, records: int) -> None:
+    reporter.lag("moodle", {TopicPartition("sesame.accounts.bulk", 0): records})
+
+
+def test_what_a_worker_did_while_work_waited_is_kept(database: Database, clock: Clock) -> None:
+    reporter = Reporter(Metrics(), database, process="p", clock=clock)
+    waits(reporter, 1_000)
+    reporter.state("moodle", "running", "")
+    turns(reporter, 60, calls=3)
+    clock.now += 6.0
+    waits(reporter, 940)
+    reporter.state("moodle", "running", "")
+    turns(reporter, 60, calls=3)
+    clock.now += 6.0
+    waits(reporter, 10)
+    reporter.state("moodle", "running", "")
+    assert stretches(database) == [(False, 60, 3, 60, 0.0, 0.0), (False, 60, 3, 60, 0.0, 0.0)], (
+        "before the first nothing was known of the queue, and the second's ended"
+    )
+    for _ in range(2):
+        waits(reporter, 1_000)
+        turns(reporter, 60, calls=3)
+        clock.now += 6.0
+        reporter.state("moodle", "running", "")
+    assert [each[0] for each in stretches(database)][2:] == [False, True]
+
+
+def test_an_outage_and_a_pause_that_the_target_asked_for_are_counted_apart(
+    database: Database, clock: Clock
+) -> None:
+    reporter = Reporter(Metrics(), database, process="p", clock=clock)
+    waits(reporter, 1_000)
+    for state, seconds in (("running", 6.0), ("running", 2.0), ("open", 3.0), ("throttled", 5.0)):
+        reporter.state("moodle", state, state)
+        clock.now += seconds
+    reporter.state("moodle", "running", "")
+    assert sum(each[4] for each in stretches(database)) == 3.0
+    assert sum(each[5] for each in stretches(database)) == 5.0
+
+
+def test_records_that_concern_nobody_tell_nothing_of_the_target(database: Database, clock: Clock) -> None:
+    reporter = Reporter(Metrics(), database, process="p", clock=clock)
+    for _ in range(5):
+        waits(reporter, 1_000)
+        reporter.state("moodle", "running", "")
+        clock.now += 6.0
+    assert stretches(database) == []
+
+
+def test_a_few_turns_of_persons_are_no_rush(database: Database, clock: Clock) -> None:
+    reporter = Reporter(Metrics(), database, process="p", clock=clock)
+    for _ in range(5):
+        reporter.state("moodle", "running", "")
+        turns(reporter, 3)
+        clock.now += 6.0
+    assert stretches(database) == []
+
+
+def test_what_was_halted_by_somebody_is_not_the_targets_time(database: Database, clock: Clock) -> None:
+    reporter = Reporter(Metrics(), database, process="p", clock=clock)
+    for state in ("running", "paused", "running"):
+        waits(reporter, 1_000)
+        reporter.state("moodle", state, state)
+        turns(reporter, 60)
+        clock.now += 6.0
+    reporter.state("moodle", "running", "")
+    assert len(stretches(database)) == 2, "all but the one in which it was paused"
+
+
+def test_old_stretches_are_removed_and_a_year_is_kept(database: Database) -> None:
+    now = START + 500 * 86_400.0
+    for days in (10, 390, 410, 450):
+        with database.write() as connection:
+            throughput.record(connection, database, stretch("moodle", now - days * 86_400.0, 60))
+    with database.write() as connection:
+        done = retention.prune(connection, now=now, history_before=START, audit_before=START)
+    assert done == {"throughput": 2}
+    with database.read() as connection:
+        left = [each.until for each in throughput.stretches(connection, "moodle")]
+    assert left == [now - 390 * 86_400.0, now - 10 * 86_400.0]

@@ -90,6 +90,8 @@ NOBODY_SHOWN = frozenset(
         "connector.list",
         "connector.new",
         "export.day",
+        "forecast.coming",
+        "forecast.show",
         "import.list",
         "incident.show",
         "ledger.refresh",

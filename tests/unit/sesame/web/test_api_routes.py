@@ -25,6 +25,7 @@ WITHOUT_A_ROUTE = {
     "connector.check": MACHINE,
     "connector.new": MACHINE,
     "dead_letters.list": "`dead_letters.page` is the same, a page at a time",
+    "forecast.coming": MACHINE,
     "group.change": SCIM,
     "group.end": SCIM,
     "group.look": SCIM,
