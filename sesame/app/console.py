@@ -60,7 +60,8 @@ def serve(application: Application, stopping: threading.Event) -> None:
     )
     server.start()
     if context is not None:
-        for keep in (context.overview.keep, context.cohorts.keep, context.kept.keep_swept):
+        shared = (context.overview, context.forecast, context.cohorts)
+        for keep in (*(each.keep for each in shared), context.kept.keep_swept):
             threading.Thread(target=keep, args=(stopping,), name="keep", daemon=True).start()
     answers = LateAnswers(application, settings.origin + SCIM_PREFIX)
     threading.Thread(target=answers.keep, args=(stopping,), name="late-answers", daemon=True).start()

@@ -78,8 +78,9 @@ def test_a_page_reads_few_rows_and_is_small_however_many_accounts_there_are(
     desk: ConsoleDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = desk.portal.database.engine
-    overview = desk.context.overview.show(Actor("ada", frozenset(Role)))  # counts everybody, once for all
-    monkeypatch.setattr(desk.context.overview, "show", lambda _actor, **_age: overview)
+    for shared in (desk.context.overview, desk.context.forecast):  # count everybody, once for all
+        shown = shared.show(Actor("ada", frozenset(Role)))
+        monkeypatch.setattr(shared, "show", lambda _actor, shown=shown, **_age: shown)
     much: dict[str, int] = {}
     with desk.browser("operator", "support", "viewer") as browser:
         for name, path in PAGES.items():
