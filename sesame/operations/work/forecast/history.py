@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 from pipeline.throughput import Stretch
 
-PAUSE_S: Final = 1800.0
-"""A rush ends when a target had nothing to do for so long."""
+PAUSE_S: Final = 60.0
+"""A rush ends when no work waited for so long: what comes later may be work of another kind."""
 BLOCK_S_MIN: Final = 10.0
 BLOCKS_MAX: Final = 40
 """A rush is cut into so many blocks, so that what comes and goes within minutes is inside one."""

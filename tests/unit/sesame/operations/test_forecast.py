@@ -121,6 +121,16 @@ def test_todays_rush_decides_and_not_last_years(database: Database) -> None:
     assert 13 < seconds(found, found.done_at) < 18
 
 
+def test_another_kind_of_work_an_hour_ago_does_not_decide_for_todays_rush(database: Database) -> None:
+    """Welcomes at one a second until two minutes ago, and since then changes at four."""
+    busy(database)
+    with database.read() as connection:
+        now = database.now(connection)
+    rush(database, "moodle", 1.0, ends=now - 120.0)
+    rush(database, "moodle", 4.0, ends=now - 3.0, rows=6)
+    assert show(site(database), OPERATOR).targets["moodle"].rate == 4.0
+
+
 def test_what_was_done_without_a_queue_counts_by_its_calls(database: Database) -> None:
     """Three calls at once, of 9 s in all, for 60 students: 20 a second."""
     work(database, "moodle")
@@ -269,10 +279,10 @@ def test_an_outage_that_has_not_ended_tells_no_length() -> None:
     assert found.outages == []
 
 
-def test_two_rushes_are_two_and_a_pause_at_noon_is_none() -> None:
-    times = [0.0, 6.0, 12.0, 1700.0, 1706.0, 86_400.0, 86_406.0]
+def test_two_rushes_are_two_and_a_short_pause_is_none() -> None:
+    times = [0.0, 6.0, 12.0, 70.0, 76.0, 176.0, 182.0]
     rows = [stretch("moodle", START + at, 60) for at in times]
-    assert [round(each.ended - START) for each in history(rows, 3).rushes] == [1706, 86_406]
+    assert [round(each.ended - START) for each in history(rows, 3).rushes] == [76, 182]
 
 
 def test_a_quota_binds_after_its_burst(database: Database) -> None:
