@@ -109,11 +109,9 @@ class TargetHistory:
 
     def burst(self, now: float) -> float:
         """Students that the quota lets pass at once now."""
-        current, bound = self.current(now), self.bound(now)
-        if current in bound:
-            return 0.0
+        current = self.current(now)
         done = current.students if current is not None else 0
-        return max(0.0, fmean(rush.burst for rush in bound) - done)
+        return max(0.0, fmean(rush.burst for rush in self.bound(now)) - done)
 
     def contradictory(self, now: float) -> tuple[Rush, Rush] | None:
         """The two rushes that contradict each other most, if none of today decides."""
