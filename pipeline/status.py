@@ -10,7 +10,7 @@ from sqlalchemy import Column, Connection, Float, Integer, String, Table, Text, 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import of_nobody
-from pipeline.engine.circuit import CIRCUIT_REASONS
+from pipeline.engine.circuit import CIRCUIT_REASONS, CircuitState
 from schemas.language import gettext_noop, retold
 
 consumer_status = Table(
@@ -27,6 +27,12 @@ consumer_status = Table(
     Column("per_s", Float, nullable=False, server_default="0"),  # students whose turns ended, of late
     info=of_nobody("which process is in which state", named_in=("reason",)),
 )
+
+
+DOWN: Final = frozenset({CircuitState.OPEN, CircuitState.HALF_OPEN, "down"})
+"""States of a consumer whose target is away."""
+HALTED: Final = frozenset({"paused", CircuitState.MISCONFIGURED, CircuitState.QUARANTINED})
+"""States that end by somebody's act: how long they last says nothing of the target."""
 
 
 TOLD_TO_STOP: Final = gettext_noop("the process was told to stop")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import (
     Boolean,
@@ -94,11 +94,7 @@ def stretches(connection: Connection, target: str) -> list[Stretch]:
         .order_by(throughput.c.until.desc())
         .limit(_ROWS_MAX)
     )
-    return [_stretch(row) for row in reversed(connection.execute(newest).all())]
-
-
-def _stretch(row: Any) -> Stretch:
-    return Stretch(*row)
+    return [Stretch._make(row) for row in reversed(connection.execute(newest).all())]
 
 
 def prune(connection: Connection, before: float) -> int:

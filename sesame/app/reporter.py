@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import structlog
 
@@ -73,11 +72,6 @@ class _Said:
     per_s: float = 0.0
 
 
-_DOWN: Final = frozenset({CircuitState.OPEN, CircuitState.HALF_OPEN, "down"})
-_HALTED: Final = frozenset({"paused", "stopped", CircuitState.MISCONFIGURED, CircuitState.QUARANTINED})
-"""States that end by somebody's act: how long they last says nothing of the target."""
-
-
 @dataclass
 class _Work:
     """A worker's turns and calls since `began_at`, until they are told as a stretch.
@@ -85,7 +79,7 @@ class _Work:
     Attributes:
         waited: records that waited at its beginning.
         state, seen_at: the last one that was reported, and when.
-        is_halted: it was in a state of `_HALTED`.
+        is_halted: it was halted, or stopped.
     """
 
     began_at: float
@@ -103,11 +97,11 @@ class _Work:
     def see(self, state: str, now: float) -> None:
         """Count the time since the last report by the state that it told."""
         passed_s = now - self.seen_at
-        if self.state in _DOWN:
+        if self.state in status.DOWN:
             self.down_s += passed_s
         elif self.state == CircuitState.THROTTLED:
             self.throttled_s += passed_s
-        self.is_halted |= self.state in _HALTED
+        self.is_halted |= self.state in status.HALTED or self.state == "stopped"
         self.state, self.seen_at = state, now
 
 

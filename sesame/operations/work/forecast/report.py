@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from pipeline import parking, throughput
+from pipeline import parking, status, throughput
 from schemas.language import gettext, local_time
 from sesame.acts.acts import Report, utc
 from sesame.acts.ports import Following
@@ -128,9 +128,9 @@ def _queues(site: Following, connection: Connection) -> tuple[dict[str, Queue], 
     for target in settings.targets:
         consumer = running[target]
         alive = [each for each in consumer.processes if not each.silent and each.state != "stopped"]
-        working = [each for each in alive if each.state not in _HALTED]
+        working = [each for each in alive if each.state not in _NOT_WORKING]
         known = history(throughput.stretches(connection, target), slots=settings.engine.slots - 1)
-        is_down = any(each.state in _DOWN for each in working)
+        is_down = any(each.state in status.DOWN for each in working)
         if not working:
             causes[target] = consumer.reason or consumer.state
         elif is_down and not any(rush.outages for rush in known.rushes):
@@ -147,8 +147,7 @@ def _queues(site: Following, connection: Connection) -> tuple[dict[str, Queue], 
 
 _WORTH: Final = 0.98
 """A change that gives less is none: draws differ by as much."""
-_DOWN: Final = ("open", "half_open", "down")
-_HALTED: Final = ("paused", "misconfigured", "quarantined", "hanging")
+_NOT_WORKING: Final = status.HALTED | {"hanging"}
 
 
 def _at_start(queue: Queue, now: float, start: float, more: int) -> Queue:
