@@ -224,7 +224,7 @@ class _Target:
                 queued = min(self._queued(lived, begins), self._queued(lived, until)) / self.server.workers
                 stretch = Stretch(
                     self.server.name,
-                    f"host:{worker}",
+                    f"host:{self.server.name}:{worker}",
                     until,
                     REPORT_S,
                     queued >= max(20, students, 8 * self.server.batch),

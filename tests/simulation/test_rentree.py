@@ -6,7 +6,7 @@ from statistics import median
 
 import pytest
 
-from sesame.operations.work.forecast.history import history
+from sesame.operations.work.forecast.history import histories
 from sesame.operations.work.forecast.model import Drawn, Queue, draw
 from tests.simulation.rentree import Rentree, rentree
 
@@ -20,9 +20,11 @@ def lived() -> list[tuple[Rentree, Drawn]]:
 
 def told(one: Rentree) -> Drawn:
     """The forecast, with what can be known when it is asked for."""
+    slots = one.servers[0].slots
+    known = histories({server.name: one.known(server.name) for server in one.servers}, slots)
     queues = {
         server.name: Queue(
-            history(one.known(server.name), server.slots),
+            known[server.name],
             one.today[server.name].left(one.students, one.asked_at),
             server.workers,
             server.follows,

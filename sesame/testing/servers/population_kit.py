@@ -121,7 +121,7 @@ def stretch(target: str, until: float, students: int, **more: Any) -> Stretch:
     calls = -(-students // 10)
     values: dict[str, Any] = {
         "target": target,
-        "process": "host:1",
+        "process": f"host:{target}",
         "until": until,
         "seconds": 6.0,
         "queued": True,
@@ -135,9 +135,11 @@ def stretch(target: str, until: float, students: int, **more: Any) -> Stretch:
     return Stretch(**{**values, **more})
 
 
-def rush(database: Database, target: str, per_s: float, *, ends: float = LONG_AGO, rows: int = 20) -> None:
+def rush(
+    database: Database, target: str, per_s: float, *, ends: float = LONG_AGO, rows: int = 20, **more: Any
+) -> None:
     """Store a rush of two minutes in which a target took so many students a second."""
     with database.write() as connection:
         for row in range(rows):
             until = ends - 6.0 * (rows - 1 - row)
-            throughput.record(connection, database, stretch(target, until, round(6 * per_s)))
+            throughput.record(connection, database, stretch(target, until, round(6 * per_s), **more))

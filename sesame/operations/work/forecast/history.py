@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from statistics import fmean, linear_regression
@@ -17,7 +18,7 @@ PAUSE_S: Final = 60.0
 BLOCK_S_MIN: Final = 10.0
 BLOCKS_MAX: Final = 40
 """A rush is cut into so many blocks, so that what comes and goes within minutes is inside one."""
-_BLOCKS_MIN: Final = 3
+BLOCKS_MIN: Final = 3
 """A rush that is on decides once it has lasted for half a minute."""
 _NOTABLE: Final = 0.1
 """Nightly files say little of a rentrée: rushes count that had a tenth of the largest one's students."""
@@ -35,11 +36,13 @@ class Block(NamedTuple):
     Attributes:
         work_s: seconds of all workers together in which the target took work.
         wall_s: seconds in which it did not fail, throttled ones included.
+        company: targets that had work then, with this one; one that waited half of the time counts half.
     """
 
     students: int
     work_s: float
     wall_s: float
+    company: float = 1.0
 
 
 @dataclass
@@ -82,17 +85,19 @@ class TargetHistory:
 
     Attributes:
         call_s: of a call with so many students, as measured; empty: no calls.
+        processes: that worked for it.
     """
 
     rushes: list[Rush] = field(default_factory=list)
     call_s: list[tuple[float, float]] = field(default_factory=list)
+    processes: frozenset[str] = frozenset()
 
     def current(self, now: float) -> Rush | None:
         """The rush that is on, if it tells enough."""
         last = self.rushes[-1] if self.rushes else None
         if last is None or now - last.ended >= PAUSE_S or not last.rate:
             return None
-        return last if len(last.blocks) >= _BLOCKS_MIN or last is self.rushes[0] else None
+        return last if len(last.blocks) >= BLOCKS_MIN or last is self.rushes[0] else None
 
     def basis(self, now: float) -> list[Rush]:
         """The rushes to judge by: the one that is on; else all of note. Empty: too little was measured."""
@@ -131,18 +136,38 @@ class TargetHistory:
         return max(1.0, 2 * now_s / then_s) if min(base_s, each_s, then_s) > 0 else None
 
 
-def history(stretches: Iterable[Stretch], slots: int) -> TargetHistory:
-    """What one target's stretches say, which come in the order of time.
+def histories(stretches: Mapping[str, Sequence[Stretch]], slots: int) -> dict[str, TargetHistory]:
+    """What the targets' stretches say, which come in the order of time.
 
     `slots`: calls at once that serve bulk work. Where no work waited, the workers' time is that of the calls,
     spread over them.
     """
-    found = TargetHistory()
+    shares = {target: _Shares(of, slots) for target, of in stretches.items()}
+    return {target: _history(of, slots, shares) for target, of in stretches.items()}
+
+
+class _Shares:
+    """How busy one target was at a time: 1 with a queue; else the share of its slots that calls took."""
+
+    def __init__(self, stretches: Sequence[Stretch], slots: int) -> None:
+        self._stretches, self._slots = stretches, slots
+        self._ends = [each.until for each in stretches]
+
+    def at(self, moment: float) -> float:
+        place = bisect_left(self._ends, moment)
+        if place == len(self._ends):
+            return 0.0
+        each = self._stretches[place]
+        return _work_s(each, self._slots) / each.seconds if each.until - each.seconds <= moment else 0.0
+
+
+def _history(stretches: Sequence[Stretch], slots: int, shares: Mapping[str, _Shares]) -> TargetHistory:
+    found = TargetHistory(processes=frozenset(each.process for each in stretches))
     for several in _rushes(stretches):
         queued = _in_earnest([each for each in several if each.queued])
         busy = queued or [each for each in several if each.calls]
         if busy:
-            found.rushes.append(_rush(busy, slots))
+            found.rushes.append(_rush(busy, slots, shares))
         found.call_s += [(each.called / each.calls, each.call_s / each.calls) for each in busy if each.calls]
     return found
 
@@ -167,7 +192,7 @@ def _in_earnest(queued: Sequence[Stretch]) -> list[Stretch]:
     return [each for each in queued if each.until > begins]
 
 
-def _rush(busy: Sequence[Stretch], slots: int) -> Rush:
+def _rush(busy: Sequence[Stretch], slots: int, shares: Mapping[str, _Shares]) -> Rush:
     began, ended = min(each.until - each.seconds for each in busy), busy[-1].until
     throttled_s, spent_s = sum(each.throttled_s for each in busy), sum(each.seconds for each in busy)
     first = len(busy)
@@ -177,14 +202,14 @@ def _rush(busy: Sequence[Stretch], slots: int) -> Rush:
     return Rush(
         began,
         ended,
-        _blocks(free or bound, slots),  # while throttled it waits with calls under way
+        _blocks(free or bound, slots, shares),  # while throttled it waits with calls under way
         _outages(busy),
-        _blocks(bound, slots) if bound else [],
+        _blocks(bound, slots, shares) if bound else [],
         sum(each.students for each in free) if bound else 0,
     )
 
 
-def _blocks(busy: Sequence[Stretch], slots: int) -> list[Block]:
+def _blocks(busy: Sequence[Stretch], slots: int, shares: Mapping[str, _Shares]) -> list[Block]:
     began, ended = busy[0].until - busy[0].seconds, busy[-1].until
     length_s = max(BLOCK_S_MIN, (ended - began) / BLOCKS_MAX)
 
@@ -198,8 +223,14 @@ def _blocks(busy: Sequence[Stretch], slots: int) -> list[Block]:
         up_s = sum(max(0.0, each.seconds - each.down_s) for each in several)
         work_s = sum(_work_s(each, slots) for each in several)
         if up_s:
-            blocks.append(Block(sum(each.students for each in several), work_s, up_s / workers))
+            company = fmean(_company(each, shares) for each in several)
+            blocks.append(Block(sum(each.students for each in several), work_s, up_s / workers, company))
     return blocks
+
+
+def _company(each: Stretch, shares: Mapping[str, _Shares]) -> float:
+    middle = each.until - each.seconds / 2
+    return 1.0 + sum(of.at(middle) for target, of in shares.items() if target != each.target)
 
 
 def _work_s(each: Stretch, slots: int) -> float:

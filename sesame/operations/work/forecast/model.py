@@ -1,8 +1,10 @@
 """When a queue is done: servers, a quota, and outages, drawn many times.
 
 A target takes students at its workers' rate, and no faster than its quota allows (a token bucket); its
-outages come by chance. Each draw has rates that the measurements allow (Student's t), and outages that their
-number and lengths allow (Gamma and Poisson, Jeffreys' prior), so that little history means a wide interval.
+outages come by chance. Targets that share a machine slow one another: `company` of them are slower by a power
+of it. Each draw has rates that the measurements allow (Student's t), a power likewise (a regression), and
+outages that their number and lengths allow (Gamma and Poisson, Jeffreys' prior), so that little history means
+a wide interval.
 """
 
 from __future__ import annotations
@@ -11,10 +13,11 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from statistics import fmean, stdev
 from typing import Final
 
-from sesame.operations.work.forecast.history import Block, TargetHistory
+from sesame.operations.work.forecast.history import BLOCKS_MIN, Block, TargetHistory
 
 DRAWS: Final = 500
 LOW, HIGH = 0.1, 0.9
@@ -26,6 +29,16 @@ _OUTAGES, _OUTAGE_S, _OUTAGES_OVER_S = 2.0, 60.0, 3600.0
 _MANY: Final = 50
 _SPREAD, _SPREAD_WEIGHT = 0.15, 3.0
 """Likewise of the rate of one block: three of them that differ by so much."""
+
+
+_DRIFT: Final = 0.3
+"""Halves of a rush whose rates differ by more are not alike: something else came or went."""
+_SHARED, _SHARED_SPREAD = 0.8, 0.3
+"""How much one process's targets slow one another, before it is seen: 1 means that they share all of it."""
+_APART, _APART_SPREAD = 0.0, 0.1
+"""Likewise of targets that have processes of their own."""
+_HIDDEN: Final = 0.4
+"""How much rates of blocks differ by what else the machine does: imports are not measured."""
 
 
 @dataclass(frozen=True)
@@ -61,62 +74,120 @@ class Drawn:
     @property
     def brake(self) -> str | None:
         """The target that is done last; None: nothing is to do. A leader is, not who only follows it."""
-        return max(self.targets, key=lambda name: self.targets[name], default=None)
+        busy = [name for name, seconds in self.targets.items() if seconds]
+        return max(busy, key=lambda name: self.targets[name], default=None)
 
 
-def rate(queue: Queue, now: float) -> float:
-    """Students per second that a target is expected to take; enough must be known."""
-    basis = queue.history.basis(now)
-    served = fmean(rush.rate for rush in basis) * queue.workers * queue.faster
-    quotas = [_wall_rate(rush.after_throttle) for rush in queue.history.bound(now)]
-    return min(served, fmean(quotas) * queue.quotas) if quotas else served
+def rates(queues: Mapping[str, Queue], now: float) -> dict[str, float]:
+    """Students per second that each target takes beside the others that have work; enough must be known."""
+    power, _ = sharing([queue.history for queue in queues.values()])
+    company = max(1, sum(queue.students > 0 for queue in queues.values()))
+    found = {}
+    for name, queue in queues.items():
+        alone = _alone_rate(_telling(queue, now, power), power)
+        served = alone * queue.workers * queue.faster / company**power
+        quotas = [_wall_rate(rush.after_throttle) for rush in queue.history.bound(now)]
+        found[name] = min(served, fmean(quotas) * queue.quotas) if quotas else served
+    return found
 
 
 def draw(queues: Mapping[str, Queue], now: float, *, draws: int = DRAWS) -> Drawn:
     """When each target is done, and all of them.
 
-    `now`: epoch seconds. Each queue must have a history that is enough and not contradictory.
+    `now`: epoch seconds. Each queue with students must have a history that is enough and not contradictory.
     """
     if not queues:
         return Drawn(0.0, 0.0, 0.0, {})
-    times: dict[str, list[float]] = {}
-
-    def drawn(name: str) -> list[float]:
-        """The times of a target, after those of its leader."""
-        if name not in times:
-            queue = queues[name]
-            is_after = queue.follows is not None and queue.follows in queues
-            leader = drawn(queue.follows or "") if is_after else [0.0] * draws
-            chance = random.Random(name)  # noqa: S311 - the same question has the same answer
-            times[name] = [max(_seconds(queue, now, chance), after) for after in leader]
-        return times[name]
-
-    for name in queues:
-        drawn(name)
-    ends = sorted(max(each) for each in zip(*times.values(), strict=True))
+    chances = {name: random.Random(name) for name in queues}  # noqa: S311 - as often as it is asked, one answer
+    mean, spread = sharing([queue.history for queue in queues.values()])
+    powers = random.Random("sharing")  # noqa: S311
+    every = [_once(queues, now, max(0.0, powers.gauss(mean, spread)), chances) for _ in range(draws)]
+    ends = sorted(max(once.values()) for once in every)
     return Drawn(
         _at(ends, LOW),
         _at(ends, 0.5),
         _at(ends, HIGH),
-        {name: _at(sorted(of), 0.5) for name, of in times.items()},
+        {name: _at(sorted(once[name] for once in every), 0.5) for name in every[0]},
     )
+
+
+def sharing(histories: Sequence[TargetHistory]) -> tuple[float, float]:
+    """By which power of their number targets slow one another: its mean and spread."""
+    together = sum(len(each.processes) for each in histories)
+    is_shared = len(frozenset[str]().union(*(each.processes for each in histories))) < together
+    mean, spread = (_SHARED, _SHARED_SPREAD) if is_shared else (_APART, _APART_SPREAD)
+    weight, sum_ = 1.0 / spread**2, mean / spread**2
+    for rush in chain.from_iterable(each.rushes for each in histories):
+        points = [
+            (math.log(block.company), math.log(block.students / block.work_s))
+            for block in rush.blocks
+            if block.students and block.work_s
+        ]
+        if len(points) > 1:
+            middle, level = (fmean(each) for each in zip(*points, strict=True))
+            weight += sum((x - middle) ** 2 for x, _ in points) / _HIDDEN**2
+            sum_ -= sum((x - middle) * (y - level) for x, y in points) / _HIDDEN**2
+    return max(0.0, sum_ / weight), 1.0 / math.sqrt(weight)
+
+
+def _once(
+    queues: Mapping[str, Queue], now: float, power: float, chances: Mapping[str, random.Random]
+) -> dict[str, float]:
+    """One draw: the seconds until each target is done."""
+    alone = {name: _alone_s(queue, now, power, chances[name]) for name, queue in queues.items()}
+    served = over_s = 0.0
+    company, found = sum(each > 0 for each in alone.values()), dict[str, float]()
+    for name in sorted(alone, key=lambda name: alone[name]):  # who is done leaves the others more
+        if alone[name]:
+            over_s += (alone[name] - served) * company**power
+            served, company = alone[name], company - 1
+        found[name] = _seconds(queues[name], now, over_s, chances[name])
+    ends = dict[str, float]()
+    for name in sorted(queues, key=lambda name: _depth(queues, name)):
+        ends[name] = max(found[name], ends.get(queues[name].follows or "", 0.0))
+    return ends
+
+
+def _depth(queues: Mapping[str, Queue], name: str) -> int:
+    """How many targets a target comes after."""
+    leader = queues[name].follows
+    return 1 + _depth(queues, leader) if leader is not None and leader in queues else 0
 
 
 def _at(ordered: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def _seconds(queue: Queue, now: float, chance: random.Random) -> float:
-    """One draw of a target's time."""
+def _alone_s(queue: Queue, now: float, power: float, chance: random.Random) -> float:
+    """One draw of the seconds that a target's work takes if no other has any."""
     if not queue.students:
         return 0.0
-    basis = queue.history.basis(now)
     day = 1.0 if queue.history.current(now) is not None else _day(queue, now, chance)
-    served_s = _spent(
-        [(block.students, block.work_s) for rush in basis for block in rush.blocks],
+    return _spent(
+        [(block.students, block.work_s / block.company**power) for block in _telling(queue, now, power)],
         queue.students / (queue.workers * queue.faster * day),
         chance,
     )
+
+
+def _telling(queue: Queue, now: float, power: float) -> list[Block]:
+    """The blocks to judge by: of a rush that is on and became much faster or slower, the latest ones."""
+    current = queue.history.current(now)
+    if current is None:
+        return [block for rush in queue.history.basis(now) for block in rush.blocks]
+    blocks = current.blocks
+    while len(blocks) >= 2 * BLOCKS_MIN:
+        earlier, later = blocks[: len(blocks) // 2], blocks[len(blocks) // 2 :]
+        if abs(math.log(_alone_rate(later, power) / _alone_rate(earlier, power))) < _DRIFT:
+            break
+        blocks = later
+    return blocks
+
+
+def _seconds(queue: Queue, now: float, served_s: float, chance: random.Random) -> float:
+    """One draw of a target's time: with outages, and no faster than its quota."""
+    if not queue.students:
+        return 0.0
     served_s += _outage_s(queue, served_s, chance)
     bound = queue.history.bound(now)
     if not bound:
@@ -169,6 +240,11 @@ def _poisson(mean: float, chance: random.Random) -> int:
         count += 1
         sum_ += chance.expovariate(1.0)
     return count
+
+
+def _alone_rate(blocks: Sequence[Block], power: float) -> float:
+    alone_s = sum(block.work_s / math.pow(block.company, power) for block in blocks)
+    return max(1, sum(block.students for block in blocks)) / max(alone_s, 1e-3)
 
 
 def _wall_rate(blocks: Sequence[Block]) -> float:

@@ -17,7 +17,7 @@ from sesame.acts.ports import Following
 from sesame.operations.people.diagnosis import population, processes
 from sesame.operations.people.diagnosis.population import OUTSTANDING
 from sesame.operations.work.forecast import model, promises
-from sesame.operations.work.forecast.history import TargetHistory, history
+from sesame.operations.work.forecast.history import TargetHistory, histories
 from sesame.operations.work.forecast.model import Drawn, Queue
 from sesame.operations.work.forecast.promises import Promise
 
@@ -81,23 +81,24 @@ def forecast(site: Following, *, more: int = 0, begins: float | None = None) -> 
     start = max(now, begins or now)
     if start > now:  # who is down or halted now is not then
         causes.clear()
-    busy = {name: _at_start(queue, now, start, more) for name, queue in queues.items()}
+    done = {name: rate * (start - now) for name, rate in _rates(queues, now).items()}
+    busy = {
+        name: replace(queue, students=max(0.0, queue.students - done.get(name, 0.0)) + more)
+        for name, queue in queues.items()
+    }
     for name, queue in busy.items():
         if queue.students and name not in causes and (cause := _unknown(queue.history, start)):
             causes[name] = cause
-    waiting = {name: queue for name, queue in busy.items() if queue.students}
-    unsure = {name: cause for name, cause in causes.items() if name in waiting}
-    told = {
-        name: queue for name, queue in waiting.items() if name not in unsure and queue.follows not in unsure
-    }
+    unsure = {name: cause for name, cause in causes.items() if busy[name].students}
+    told = {name: queue for name, queue in busy.items() if not unsure.keys() & {name, queue.follows}}
     drawn = model.draw(told, start)
+    rates = _rates(busy, start)
     targets = {}
     for name, queue in busy.items():
-        is_known = bool(queue.history.basis(start)) and _unknown(queue.history, start) is None
-        is_told = name in told or name not in waiting
+        is_told = name in told or not queue.students
         targets[name] = TargetForecast(
             students=round(queue.students),
-            rate=round(model.rate(queue, start), 2) if is_known else None,
+            rate=round(rates[name], 2) if name in rates else None,
             done_at=utc(start + drawn.targets.get(name, 0.0)) if is_told else None,
             cause=unsure.get(name),
         )
@@ -124,12 +125,14 @@ def _queues(site: Following, connection: Connection) -> tuple[dict[str, Queue], 
     retried = dict.fromkeys(settings.targets, 0)
     for each in parking.retries(connection):
         retried[each.consumer] = retried.get(each.consumer, 0) + each.students
+    stretches = {target: throughput.stretches(connection, target) for target in settings.targets}
+    measured = histories(stretches, slots=settings.engine.slots - 1)
     queues, causes = {}, {}
     for target in settings.targets:
         consumer = running[target]
         alive = [each for each in consumer.processes if not each.silent and each.state != "stopped"]
         working = [each for each in alive if each.state not in _NOT_WORKING]
-        known = history(throughput.stretches(connection, target), slots=settings.engine.slots - 1)
+        known = measured[target]
         is_down = any(each.state in status.DOWN for each in working)
         if not working:
             causes[target] = consumer.reason or consumer.state
@@ -150,12 +153,10 @@ _WORTH: Final = 0.98
 _NOT_WORKING: Final = status.HALTED | {"hanging"}
 
 
-def _at_start(queue: Queue, now: float, start: float, more: int) -> Queue:
-    """The queue when the work begins."""
-    left = queue.students
-    if start > now and left and queue.history.basis(now):
-        left = max(0.0, left - model.rate(queue, now) * (start - now))
-    return replace(queue, students=left + more)
+def _rates(queues: Mapping[str, Queue], at: float) -> dict[str, float]:
+    return model.rates(
+        {name: queue for name, queue in queues.items() if _unknown(queue.history, at) is None}, at
+    )
 
 
 def _unknown(known: TargetHistory, start: float) -> str | None:

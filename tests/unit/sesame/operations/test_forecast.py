@@ -14,6 +14,7 @@ from consumers.propagation.rows import propagation
 from pipeline import status, throughput
 from pipeline.db.database import Database
 from pipeline.status import ConsumerStatus
+from pipeline.throughput import Stretch
 from schemas.account import Lane
 from sesame.acts.acts import Actor, ActRefused, Role
 from sesame.operations.work.forecast import promises
@@ -24,7 +25,7 @@ from sesame.operations.work.forecast.acts import (
     show,
     show_coming,
 )
-from sesame.operations.work.forecast.history import history
+from sesame.operations.work.forecast.history import TargetHistory, histories
 from sesame.operations.work.forecast.places import places
 from sesame.operations.work.forecast.report import Forecast, ForecastChange
 from sesame.testing.servers.database_kit import START
@@ -258,7 +259,63 @@ def test_an_outage_lasts_as_outages_lasted(database: Database) -> None:
     assert seconds(down, down.high) > seconds(up, up.high) + 60
 
 
+# --- one machine ------------------------------------------------------------------------------------------
+
+ONE: dict[str, Any] = {"process": "host:1"}
+
+
+def beside(database: Database, per_s: dict[str, float], *, ends: float, **more: Any) -> None:
+    for target, rate in per_s.items():
+        rush(database, target, rate, ends=ends, **more)
+
+
+def test_targets_that_share_a_machine_go_faster_when_the_others_are_done(database: Database) -> None:
+    """Side by side the directory takes 4 a second and Moodle 2; alone Moodle takes 4.
+
+    Of 60 for each the directory is done after 15 s, and Moodle has 30 left, which take 7.5 s; at the rate
+    that was measured beside the directory it would be 30 s.
+    """
+    for target in TARGETS:
+        work(database, target)
+    beside(database, {"directory": 4.0, "moodle": 2.0}, ends=LONG_AGO, **ONE)
+    rush(database, "moodle", 4.0, ends=LONG_AGO + 126.0, **ONE)
+    queue(database, 60)
+    found = show(site(database), OPERATOR)
+    assert {name: one.rate for name, one in found.targets.items()} == {
+        "directory": pytest.approx(4.0, rel=0.1),
+        "moodle": pytest.approx(2.0, rel=0.1),
+    }
+    assert 20 < seconds(found, found.done_at) < 25
+    assert found.brake == "moodle"
+
+
+def test_targets_that_were_not_slower_side_by_side_are_taken_as_apart(database: Database) -> None:
+    for target in TARGETS:
+        work(database, target)
+    beside(database, {"directory": 4.0, "moodle": 2.0}, ends=LONG_AGO, **ONE)
+    rush(database, "moodle", 2.0, ends=LONG_AGO + 126.0, **ONE)
+    queue(database, 60)
+    found = show(site(database), OPERATOR)
+    assert 27 < seconds(found, found.done_at) < 33
+
+
+def test_before_it_was_seen_one_process_is_taken_as_shared_and_the_interval_is_wider(
+    database: Database,
+) -> None:
+    for target in TARGETS:
+        work(database, target)
+    beside(database, {"directory": 4.0, "moodle": 2.0}, ends=LONG_AGO, **ONE)
+    queue(database, 60)
+    found = show(site(database), OPERATOR)
+    assert 22 < seconds(found, found.done_at) < 27
+    assert seconds(found, found.high) - seconds(found, found.low) > 5
+
+
 # --- what was measured ------------------------------------------------------------------------------------
+
+
+def measured(rows: list[Stretch]) -> TargetHistory:
+    return histories({"moodle": rows}, 3)["moodle"]
 
 
 def test_an_outage_that_two_workers_saw_is_one(database: Database) -> None:
@@ -268,21 +325,21 @@ def test_an_outage_that_two_workers_saw_is_one(database: Database) -> None:
         for process, late_s in (("host:1", 0.0), ("host:2", 2.0)):
             at = START + 6.0 * row + late_s
             rows.append(stretch("moodle", at, 0 if down_s else 60, process=process, down_s=float(down_s)))
-    [found] = history(sorted(rows, key=lambda row: row.until), 3).rushes
+    [found] = measured(sorted(rows, key=lambda row: row.until)).rushes
     assert found.outages == [12.0, 9.0]
     assert found.rate == pytest.approx(7 * 60 / (7 * 6.0 + 3.0), rel=0.01), "per worker, while it took work"
 
 
 def test_an_outage_that_has_not_ended_tells_no_length() -> None:
     rows = [stretch("moodle", START + 6.0 * row, 0, down_s=6.0 if row > 3 else 0.0) for row in range(8)]
-    [found] = history(rows, 3).rushes
+    [found] = measured(rows).rushes
     assert found.outages == []
 
 
 def test_two_rushes_are_two_and_a_short_pause_is_none() -> None:
     times = [0.0, 6.0, 12.0, 70.0, 76.0, 176.0, 182.0]
     rows = [stretch("moodle", START + at, 60) for at in times]
-    assert [round(each.ended - START) for each in history(rows, 3).rushes] == [76, 182]
+    assert [round(each.ended - START) for each in measured(rows).rushes] == [76, 182]
 
 
 def test_a_quota_binds_after_its_burst(database: Database) -> None:
