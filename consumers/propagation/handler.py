@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
-from consumers.propagation import rows
+from consumers.propagation import rows, times
 from consumers.propagation.settings import PropagationSettings
 from consumers.propagation.window import PropagationProgress, PropagationState, SeenOutcome, judge, window_of
 from pipeline import accounts, outbox, timers
@@ -70,11 +70,13 @@ class Propagation:
         self._objectives = objectives
         self._on_said = on_said
         self._forgotten = forgotten
+        self._completed: list[times.ClosedWindow] = []
 
     # --- facts ------------------------------------------------------------------------------------
 
     def handle(self, connection: Connection, facts: Sequence[Fact]) -> None:
         """Apply bells and outcomes. Raises Rejected: a version was never minted."""
+        self._completed = []
         minted = accounts.minted(connection, sorted({each.message.event.student_number for each in facts}))
         # All are looked at before the first is applied: what is said of one cannot be taken back.
         versions = [self._version(connection, message.event, minted) for _record, message in facts]
@@ -85,6 +87,7 @@ class Propagation:
                 self._outcome(connection, version, message.event, message)
             else:
                 self._open(connection, version, message)
+        times.count(connection, self._database, self._completed)
 
     def _version(
         self, connection: Connection, event: Event, minted: Mapping[str, accounts.Minted]
@@ -207,6 +210,17 @@ class Propagation:
         )
         timers.disarm(connection, (LATE, BREACHED), progress.student_number)
         elapsed_s = progress.elapsed_s or 0.0
+        targets_s = {target: progress.target_elapsed(seen[target].finished_at) for target in self._targets}
+        self._completed.append(
+            times.ClosedWindow(
+                progress.student_number,
+                progress.lane,
+                completed_at,
+                progress.opened_at,
+                elapsed_s,
+                targets_s,
+            )
+        )
         event = PropagationCompleted(
             student_number=progress.student_number,
             version=progress.version,
@@ -216,10 +230,7 @@ class Propagation:
             completed_at=_utc(completed_at),
             elapsed_s=round(elapsed_s, 6),
             waited_s=round(progress.waited_s, 6),
-            targets_s={
-                target: round(progress.target_elapsed(seen[target].finished_at), 6)
-                for target in self._targets
-            },
+            targets_s={target: round(took_s, 6) for target, took_s in targets_s.items()},
         )
         self._say(connection, event, progress, message.time, message.id)
         return progress

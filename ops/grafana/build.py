@@ -172,6 +172,32 @@ def the_window() -> Board:
         width=12,
         text="Above 14.4 somebody is called.",
     )
+    for start, title in (
+        ("activation", "From activation to everywhere"),
+        ("enrolment", "From the registrar's change to everywhere"),
+    ):
+        whole = f'start="{start}",target="all",cohort="all"'
+        board.add(
+            "timeseries",
+            title,
+            {
+                "{{span}}: p{{quantile}}": f"max by (span, quantile) (sesame_window_seconds{{{whole}}})",
+            },
+            unit="s",
+            width=12,
+            text="Every completion within the last hour, day and year, to 2.5 %.",
+        )
+    board.add(
+        "bargauge",
+        "p95 by cohort, from activation, over a day",
+        {
+            "{{cohort}}": 'max by (cohort) (sesame_window_seconds{start="activation",span="day",target="all",'
+            'cohort!="all",quantile="0.95"})'
+        },
+        unit="s",
+        width=24,
+        text="Cohorts of ten and more.",
+    )
     return board
 
 

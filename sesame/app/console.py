@@ -22,7 +22,7 @@ from sesame.operations.people.diagnosis.figures import Figures
 from sesame.web.api import API_PREFIX, make_api
 from sesame.web.api.scim import SCIM_PREFIX, LateAnswers, make_scim
 from sesame.web.console import PREFIX, ConsoleContext, make_console
-from sesame.web.kit.figures import FIGURES_PATH, figures_answer
+from sesame.web.kit import figures
 from sesame.web.kit.server import Listening, WebServer
 
 CONNECTIONS_MAX: Final = 256
@@ -90,14 +90,12 @@ def console_context(application: Application, stopping: threading.Event) -> Cons
 def make_app(application: Application, context: ConsoleContext | None) -> Starlette:
     """Return the application with all that is served; raises `VaultKeyError`."""
     settings = application.settings
-    figures = Figures(application.database, settings.targets, settings.propagation)
-
     keys = read_keys(settings.vault_key_file)
     api = make_api(application, keys=keys, clock=utc_now)
     routes: list[BaseRoute] = [
         Route("/", lambda _request: RedirectResponse(f"{PREFIX}/", status_code=307)),
         Route("/livez", lambda _request: PlainTextResponse("ok\n")),
-        Route(FIGURES_PATH, lambda _request: figures_answer(figures.now)),
+        *figures.routes(Figures(application.database, settings.targets, settings.propagation).now),
         Mount(API_PREFIX, api),
         Mount(SCIM_PREFIX, make_scim(api.state.api, keys)),
     ]

@@ -15,7 +15,7 @@ from sesame.app.observability.http import Check, HttpServer
 from sesame.app.observability.metrics import Metrics
 from sesame.app.reporter import Reporter
 from sesame.app.wiring import Application
-from sesame.operations.people.diagnosis.figures import Figures
+from sesame.operations.people.diagnosis.figures import Figures, Windows
 
 _FULL_BYTES: Final = 1_000_000
 
@@ -53,14 +53,30 @@ def _health_server(
         return f"the disk of {settings.data_dir} is full" if free < _FULL_BYTES else None
 
     settings = application.settings
+    figures = Figures(application.database, settings.targets, settings.propagation)
+    metrics.refresh_with(lambda: _show_windows(metrics, figures.now().windows))
     return HttpServer(
         metrics,
         live={},  # loops start again by themselves: a restart of the process would not help them
         ready={**ready, "store": store, "disk": disk},
-        figures=Figures(application.database, settings.targets, settings.propagation).now,
+        figures=figures.now,
         host=settings.http.host,
         port=port,
     )
+
+
+def _show_windows(metrics: Metrics, windows: Windows) -> None:
+    metrics.window_seconds.clear()
+    metrics.window_students.clear()
+    for start, spans in windows.items():
+        for span, of in spans.items():
+            series = {("all", "all"): of.all} if of.all is not None else {}
+            series |= {(target, "all"): each for target, each in of.targets.items()}
+            series |= {("all", cohort): each for cohort, each in of.cohorts.items()}
+            for (target, cohort), each in series.items():
+                metrics.window_students.labels(start, span, target, cohort).set(each.students)
+                for quantile, seconds in (("0.5", each.p50), ("0.95", each.p95), ("0.99", each.p99)):
+                    metrics.window_seconds.labels(start, span, target, cohort, quantile).set(seconds)
 
 
 def serve(application: Application, metrics: Metrics, stopping: threading.Event) -> None:

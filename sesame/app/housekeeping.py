@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from consumers.directory import NAME as DIRECTORY
+from consumers.propagation import times
 from consumers.registry.erasure.privacy_key import PrivacyKeyError
 from pipeline import vault
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown
@@ -61,6 +62,7 @@ class Housekeeping:
             _Chore("log retention", HOUR_S, application.prune_log),
             _Chore("retention", DAY_S, self._prune_store),
             _Chore("forecast", MINUTE_S, lambda: keep_promise(application)),
+            _Chore("times", HOUR_S, self._fold_times),
             _Chore("erasures", ERASURES_EVERY_S, lambda: advance(application, retention=False)),
             _Chore("retention of persons", 10 * MINUTE_S, lambda: advance(application, retention=True)),
         ]
@@ -99,6 +101,11 @@ class Housekeeping:
         with database.write() as connection:
             vault.expire(connection, database.now(connection))
         self._application.vault.tend_kept()
+
+    def _fold_times(self) -> None:
+        database = self._application.database
+        with database.write() as connection:
+            times.fold(connection, database, database.now(connection))
 
     def _prune_store(self) -> None:
         """Remove expired rows, a bounded number a transaction, until none is left."""

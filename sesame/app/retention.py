@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import Connection, Table, delete, func, or_, select
 from sqlalchemy.sql.expression import ColumnElement
 
+from consumers.propagation import times
 from consumers.registry.people import people
 from consumers.webhooks import rows as webhooks
 from pipeline import attempts, throughput
@@ -92,6 +93,7 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
     "teaching_rows": (STUDENT, "by year, to compare imports"),
     "welcome_messages": (STUDENT, "the welcome is sent once"),
     "propagation": (STUDENT, "the newest version"),
+    "propagation_times": (YEAR, "counts of completions, by month"),
     "propagation_targets": (STUDENT, "for each target"),
     "timers": (WORK, "until it is due"),
     "api_answers": (EXPIRY, "a day; sealed with what only the program has"),
@@ -131,6 +133,7 @@ def prune(
         "remarks": _remarks(connection, audit_before),
         "throughput": throughput.prune(connection, now - YEAR_DAYS * 86_400.0),
         "forecasts": promises.prune(connection, now - YEAR_DAYS * 86_400.0),
+        "propagation_times": times.prune(connection, now - YEAR_DAYS * 86_400.0),
         "throttles": throttles.forget(connection, now),
         "api_answers": api_answers.forget_over(connection, now=now),
         "api_tokens": api_tokens.forget_over(connection, now=now),

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from pipeline.errors import SesameError
 from sesame.app.observability.metrics import Metrics
 from sesame.operations.people.diagnosis.figures import PropagationFigures
-from sesame.web.kit.figures import FIGURES_PATH, figures_answer
+from sesame.web.kit.figures import routes
 from sesame.web.kit.server import Listening, WebServer
 
 Check = Callable[[], str | None]
@@ -43,7 +43,7 @@ class HttpServer:
         metrics: what `/metrics` shows.
         live: checks of `/livez`: one that fails says that only a restart helps.
         ready: checks of `/readyz`: one that fails says what is missing just now.
-        figures: what `FIGURES_PATH` shows, publicly: how fast propagations are.
+        figures: shown publicly: how fast propagations are.
         host, port: where to listen; port 0 takes a free one.
         check_s_max: a check that takes longer counts as failed.
     """
@@ -105,7 +105,7 @@ class HttpServer:
         return Starlette(
             routes=[
                 Route("/metrics", lambda _request: Response(metrics.exposition(), headers=headers)),
-                Route(FIGURES_PATH, lambda _request: figures_answer(figures)),
+                *routes(figures),
                 Route("/livez", lambda _request: self._verdict(live)),
                 Route("/readyz", lambda _request: self._verdict(ready)),
             ]

@@ -24,6 +24,10 @@ LABELS: Final[dict[str, str]] = {
     "lane": "`personal` or `bulk`",
     "window": "`within_15_min`, `within_60_min`, `beyond` or `bulk`",
     "edge": "`15_min` or `60_min`",
+    "start": "`activation`, or `enrolment`: the registrar's facts about an active student",
+    "span": "`hour`, `day` or `year`",
+    "cohort": "the key of a cohort; `all` for everybody",
+    "quantile": "`0.5`, `0.95` or `0.99`",
     "state": "a fixed word, listed in the metric's text",
     "feed": "the registrar's feed, as the import was told or as its profile is named",
     "outcome": "`done`, `waiting`, `retry`, `dead` or `closed`",
@@ -106,6 +110,17 @@ class Metrics:
             "propagation_oldest_seconds",
             "Age of the oldest propagation in progress, without what it waited for a precondition; 0: none.",
             ("lane",),
+        )
+
+        self.window_seconds = self._gauge(
+            "window_seconds",
+            "Time from what opened the window to completion, of those completed within the span; to 2.5 %.",
+            ("start", "span", "target", "cohort", "quantile"),
+        )
+        self.window_students = self._gauge(
+            "window_students",
+            "Completions that these quantiles are of. Cohorts of fewer than ten are left out.",
+            ("start", "span", "target", "cohort"),
         )
 
     def _define_imports(self) -> None:

@@ -15,8 +15,7 @@ on loopback by default; so does each `sesame consume`, on a port of its own. Bes
 read from the database are shown by `sesame serve` alone. `sesame web` shows its own on
 `portal.metrics_port`, never where students come. `/livez` fails when only a restart helps, `/readyz` when
 something is missing just now; both answer JSON with a line for each check. `/metrics/propagation.json` says
-how fast accounts are made, for everybody to read (`sesame console` has it too, and the students' pages with
-`portal.publish_figures`): [how to publish it](../how-to/watch-and-alert.md).
+how fast accounts are made, for everybody to read: [how to publish it](../how-to/watch-and-alert.md).
 
 ## Metrics
 

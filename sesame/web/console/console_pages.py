@@ -12,18 +12,17 @@ from babel.dates import format_datetime, format_time
 from babel.numbers import format_decimal
 
 from schemas.language import LANGUAGES, Language, gettext, local_time, spoken
-from schemas.typography import NO_BREAK, day, spaced
+from schemas.typography import day, spaced
 from sesame.operations.people.diagnosis import act_sentences
 from sesame.operations.people.diagnosis.reasons import explain
 from sesame.operations.people.diagnosis.words import word
 from sesame.settings import Settings
 from sesame.web.kit.assets import Assets
-from sesame.web.kit.languages import duration, moment
+from sesame.web.kit.languages import duration, moment, took
 from sesame.web.kit.templates import environment
 
 ROOM: Final = "sesame.web.console"
 STATIC_PATH: Final = "/console/static"
-_DAY_S: Final = 86_400
 _OF_THE_STORE: Final = {
     "account": {"fr": "Compte", "en": "Account"},
     "registry": {"fr": "Registre", "en": "Registry"},
@@ -115,15 +114,6 @@ def service_name(settings: Settings, name: str, *, language: Language) -> str:
     for article in ("L'", "La ", "Le ", "The "):
         given = given.removeprefix(article)
     return given[:1].upper() + given[1:]
-
-
-def took(seconds: float, *, language: Language) -> str:
-    """A duration, with a decimal below ten seconds: 2,9 s; 12 s; 4 min; 3 h; 2 j."""
-    if seconds < 10:  # noqa: PLR2004
-        return f"{format_decimal(round(seconds, 1), locale=language)}{NO_BREAK}s"
-    if seconds >= 2 * _DAY_S:
-        return f"{seconds / _DAY_S:.0f}{NO_BREAK}{'j' if language == 'fr' else 'd'}"
-    return duration(seconds, language)
 
 
 def _moment(at: datetime, now: datetime, language: Language, zone: ZoneInfo) -> str:

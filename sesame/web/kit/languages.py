@@ -11,11 +11,13 @@ from zoneinfo import ZoneInfo
 
 from babel import negotiate_locale
 from babel.dates import format_date, format_time
+from babel.numbers import format_decimal
 
 import sesame
 from schemas.language import LANGUAGES, Language, compiled, in_code, speak
 from schemas.typography import NO_BREAK, spaced
 
+_DAY_S: Final = 86_400
 LOCALE_FOLDER: Final = Path(__file__).with_name("locale")
 
 
@@ -80,6 +82,15 @@ def duration(seconds: float, language: Language) -> str:
     if seconds < hour:
         return f"{seconds / minute:.0f}{NO_BREAK}min"
     return f"{seconds / hour:.0f}{NO_BREAK}h"
+
+
+def took(seconds: float, *, language: Language) -> str:
+    """A duration, with a decimal below ten seconds: 2,9 s; 12 s; 4 min; 3 h; 2 j."""
+    if seconds < 10:  # noqa: PLR2004
+        return f"{format_decimal(round(seconds, 1), locale=language)}{NO_BREAK}s"
+    if seconds >= 2 * _DAY_S:
+        return f"{seconds / _DAY_S:.0f}{NO_BREAK}{'j' if language == 'fr' else 'd'}"
+    return duration(seconds, language)
 
 
 def speak_for(language: Language) -> None:

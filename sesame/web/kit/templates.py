@@ -12,7 +12,7 @@ from sesame.web.kit.assets import Assets
 from sesame.web.kit.languages import translations
 
 
-def environment(room: str, language: Language, assets: Assets) -> Environment:
+def environment(room: str, language: Language, assets: Assets | None = None) -> Environment:
     """The templates of a room, in one language.
 
     Args:
@@ -21,13 +21,14 @@ def environment(room: str, language: Language, assets: Assets) -> Environment:
     """
     made = Environment(
         loader=PackageLoader(room, "templates"),
-        autoescape=select_autoescape(("html",)),
+        autoescape=select_autoescape(("html", "svg")),
         undefined=StrictUndefined,
         extensions=["jinja2.ext.i18n"],
         auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals["asset"] = assets.address
+    if assets is not None:
+        made.globals["asset"] = assets.address
     made.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
     return made

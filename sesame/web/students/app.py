@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from pipeline.errors import DependencyDown, fault
 from sesame.operations.people.diagnosis.figures import Figures
 from sesame.web.kit.assets import STATIC_PATH
-from sesame.web.kit.figures import FIGURES_PATH, figures_answer
+from sesame.web.kit.figures import routes
 from sesame.web.kit.guard import Guard
 from sesame.web.kit.languages import moment
 from sesame.web.kit.web_request import PageError, utc_now
@@ -65,7 +65,7 @@ def make_app(context: PortalContext, *, stopping: threading.Event) -> FastAPI:
 
     if context.settings.portal.publish_figures:
         figures = Figures(context.database, context.settings.targets, context.settings.propagation)
-        app.get(FIGURES_PATH)(lambda: figures_answer(figures.now))
+        app.router.routes += routes(figures.now)
 
     app.add_exception_handler(PageError, _page_error)
     app.add_exception_handler(HTTPException, _http_error)

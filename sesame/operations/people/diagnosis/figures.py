@@ -1,4 +1,4 @@
-"""Public figures of how fast accounts are made: last day's quantiles, no persons.
+"""Public figures of how fast accounts are made: quantiles without persons.
 
 A university may publish them, so readers need no rights; a named group has at least `COHORT_MIN` students.
 """
@@ -9,13 +9,16 @@ import json
 import math
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, select
 
+from consumers.propagation import times
 from consumers.propagation.rows import propagation as p
 from consumers.propagation.rows import propagation_targets as pt
 from consumers.propagation.settings import PropagationSettings
@@ -26,6 +29,7 @@ from sesame.acts.acts import Report, utc
 from sesame.operations.people.diagnosis.population import COMPLETED, MEASURED_MAX
 
 OVER_S: Final = 24 * 3600.0
+SPANS_S: Final = {"hour": 3600.0, "day": OVER_S, "year": 365 * OVER_S}
 COHORT_MIN: Final = 10
 """Smallest cohort that is named: in a smaller one a time could identify a student."""
 
@@ -61,13 +65,26 @@ class LaneFigures(Report):
     at_least: bool
 
 
+class SpanFigures(Report):
+    """All completions within a span, to 2.5 %: whole, at each target, in each cohort of enough students."""
+
+    all: Quantiles | None
+    targets: Mapping[str, Quantiles]
+    cohorts: Mapping[str, Quantiles]
+
+
+Windows = Mapping[str, Mapping[str, SpanFigures]]
+"""By what opened the window (`times.Start`), then by span: `hour`, `day`, `year`."""
+
+
 class PropagationFigures(Report):
     """Public figures of propagation times.
 
     Attributes:
         at: when they were made (RFC 3339).
-        over_s: they count propagations completed within so many seconds before.
+        over_s: lanes count students whose newest propagation was completed within so many seconds before.
         late_s, breach_s: the objectives.
+        windows: from activation, and from the registrar's facts about an active student, to completion.
     """
 
     at: datetime
@@ -75,6 +92,7 @@ class PropagationFigures(Report):
     late_s: float
     breach_s: float
     lanes: Mapping[str, LaneFigures]
+    windows: Windows
 
 
 class Figures:
@@ -117,7 +135,34 @@ def measure(
         late_s=objectives.late_s,
         breach_s=objectives.breach_s,
         lanes={lane.value: _of_lane(connection, lane, targets, objectives, now) for lane in Lane},
+        windows=windows(connection, now),
     )
+
+
+def windows(connection: Connection, now: float) -> Windows:
+    """Quantiles of what was completed within the last hour, day and year. `now`: Unix time, in seconds."""
+    counted = times.counted(connection, SPANS_S, now, least=COHORT_MIN)
+    return {start.value: {span: _span(of, start) for span, of in counted.items()} for start in times.Start}
+
+
+def _span(counted: times.Counted, start: times.Start) -> SpanFigures:
+    found: dict[str, dict[str, Quantiles]] = {times.ALL: {}, times.TARGET: {}, times.COHORT: {}}
+    for (opened_by, kind, name), buckets in counted.items():
+        if opened_by == start:
+            found[kind][name] = _of_buckets(buckets)
+    return SpanFigures(all=found[times.ALL].get(""), targets=found[times.TARGET], cohorts=found[times.COHORT])
+
+
+def _of_buckets(buckets: Sequence[tuple[int, int]]) -> Quantiles:
+    """Nearest-rank quantiles of students in buckets, the shortest first."""
+    ranks = list(accumulate(students for _, students in buckets))
+
+    def at(percent: int) -> float:
+        rank = max(1, math.ceil(percent * ranks[-1] / 100))
+        return round(times.seconds_of(buckets[bisect_left(ranks, rank)][0]), 3)
+
+    p50, p95, p99 = map(at, PERCENTS)
+    return Quantiles(students=ranks[-1], p50=p50, p95=p95, p99=p99)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,9 @@ from pipeline.target_states import State
 from schemas.account import Account
 from sesame.acts.acts import DESK, EVERYBODY, Actor, ActPath, Report, act, shown
 from sesame.acts.ports import Following
+from sesame.operations.people.diagnosis import figures, population, processes
 from sesame.operations.people.diagnosis import observed as observation
-from sesame.operations.people.diagnosis import population, processes
+from sesame.operations.people.diagnosis.figures import Windows
 from sesame.operations.people.diagnosis.population import AFTER, IN_PROGRESS, OUTSTANDING
 from sesame.operations.people.diagnosis.reasons import for_operator
 
@@ -137,6 +138,7 @@ class Overview(Report):
             failed first (`oldest_s`).
         seconds: quantiles of the time since the window opened, per target and in all, of those who were
             completed last: `diagnosis.population.MEASURED_MAX` at most.
+        windows: quantiles over the last hour, day and year: see `figures.PropagationFigures`.
         targets: students by state, per target; `after`: nothing is due there, since the target that it
             follows waits or has given up.
         consumers: state and reason of each, and its processes: see `diagnosis.processes`.
@@ -163,6 +165,7 @@ class Overview(Report):
     dead_letters_by_cause: Mapping[str, int]
     retrying: Mapping[str, Mapping[str, int | float]]
     seconds: Mapping[str, Mapping[str, float]]
+    windows: Windows
     targets: Mapping[str, Mapping[str, int]]
     consumers: Mapping[str, Mapping[str, Any]]
     observed: Mapping[str, Mapping[str, Any]]
@@ -198,6 +201,7 @@ def _overview(site: Following, *, with_people: bool) -> Overview:
         letters = dead_letters.counts(connection)
         waiting = target_states.waiting_counts(connection)
         retries, now = parking.retries(connection), database.now(connection)
+        spans = figures.windows(connection, now)
         consumers = processes.consumers(connection, database, site.settings.consumers)
         seen = observation.observed(connection)
         people = list(everybody(connection, targets, site.follows)) if with_people else None
@@ -230,6 +234,7 @@ def _overview(site: Following, *, with_people: bool) -> Overview:
             for one in retries
         },
         seconds=seconds,
+        windows=spans,
         targets=counted.targets,
         consumers={name: one.model_dump() for name, one in consumers.items()},
         observed={name: asdict(one) for name, one in seen.items() if name in targets},

@@ -5,13 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
+from consumers.propagation import times
+from consumers.propagation.times import ClosedWindow
+from pipeline import accounts
 from pipeline.errors import DependencyDown
 from sandbox.process import PATIENCE_S
+from schemas.account import Lane, Membership, Requirement
 from sesame.app.health import health_server, portal_health_server
 from sesame.app.observability.http import Check, HttpServer, PortTaken
 from sesame.app.observability.metrics import Metrics
@@ -19,6 +24,7 @@ from sesame.app.wiring import build
 from sesame.operations.people.diagnosis.figures import PropagationFigures
 from sesame.settings import Settings
 from sesame.settings.runtime import HttpSettings
+from sesame.testing.servers.accounts import account_of
 
 
 def fine() -> str | None:
@@ -150,3 +156,40 @@ def test_how_fast_it_is_can_be_read_by_every_site(tmp_path: Path) -> None:
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["access-control-allow-origin"] == "*"
     assert answer.headers["cache-control"] == "public, max-age=60"
+
+
+def test_the_quantiles_of_each_span_are_metrics_and_a_small_cohort_is_none(tmp_path: Path) -> None:
+    application = build(Settings(data_dir=tmp_path, http=HttpSettings(port=0)))
+    with application.database.write() as connection:
+        now = application.database.now(connection)
+        for place in range(10):
+            cohorts = [_cohort("L1INFO-2026"), *([_cohort("rare")] if place else [])]
+            account = account_of(
+                f"{place}", f"login.{place}", activated_at=datetime.fromtimestamp(now, UTC), cohorts=cohorts
+            )
+            accounts.save(connection, account, now)
+        done = [ClosedWindow(f"{n}", Lane.PERSONAL, now, now - 4.0, 4.0, {"moodle": 2.0}) for n in range(10)]
+        times.count(connection, application.database, done)
+    metrics = Metrics()
+    server = health_server(application, metrics, {})
+    assert server is not None
+    shown = [line for line in metrics.exposition().decode().splitlines() if line.startswith("sesame_window_")]
+    application.close()
+    values = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in shown}
+    for span in ("hour", "day", "year"):
+        for target, cohort, seconds in (
+            ("all", "all", 4.0),
+            ("moodle", "all", 2.0),
+            ("all", "L1INFO-2026", 4.0),
+        ):
+            of = f'cohort="{cohort}"'
+            whose = f'span="{span}",start="activation",target="{target}"'
+            assert values[f"sesame_window_students{{{of},{whose}}}"] == 10.0
+            median = values[f'sesame_window_seconds{{{of},quantile="0.5",{whose}}}']
+            assert median == pytest.approx(seconds, rel=0.025)
+    assert len(values) == 3 * 3 * (1 + 3)
+    assert "rare" not in str(shown)
+
+
+def _cohort(key: str) -> Membership:
+    return Membership(key=key, name=key, requires=Requirement.PEDAGOGICAL, met=True)

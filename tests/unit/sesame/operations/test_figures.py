@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
+from httpx import ASGITransport, AsyncClient, Response
+from starlette.applications import Starlette
 
+from consumers.propagation import times
 from consumers.propagation.settings import PropagationSettings
+from consumers.propagation.times import ClosedWindow
 from pipeline.db.database import Database, StoreUnavailable
+from schemas.account import Lane
 from sesame.operations.people.diagnosis import figures
-from sesame.operations.people.diagnosis.figures import Figures, measure
+from sesame.operations.people.diagnosis.figures import Figures, PropagationFigures, measure
+from sesame.testing.servers import stores
+from sesame.testing.servers.accounts import account_of
 from sesame.testing.servers.database_kit import START
 from sesame.testing.servers.population_kit import TARGETS, done, join, student
-from sesame.web.kit.figures import figures_answer
+from sesame.web.kit.figures import FIGURES_PATH, PICTURE_PATH, routes
 
 NOW = START + 3600.0
 RULES = PropagationSettings(late_s=900.0, breach_s=3600.0)
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def moment(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)
 
 
 def look(database: Database, now: float = NOW) -> dict[str, Any]:
@@ -106,9 +122,65 @@ def test_they_are_made_anew_once_a_minute_and_no_sooner(database: Database) -> N
     assert made.now() is not first
 
 
-def test_a_store_that_is_down_is_said_and_asked_again_later() -> None:
-    def down() -> Any:
+# --- as they are served -----------------------------------------------------------------------------------
+
+
+def served(figures: Callable[[], PropagationFigures], path: str) -> Response:
+    async def get() -> Response:
+        transport = ASGITransport(Starlette(routes=routes(figures)))
+        async with AsyncClient(transport=transport, base_url="http://figures") as client:
+            return await client.get(path)
+
+    return asyncio.run(get())
+
+
+@pytest.mark.parametrize("path", [FIGURES_PATH, PICTURE_PATH])
+def test_a_store_that_is_down_is_said_and_asked_again_later(path: str) -> None:
+    def down() -> PropagationFigures:
         raise StoreUnavailable("no")
 
-    answer = figures_answer(down)
+    answer = served(down, path)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
+
+
+def picture(database: Database, language: str = "fr") -> tuple[Response, list[str], ET.Element]:
+    answer = served(Figures(database, TARGETS, RULES).now, f"{PICTURE_PATH}?lang={language}")
+    shown = ET.fromstring(answer.text)  # noqa: S314 (it is ours)
+    texts = [" ".join((each.text or "").split()) for each in shown.iter(f"{SVG}text")]
+    return answer, texts, shown
+
+
+def test_the_picture_says_the_times_from_activation_and_from_the_registrar(database: Database) -> None:
+    """Of 40 activations in 1 to 40 s half took 20 s, and 38 of them 38; two changes took 200 s."""
+    with database.read() as connection:
+        now = database.now(connection)
+    made = [
+        ClosedWindow(f"{place}", Lane.PERSONAL, now, now - place, float(place), {}) for place in range(1, 41)
+    ]
+    for each in made:
+        account = account_of(
+            each.student_number, f"l.{each.student_number}", activated_at=moment(each.opened_at)
+        )
+        stores.keep(database, account, changed_at=now)
+    for number in ("A", "B"):
+        account = account_of(number, f"l.{number}", activated_at=moment(now - 9000.0))
+        stores.keep(database, account, changed_at=now)
+        made.append(ClosedWindow(number, Lane.BULK, now, now - 200.0, 200.0, {}))
+    with database.write() as connection:
+        times.count(connection, database, made)
+    answer, texts, shown = picture(database)
+    assert answer.headers["content-type"] == "image/svg+xml"
+    assert (answer.headers["access-control-allow-origin"], answer.headers["vary"]) == ("*", "Accept-Language")
+    said = {f"20 s ; 95 % : {most} s (40)" for most in (37, 38, 39)}  # to 2.5 %
+    assert sum(text in said for text in texts) == 3, texts
+    assert texts.count("3 min ; 95 % : 3 min (2)") == 3
+    halves = [float(each.attrib["cx"]) for each in shown.iter(f"{SVG}circle")]
+    assert halves[0] == halves[2] < halves[3] == halves[5]
+    _, english, _ = picture(database, "en")
+    assert sum(text.startswith("20 s; 95%: 3") for text in english) == 3
+
+
+def test_the_picture_of_nobody_says_so(database: Database) -> None:
+    _, texts, shown = picture(database)
+    assert texts.count("–") == 6
+    assert list(shown.iter(f"{SVG}circle")) == []

@@ -28,6 +28,7 @@ QUIET: dict[str, Any] = {
     "dead_letters_by_cause": {},
     "retrying": {},
     "seconds": {},
+    "windows": {},
     "targets": {},
     "consumers": {},
     "observed": {},

@@ -35,10 +35,10 @@ OURS = PortalSettings.networks(("127.0.0.1", "10.0.0.0/8"))
 
 
 def texts() -> Iterator[str]:
-    options = {"**.html": {"silent": "false", "trim_blocks": "true", "lstrip_blocks": "true"}}
-    found = extract_from_dir(
-        str(WEB), method_map=[("**.html", "jinja2.ext:babel_extract")], options_map=options
-    )
+    how = {"silent": "false", "trim_blocks": "true", "lstrip_blocks": "true"}
+    files = ("**/templates/*.html", "**/templates/*.svg")
+    method = [(each, "jinja2.ext:babel_extract") for each in files]
+    found = extract_from_dir(str(WEB), method_map=method, options_map=dict.fromkeys(files, how))
     for _file, _line, message, _comments, _context in found:
         yield message if isinstance(message, str) else message[0]
 
