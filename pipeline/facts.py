@@ -27,6 +27,7 @@ from pipeline.eventlog.port import (
     OffsetOutOfRange,
     Record,
     TopicPartition,
+    by_time,
     taken_away,
 )
 from pipeline.status import TOLD_TO_STOP
@@ -212,7 +213,7 @@ class FactLoop:
 
     def _poll(self, records: int, timeout_s: float) -> None:
         """Poll. Drop the pending records of partitions that were taken away, even if they came back."""
-        read = self._consumer.poll(records, timeout_s)
+        read = by_time(self._consumer.poll(records, timeout_s))
         owned = self._consumer.assignment()
         gone = taken_away(self._owned, owned)
         self._pending = [record for record in self._pending if record.tp not in gone] + read

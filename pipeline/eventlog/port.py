@@ -125,6 +125,18 @@ class Record(NamedTuple):
         return self.key.startswith(ERASED_KEY)
 
 
+def by_time(records: list[Record]) -> list[Record]:
+    """Records of several partitions in the order of their appends; each partition keeps its own order."""
+    latest: dict[tuple[str, int], int] = {}
+
+    def appended(record: Record) -> int:
+        last = latest.get(record[:2], 0)  # producers' clocks differ: within a partition offsets decide
+        latest[record[:2]] = last = max(last, record.timestamp_ms)
+        return last
+
+    return sorted(records, key=appended)
+
+
 class Producer(Protocol):
     """Appends records. Thread-safe."""
 

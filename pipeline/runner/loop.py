@@ -27,6 +27,7 @@ from pipeline.eventlog.port import (
     OffsetOutOfRange,
     Record,
     TopicPartition,
+    by_time,
     taken_away,
 )
 from pipeline.parking.parking_lot import ParkingLot
@@ -151,7 +152,7 @@ class TargetWorker:
             wanted = max(RECORDS_PER_POLL, min(room, RECORDS_PER_POLL_MAX))
             read = self._consumer.poll(wanted, wait_s)
         self._follow_assignment()
-        self._unread.extend(read)
+        self._unread.extend(by_time(read))
         while self._unread:
             self._admit(self._unread[0])
             self._unread.popleft()

@@ -192,7 +192,7 @@ PLANTED.update(PLANTED_REGISTRY | PLANTED_TARGETS)
 SHOWN_BY = {
     "commit before apply": 1,
     "ignore a lease after a time-out": 42,
-    "drop a replay as a repeat": 5,
+    "drop a replay as a repeat": 73,
     "remember an attempt apart": 8,
     "welcome again": 3,
     "give up a late success": 4,
