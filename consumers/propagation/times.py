@@ -57,7 +57,7 @@ _ACCOUNTS: Final = select(_A.student_number, _A.activated_at, _A.stage, _A.docum
 
 
 class Start(StrEnum):
-    """What opened a window: an activation, or the registrar's facts about an active student."""
+    """What opened a window: activation, or facts about an active student."""
 
     ACTIVATION = "activation"
     ENROLMENT = "enrolment"
@@ -129,9 +129,10 @@ Counted = Mapping[tuple[str, str, str], Sequence[tuple[int, int]]]
 def counted(
     connection: Connection, spans_s: Mapping[str, float], now: float, *, least: int
 ) -> dict[str, Counted]:
-    """Counts of what was completed within each span before now; to five minutes, beyond a day to the month.
+    """Counts within each span before now.
 
-    `spans_s`: the shortest first. A cohort of fewer than `least` students is left out.
+    They are to five minutes, beyond a day to the month; `spans_s`: the shortest first. A cohort of fewer than
+    `least` students is left out.
     """
     shortest = case(*((_T.begins > now - span_s, span) for span, span_s in spans_s.items())).label("shortest")
     of = (_T.start, _T.kind, _T.name, _T.bucket)

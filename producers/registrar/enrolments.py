@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from pipeline.eventlog.port import NewRecord, Producer
 from producers.registrar import rows
-from producers.registrar.acceptance import Acceptance, AcceptedValues
+from producers.registrar.acceptance import AcceptedValues
 from producers.registrar.affected import OF_PERSON, RecordedPersons, shown
 from producers.registrar.faults import Rejection, UnusableFile
 from producers.registrar.feed import FactRow, Published, StepKey, base_after, new_record
@@ -68,7 +68,7 @@ def import_file(
     """
     with Spool(profile) as spool:
         deps = ImportDeps(producer, clock, progress, sleep, note)
-        subject = _Enrolments(profile, feed, spool, options.acceptance, persons, together=options.together)
+        subject = _Enrolments(profile, feed, spool, options, persons)
         return run_import(path, options, subject, deps)
 
 
@@ -130,17 +130,16 @@ class _Enrolments(ImportSubject):
         profile: FeedProfile,
         feed: SqlFeedMemory,
         spool: Spool,
-        acceptance: Acceptance | None,
+        options: ImportOptions,
         persons: RecordedPersons | None,
-        *,
-        together: bool,
     ) -> None:
         self.profile = profile
         self.spool: Spool = spool
         self.memory: SqlFeedMemory = feed
-        self._accepted = AcceptedValues(acceptance, feed)
+        self._accepted = AcceptedValues(options.acceptance, feed)
         self._persons = persons
-        self._date_forms: dict[int, str] | None = {} if together else None
+        self._date_forms: dict[int, str] | None = {} if options.together else None
+        self._turns = options.turns
 
     def lost(self, since: float) -> Mapping[int, int]:
         return self.memory.lost(self.profile.name, since)
@@ -281,9 +280,14 @@ class _Enrolments(ImportSubject):
             yield line, replace(whole, lines=1, duplicates=0, rejected=0, faults={}, **own)
 
     def changes(self) -> Iterator[list[ToPublish]]:
+        place, order = "line", ""
+        if self._turns:
+            self.spool.give_turns(self._turns)
+            place = "ROW_NUMBER() OVER (ORDER BY turn IS NULL, turn, line)"
+            order = " LEFT JOIN turns USING (student)"
         found = self.spool.database.execute(
-            "SELECT line, fingerprint, fact, base, outline"
-            " FROM to_publish JOIN facts USING (line) ORDER BY line"
+            f"SELECT {place}, fingerprint, fact, base, outline"  # noqa: S608 (both texts are above)
+            f" FROM to_publish JOIN facts USING (line){order} ORDER BY 1"
         )
         while page := found.fetchmany(_PAGE):
             yield [

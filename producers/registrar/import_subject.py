@@ -51,6 +51,8 @@ class ImportOptions:
         actor: who runs it.
         sent: the file's content, that a program sent; None: it is at its path.
         together: its lines were sent one by one, of different students: see `ImportReport.parts`.
+        turns: which students' enrolments are published first, by their components; the others come last, and
+            all in the order of the file without it.
     """
 
     rejects_path: Path | None = None
@@ -66,6 +68,7 @@ class ImportOptions:
     actor: str = ""
     sent: bytes | None = None
     together: bool = False
+    turns: Mapping[str, int] = field(default_factory=dict)
 
 
 class ImportInterrupted(SesameError):

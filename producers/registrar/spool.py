@@ -248,6 +248,16 @@ class Spool(Lines):
         }
         return {"programmes": programmes, "others": len(rows) - len(most)}
 
+    def give_turns(self, turns: Mapping[str, int]) -> None:
+        """Give each student the first turn of their components."""
+        self._database.execute("CREATE TABLE components (component TEXT PRIMARY KEY, turn INTEGER NOT NULL)")
+        self._database.executemany("INSERT INTO components VALUES (?, ?)", turns.items())
+        self._database.execute(
+            "CREATE TABLE turns AS SELECT student, MIN(turn) AS turn FROM facts"
+            " JOIN components ON component = json_extract(fact, '$.component') GROUP BY student"
+        )
+        self._database.execute("CREATE INDEX by_turn ON turns (student)")
+
     def facts(self) -> Iterator[list[Spooled]]:
         """Every remaining fact, by line, some hundreds at a time."""
         rows = self._database.execute("SELECT line, fingerprint, fact FROM facts ORDER BY line")

@@ -13,7 +13,7 @@ from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
-from sesame.cli.options import dry_run_option, json_option, yes_option
+from sesame.cli.options import dry_run_option, first_courses_option, json_option, yes_option
 from sesame.cli.output import CommandResult, confirm, progress_bar, remark
 
 with lazily():
@@ -40,6 +40,7 @@ _SHOWN_MAX = 20
     help="Lines of `number:password`, or a CSV; mode 0600.",
 )
 @click.option("--language", type=click.Choice(["fr", "en"]), help="Language of the messages to them.")
+@first_courses_option
 @click.option("--republish", is_flag=True, help="Ask again for what is not active, for a log that lost it.")
 @dry_run_option
 @yes_option
@@ -53,6 +54,7 @@ def activate(
     everybody: bool,
     password_file: Path | None,
     language: str | None,
+    first_courses: Path | None,
     republish: bool,
     dry_run: bool,
     yes: bool,
@@ -76,6 +78,8 @@ def activate(
     site, actor = context.application, operator()
     if everybody and not yes and not dry_run:
         confirm(gettext("Activate everybody who was imported?"))
+    if first_courses is not None and not everybody:
+        raise click.UsageError(gettext("--first-courses belongs to --all: a list goes in its own order"))
     request = activation.ActivateAllRequest(
         passwords=passwords,
         language="fr" if language == "fr" else "en" if language == "en" else None,
@@ -89,7 +93,8 @@ def activate(
             bar.advance(task, count)
 
         if everybody:
-            done = activation.activate_all(site, actor, request, clock=wiring.utc_now, progress=progress)
+            whole = activation.EverybodyRequest(first_courses=first_courses, **dict(request))
+            done = activation.activate_all(site, actor, whole, clock=wiring.utc_now, progress=progress)
         else:
             file = None if listed is None else listed.name
             named = activation.Activation(students=students, file=file, **dict(request))

@@ -16,7 +16,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.interruption import interruptible
 from sesame.cli.operator import operator
-from sesame.cli.options import dry_run_option, json_option, wants_json
+from sesame.cli.options import dry_run_option, first_courses_option, json_option, wants_json
 from sesame.cli.output import CommandResult, progress_bar
 
 with lazily():
@@ -33,7 +33,10 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 _ENCODINGS = ("utf-8", "windows-1252", "iso-8859-15", "mac-roman", "cp850", "utf-8-twice")
 """`producers.registrar.ENCODINGS`, tested."""
 _EXPLAINED_LINES = 5
-_REPEATED = ("profile", "full", "year", "rejects", "affected", "republish", "encoding", "sheet", "accept")
+_REPEATED = (
+    *("profile", "full", "year", "rejects", "affected", "republish", "encoding", "sheet", "accept"),
+    "first_courses",
+)
 """The options that say how a file is imported."""
 
 
@@ -121,6 +124,7 @@ class _Import(click.Command):
     help="Take what looks damaged on a student's lines of FILE as right, now and later: what the rejects "
     "file gives for it. May be repeated.",
 )
+@first_courses_option
 @click.option("--republish", is_flag=True, help="Publish unchanged lines too, for a log that has lost them.")
 @pass_context
 def import_command(
@@ -140,6 +144,7 @@ def import_command(
     encoding: str | None,
     sheet: str | None,
     accept: tuple[str, ...],
+    first_courses: Path | None,
 ) -> CommandResult:
     """Import the registrar's FILE: publish what differs from what was published before.
 
@@ -149,6 +154,8 @@ def import_command(
     with exit code 130: the same command again goes on. Noted in the audit.
     """
     _check_usage(file, groups, full=full, year=year, of_one=(approve, rejects, affected), accept=accept)
+    if first_courses is not None and file is None:
+        raise click.UsageError(gettext("--first-courses is about FILE: a file of groups has no components"))
     reading = import_acts.Reading(file=file, groups=groups, profile=profile, encoding=encoding, sheet=sheet)
     if explained_lines is not None:
         return _explain(context, import_acts.ExplainRequest(**dict(reading), lines_max=explained_lines))
@@ -161,6 +168,7 @@ def import_command(
         accept=accept,
         rejects=rejects,
         affected=affected,
+        first_courses=first_courses,
     )
     imported = _imported(context, request)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from functools import wraps
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
@@ -70,6 +71,13 @@ def reason_option(default: str | None = None) -> Callable[[Command], Command]:
     if default is None:  # a default of None would count as a value that was given
         return click.option("--reason", required=True, callback=_one_line, help=words)
     return click.option("--reason", default=default, show_default=True, callback=_one_line, help=words)
+
+
+first_courses_option = click.option(
+    "--first-courses",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Those whose component's first course comes first go first: a CSV (component;begins), or .ics.",
+)
 
 
 def moment(option: str, text: str | None) -> float | None:

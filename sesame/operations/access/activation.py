@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, Field
@@ -16,10 +17,11 @@ from pipeline.db.database import Database
 from producers.activation.activation_requests import activate as publish
 from producers.activation.policy import PasswordJudge
 from producers.registrar.feed_memory import SqlFeedMemory
-from schemas.account import Lane
+from schemas.account import Account, Lane
 from sesame.acts import acts
 from sesame.acts.acts import DESK, OPERATORS, Actor, ActPath, ActRequest, Report, act
 from sesame.acts.ports import Sealing
+from sesame.operations.imports.first_courses import first_courses
 
 if TYPE_CHECKING:
     from sesame.settings import Settings
@@ -119,11 +121,17 @@ def activate(
     return ask_for(site, students, request, Lane.PERSONAL, clock, progress)
 
 
+class EverybodyRequest(ActivateAllRequest):
+    """All imported students. `first_courses`: a file of when their components begin, whose order counts."""
+
+    first_courses: Path | None = None
+
+
 @act("activate.all", OPERATORS)
 def activate_all(
     site: Sealing,
     actor: Actor,
-    request: ActivateAllRequest,
+    request: EverybodyRequest,
     *,
     clock: Callable[[], datetime],
     progress: Progress,
@@ -132,9 +140,11 @@ def activate_all(
 
     Raises:
         WeakPasswords: of any student; nothing was published.
+        FirstCoursesUnusable: likewise.
         LogUnavailable, StoreUnavailable: retry; what is in doubt is published again.
     """
     password_judge(site.database, site.settings).refuse_weak(request.passwords)
+    turns = first_courses(request.first_courses)
     if not request.dry_run:
         acts.note(
             site.database,
@@ -145,7 +155,7 @@ def activate_all(
             republish=request.republish,
         )
     before = _everybody(site.database)
-    asked = ask_for(site, _not_activated(site.database), request, Lane.BULK, clock, progress)
+    asked = ask_for(site, _not_activated(site.database, turns), request, Lane.BULK, clock, progress)
     return asked.model_copy(update={"everybody": before, "already": asked.already + before.active})
 
 
@@ -214,7 +224,20 @@ def _everybody(database: Database) -> Everybody:
         return Everybody.model_validate(dict(connection.execute(query).mappings().one()))
 
 
-def _not_activated(database: Database) -> Iterator[str]:
-    """Students with an unrequested account, by number; read in pages."""
-    for page in number_pages(database, accounts.c.activated_at.is_(None), size=_PAGE):
-        yield from page
+def _not_activated(database: Database, turns: Mapping[str, int]) -> Iterator[str]:
+    """Students with an unrequested account, by turn and by number; read in pages."""
+    if not turns:
+        for page in number_pages(database, accounts.c.activated_at.is_(None), size=_PAGE):
+            yield from page
+        return
+    query = select(accounts.c.student_number, accounts.c.document).where(accounts.c.activated_at.is_(None))
+    with database.read() as connection:
+        rows = connection.execute(query.execution_options(yield_per=_PAGE))
+        in_turn = sorted((_turn(document, turns), number) for number, document in rows)
+    yield from (number for _, number in in_turn)
+
+
+def _turn(document: str, turns: Mapping[str, int]) -> int:
+    """The first turn of the account's components; the last one, if none has one."""
+    components = Account.model_validate_json(document).entities
+    return min((turns[each] for each in components if each in turns), default=len(turns))

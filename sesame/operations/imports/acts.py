@@ -36,6 +36,7 @@ from schemas.language import gettext, gettext_noop
 from sesame.acts import acts
 from sesame.acts.acts import OFFICE, Actor, Report, act
 from sesame.acts.ports import HasSettings, Recognising, Registering
+from sesame.operations.imports.first_courses import first_courses
 
 _YEARS_AHEAD = 2
 """An academic year this far ahead of the calendar is still plausible."""
@@ -108,6 +109,7 @@ class ImportRequest(Reading):
         passing: the file is gone afterwards: neither is written, the report has their first rows.
         sent: the file's content; None: it is on disk.
         together: how many requests sent the lines of `file`, one each; 0: it is a file.
+        first_courses: a file of when each component's first course is; theirs are published in that order.
     """
 
     dry_run: bool = False
@@ -121,6 +123,7 @@ class ImportRequest(Reading):
     passing: bool = False
     sent: bytes | None = Field(default=None, repr=False)
     together: int = 0
+    first_courses: Path | None = None
 
 
 class Imported(Report):
@@ -380,6 +383,7 @@ def _order(request: ImportRequest, path: Path, settings: RegistrarSettings, acto
         actor=actor.name,
         sent=request.sent,
         together=request.together > 1,
+        turns=first_courses(request.first_courses),
     )
 
 

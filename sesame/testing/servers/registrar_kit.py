@@ -120,6 +120,7 @@ class Registrar:
         self.now = NOW
         self.acceptance: Acceptance | None = None
         self.persons: RecordedPersons | None = None
+        self.turns: dict[str, int] = {}
 
     def write(self, rows: Iterable[Row], *, separator: str = ";", encoding: str = "utf-8") -> Path:
         with self.export.open("w", encoding=encoding, newline="") as file:
@@ -197,6 +198,7 @@ class Registrar:
             approval=Approval(approval, "odile") if approval else None,
             acceptance=acceptance,
             actor="odile",
+            turns=self.turns,
         )
 
     def rejected(self) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""The public figures as a picture: the times to completion over the last hour, day and year."""
+"""The public figures as a picture."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TICKS_S: Final = (1, 10, 60, 900, 3600)
 
 
 def picture(found: PropagationFigures, language: Language) -> str:
-    """The times to completion over the last hour, day and year, on a logarithmic scale."""
+    """The times over the last hour, day and year, on a logarithmic scale."""
     return _template(language).render(
         language=language,
         windows={

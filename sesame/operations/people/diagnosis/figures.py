@@ -66,7 +66,7 @@ class LaneFigures(Report):
 
 
 class SpanFigures(Report):
-    """All completions within a span, to 2.5 %: whole, at each target, in each cohort of enough students."""
+    """Quantiles of a span, to 2.5 %: whole, of targets, of cohorts of enough students."""
 
     all: Quantiles | None
     targets: Mapping[str, Quantiles]

@@ -147,7 +147,7 @@ def histories(stretches: Mapping[str, Sequence[Stretch]], slots: int) -> dict[st
 
 
 class _Shares:
-    """How busy one target was at a time: 1 with a queue; else the share of its slots that calls took."""
+    """How busy one target was: 1 with a queue; else the share of its slots."""
 
     def __init__(self, stretches: Sequence[Stretch], slots: int) -> None:
         self._stretches, self._slots = stretches, slots

@@ -79,7 +79,10 @@ class Drawn:
 
 
 def rates(queues: Mapping[str, Queue], now: float) -> dict[str, float]:
-    """Students per second that each target takes beside the others that have work; enough must be known."""
+    """Students per second that each target takes beside the others with work.
+
+    Enough must be known of each.
+    """
     power, _ = sharing([queue.history for queue in queues.values()])
     company = max(1, sum(queue.students > 0 for queue in queues.values()))
     found = {}
@@ -171,7 +174,7 @@ def _alone_s(queue: Queue, now: float, power: float, chance: random.Random) -> f
 
 
 def _telling(queue: Queue, now: float, power: float) -> list[Block]:
-    """The blocks to judge by: of a rush that is on and became much faster or slower, the latest ones."""
+    """The blocks to judge by: the latest ones of a rush whose rate has changed much."""
     current = queue.history.current(now)
     if current is None:
         return [block for rush in queue.history.basis(now) for block in rush.blocks]

@@ -40,8 +40,12 @@ def press(_done: int, _in_all: int | None) -> None:
     raise KeyboardInterrupt
 
 
-def test_interrupted_while_it_publishes_it_says_how_far_it_came_and_goes_on(registrar: Registrar) -> None:
-    rows = students(STUDENTS)
+@pytest.mark.parametrize("turns", [{}, {"LET": 0, "SCI": 1}])
+def test_interrupted_while_it_publishes_it_says_how_far_it_came_and_goes_on(
+    registrar: Registrar, turns: dict[str, int]
+) -> None:
+    rows = [row | {"COD_CMP": ("SCI", "LET")[place % 2]} for place, row in enumerate(students(STUDENTS))]
+    registrar.turns = turns
     before = registrar.log
     registrar.log = Interrupted(at=2)
     with pytest.raises(ImportInterrupted, match=f"{PAGE} of {STUDENTS} changes were published") as told:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import func, insert, select
 
+from consumers.propagation.times import propagation_times
 from consumers.registry.people import people
 from pipeline import attempts, audit, replays
 from pipeline.audit.trail import audit as audit_table
@@ -253,6 +255,28 @@ def site(tmp_path: Path) -> Iterator[Application]:
     application.close()
 
 
+def do(site: Application, name: str) -> None:
+    housekeeping = Housekeeping(
+        site, ["registry"], on_trouble=lambda chore, why: pytest.fail(f"{chore}: {why}")
+    )
+    [chore] = [each for each in housekeeping.chores if each.name == name]
+    chore.do()
+
+
+def test_times_of_days_past_are_added_up_by_month(site: Application) -> None:
+    with site.database.read() as connection:
+        now = site.database.now(connection)
+    of = {"start": "activation", "kind": "all", "name": "", "bucket": 100, "students": 2}
+    for ago in (0, 26 * 3600, 27 * 3600):
+        put(site.database, propagation_times, of | {"begins": (int(now) - ago) // 300 * 300})
+    do(site, "times")
+    with site.database.read() as connection:
+        rows = connection.execute(select(propagation_times).order_by(propagation_times.c.begins)).all()
+    assert sum(row.students for row in rows) == 6
+    assert rows[-1].begins == int(now) // 300 * 300
+    assert all(datetime.fromtimestamp(row.begins, UTC).day == 1 for row in rows[:-1])
+
+
 def test_the_process_of_the_registry_does_it_however_much_there_is(site: Application, tmp_path: Path) -> None:
     database = site.database
     with database.write() as connection:
@@ -262,12 +286,7 @@ def test_the_process_of_the_registry_does_it_however_much_there_is(site: Applica
             replays.begin(connection, replay, ["A"])
     for day in reversed(range(40)):
         note(database, "x", now - (day + 0.5) * DAY)
-    housekeeping = Housekeeping(
-        site, ["registry"], on_trouble=lambda chore, why: pytest.fail(f"{chore}: {why}")
-    )
-    for chore in housekeeping.chores:
-        if chore.name == "retention":
-            chore.do()
+    do(site, "retention")
     with database.read() as connection:
         assert connection.execute(select(func.count()).select_from(replays.replays)).scalar_one() == 10
         assert len(audit.entries(connection, limit=100)) == 30

@@ -86,3 +86,42 @@ def test_what_a_password_must_be_is_the_setting_of_the_students_pages(
     assert "holds a name" in sesame("activate", NOBODY, "--password-file", named).stderr
     file = private(f"{NOBODY}:kX9!vTq2#mLp\n")
     assert "1 asked for" in sesame("activate", NOBODY, "--password-file", file).stdout
+
+
+# --- first courses ----------------------------------------------------------------------------------------
+
+
+def test_a_file_of_first_courses_that_cannot_be_used_says_where_and_nobody_is_activated(
+    tmp_path: Path,
+) -> None:
+    imported(3)
+    for name, content, fault in (
+        (
+            "a.csv",
+            "component;begins\nSCI;2026-09-07T08:00\nLET;half past nine\n",
+            "line 3: 'half past nine' is no",
+        ),
+        ("b.csv", "component;begins\n;2026-09-07T08:00\n", "line 2: no component"),
+        ("c.csv", "code;begins\nSCI;2026-09-07T08:00\n", "line 1: no column component"),
+        ("d.csv", "component;begins\n", "names no component"),
+        ("e.ics", "component;begins\n", "is no calendar"),
+        ("f.csv", "component;begins\nSCI\n", "line 2: '' is no time"),
+    ):
+        file = tmp_path / name
+        file.write_text(content, encoding="utf-8")
+        for command in (("activate", "--all", "--yes"), ("import", "export.csv")):
+            result = sesame(*command, "--first-courses", str(file))
+            assert result.exit_code == 2, result.stderr
+            assert f"{file}" in result.stderr
+            assert fault in result.stderr
+            assert "component` and `begins` (2026-09-07T08:00" in " ".join(result.stderr.split())
+
+
+def test_first_courses_belong_to_all() -> None:
+    Path("c.csv").write_text("component;begins\nSCI;2026-09-07T08:00\n", encoding="utf-8")
+    result = sesame("activate", NOBODY, "--first-courses", "c.csv")
+    assert result.exit_code == 2
+    assert "--first-courses belongs to --all" in result.stderr
+    result = sesame("import", "--groups", "c.csv", "--first-courses", "c.csv")
+    assert result.exit_code == 2
+    assert "--first-courses is about FILE" in result.stderr
