@@ -31,10 +31,10 @@ def test_without_turns_all_are_published_by_line(registrar: Registrar) -> None:
 
 def test_a_student_of_two_components_comes_with_the_first_one_with_both(registrar: Registrar) -> None:
     rows = lines()
-    second = rows[1] | {"COD_CMP": "LET", "COD_ETP": "L1LET", "TEM_IAE_PRM": "N"}
+    second = rows[3] | {"COD_CMP": "LET", "COD_ETP": "L1LET", "TEM_IAE_PRM": "N"}
     registrar.turns = TURNS
     registrar.import_rows(*rows, second)
-    assert published(registrar)[:4] == [rows[place]["COD_ETU"] for place in (1, 2, 4, 1)]
+    assert published(registrar)[:5] == [rows[place]["COD_ETU"] for place in (2, 3, 4, 3, 0)]
 
 
 def test_what_a_complete_file_lacks_is_cancelled_last(registrar: Registrar) -> None:

@@ -62,6 +62,7 @@ def test_components_come_by_their_first_course_and_two_at_once_together(
         "LET;07/09/2026 14:00",
         "SCI;2026-09-07T16:00",
         "SCI;2026-09-07T08:00",
+        "SCI;2026-09-09T08:00",
         ";",
         "DRT;2026-09-07T12:00+00:00",
         "MED;2026-09-08",

@@ -299,6 +299,19 @@ def test_targets_that_were_not_slower_side_by_side_are_taken_as_apart(database: 
     assert 27 < seconds(found, found.done_at) < 33
 
 
+def test_a_rush_that_became_much_faster_is_judged_by_its_latest_part(database: Database) -> None:
+    """Two minutes at 1 a second, and two at 4: of 60 all are done after 15 s, not after 24."""
+    with database.read() as connection:
+        now = database.now(connection)
+    work(database, "moodle")
+    rush(database, "moodle", 1.0, ends=now - 126.0)
+    rush(database, "moodle", 4.0, ends=now - 6.0)
+    queue(database, 60, seen={"directory": ("provisioned", 1.0)})
+    found = show(site(database), OPERATOR)
+    assert found.targets["moodle"].rate == pytest.approx(4.0, rel=0.1)
+    assert 12 < seconds(found, found.targets["moodle"].done_at) < 19
+
+
 def test_before_it_was_seen_one_process_is_taken_as_shared_and_the_interval_is_wider(
     database: Database,
 ) -> None:
