@@ -94,18 +94,20 @@ class TargetHistory:
 
     def current(self, now: float) -> Rush | None:
         """The rush that is on, if it tells enough."""
-        last = self.rushes[-1] if self.rushes else None
-        if last is None or now - last.ended >= PAUSE_S or not last.rate:
-            return None
-        return last if len(last.blocks) >= BLOCKS_MIN or last is self.rushes[0] else None
+        on = self._on(now)
+        return on if on is not None and on.rate and len(on.blocks) >= BLOCKS_MIN else None
 
     def basis(self, now: float) -> list[Rush]:
         """The rushes to judge by: the one that is on; else all of note. Empty: too little was measured."""
-        current = self.current(now)
+        current, on = self.current(now), self._on(now)
         if current is not None:
             return [current]
-        largest = max((rush.students for rush in self.rushes), default=0)
-        return [rush for rush in self.rushes if rush.rate and rush.students >= _NOTABLE * largest]
+        over = [rush for rush in self.rushes if rush is not on]
+        largest = max((rush.students for rush in over), default=0)
+        return [rush for rush in over if rush.rate and rush.students >= _NOTABLE * largest]
+
+    def _on(self, now: float) -> Rush | None:
+        return self.rushes[-1] if self.rushes and now - self.rushes[-1].ended < PAUSE_S else None
 
     def bound(self, now: float) -> list[Rush]:
         """The rushes that tell the quota: today's, or else all that were throttled."""

@@ -172,7 +172,7 @@ def _unknown(known: TargetHistory, start: float) -> str | None:
         )
     if known.basis(start):
         return None
-    if known.rushes:
+    if known.rushes and not any(rush.rate for rush in known.rushes):
         return gettext("it never answered while work waited for it")
     return gettext("it has never been measured with work waiting: its first rush is measured from now on")
 

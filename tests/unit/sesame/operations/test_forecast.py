@@ -312,6 +312,17 @@ def test_a_rush_that_became_much_faster_is_judged_by_its_latest_part(database: D
     assert 12 < seconds(found, found.targets["moodle"].done_at) < 19
 
 
+def test_the_first_seconds_of_a_first_rush_tell_nothing(database: Database) -> None:
+    with database.read() as connection:
+        now = database.now(connection)
+    work(database, "moodle")
+    rush(database, "moodle", 0.2, ends=now - 1.0, rows=3)
+    queue(database, 30, seen={"directory": ("provisioned", 1.0)})
+    found = show(site(database), OPERATOR)
+    assert found.done_at is None
+    assert "moodle: it has never been measured with work waiting" in (found.cause or "")
+
+
 def test_before_it_was_seen_one_process_is_taken_as_shared_and_the_interval_is_wider(
     database: Database,
 ) -> None:
