@@ -29,7 +29,7 @@ from pipeline.db.metadata import metadata
 from pipeline.db.persons import of_nobody
 from schemas.account import Lane, Stage
 
-STEP_S: Final = 300
+_STEP_S: Final = 300
 """Times are counted by five minutes of their completion, later by month."""
 _RATIO: Final = 1.05
 """A bucket's upper end, divided by its lower end: quantiles are right to 2.5 %."""
@@ -86,7 +86,7 @@ def count(connection: Connection, database: Database, completions: Sequence[Clos
         row = known.get(each.student_number)
         if row is None or (start := _start(each, row.activated_at, row.stage)) is None:
             continue
-        begins = int(each.completed_at) // STEP_S * STEP_S
+        begins = int(each.completed_at) // _STEP_S * _STEP_S
         counts[begins, start, ALL, "", _bucket(each.elapsed_s)] += 1
         for name, took_s in each.targets_s.items():
             counts[begins, start, TARGET, name, _bucket(took_s)] += 1

@@ -44,6 +44,10 @@ class Block(NamedTuple):
     wall_s: float
     company: float = 1.0
 
+    def alone_s(self, power: float) -> float:
+        """Seconds that its work would take alone, where company slows by this power of it."""
+        return self.work_s / math.pow(self.company, power)
+
 
 @dataclass
 class Rush:

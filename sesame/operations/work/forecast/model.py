@@ -29,8 +29,6 @@ _OUTAGES, _OUTAGE_S, _OUTAGES_OVER_S = 2.0, 60.0, 3600.0
 _MANY: Final = 50
 _SPREAD, _SPREAD_WEIGHT = 0.15, 3.0
 """Likewise of the rate of one block: three of them that differ by so much."""
-
-
 _DRIFT: Final = 0.3
 """Halves of a rush whose rates differ by more are not alike: something else came or went."""
 _SHARED, _SHARED_SPREAD = 0.8, 0.3
@@ -101,6 +99,7 @@ def draw(queues: Mapping[str, Queue], now: float, *, draws: int = DRAWS) -> Draw
     """
     if not queues:
         return Drawn(0.0, 0.0, 0.0, {})
+    queues = {name: queues[name] for name in sorted(queues, key=lambda name: _depth(queues, name))}
     chances = {name: random.Random(name) for name in queues}  # noqa: S311 - as often as it is asked, one answer
     mean, spread = sharing([queue.history for queue in queues.values()])
     powers = random.Random("sharing")  # noqa: S311
@@ -110,7 +109,7 @@ def draw(queues: Mapping[str, Queue], now: float, *, draws: int = DRAWS) -> Draw
         _at(ends, LOW),
         _at(ends, 0.5),
         _at(ends, HIGH),
-        {name: _at(sorted(once[name] for once in every), 0.5) for name in every[0]},
+        {name: _at(sorted(once[name] for once in every), 0.5) for name in queues},
     )
 
 
@@ -136,7 +135,7 @@ def sharing(histories: Sequence[TargetHistory]) -> tuple[float, float]:
 def _once(
     queues: Mapping[str, Queue], now: float, power: float, chances: Mapping[str, random.Random]
 ) -> dict[str, float]:
-    """One draw: the seconds until each target is done."""
+    """One draw: the seconds until each target is done. Leaders come before who follows them."""
     alone = {name: _alone_s(queue, now, power, chances[name]) for name, queue in queues.items()}
     served = over_s = 0.0
     company, found = sum(each > 0 for each in alone.values()), dict[str, float]()
@@ -146,7 +145,7 @@ def _once(
             served, company = alone[name], company - 1
         found[name] = _seconds(queues[name], now, over_s, chances[name])
     ends = dict[str, float]()
-    for name in sorted(queues, key=lambda name: _depth(queues, name)):
+    for name in queues:
         ends[name] = max(found[name], ends.get(queues[name].follows or "", 0.0))
     return ends
 
@@ -167,7 +166,7 @@ def _alone_s(queue: Queue, now: float, power: float, chance: random.Random) -> f
         return 0.0
     day = 1.0 if queue.history.current(now) is not None else _day(queue, now, chance)
     return _spent(
-        [(block.students, block.work_s / block.company**power) for block in _telling(queue, now, power)],
+        [(block.students, block.alone_s(power)) for block in _telling(queue, now, power)],
         queue.students / (queue.workers * queue.faster * day),
         chance,
     )
@@ -246,7 +245,7 @@ def _poisson(mean: float, chance: random.Random) -> int:
 
 
 def _alone_rate(blocks: Sequence[Block], power: float) -> float:
-    alone_s = sum(block.work_s / math.pow(block.company, power) for block in blocks)
+    alone_s = sum(block.alone_s(power) for block in blocks)
     return max(1, sum(block.students for block in blocks)) / max(alone_s, 1e-3)
 
 
