@@ -27,7 +27,7 @@ from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import rows_of
-from schemas.account import Account, Stage
+from schemas.account import CANARY, Account, Stage
 
 accounts = Table(
     "accounts",
@@ -46,6 +46,9 @@ accounts = Table(
 
 LIVE: Final = (accounts.c.activated_at.is_not(None), accounts.c.stage != Stage.ERASED.value)
 """Conditions of the accounts that targets may hold something of: activated, and not erased."""
+
+COUNTED: Final = accounts.c.student_number != CANARY
+"""Condition of the accounts that are counted, listed and exported: all but the canary's."""
 
 _ROWS_PER_PAGE = 1000
 
@@ -119,7 +122,8 @@ def overtake(connection: Connection, student_number: str, version: int) -> None:
 
 def by_stage(connection: Connection) -> dict[str, int]:
     """Count the accounts in each stage."""
-    rows = connection.execute(select(accounts.c.stage, func.count()).group_by(accounts.c.stage))
+    query = select(accounts.c.stage, func.count()).where(COUNTED).group_by(accounts.c.stage)
+    rows = connection.execute(query)
     return {row[0]: row[1] for row in rows}
 
 
@@ -144,9 +148,8 @@ def with_logins(connection: Connection, logins: Sequence[str]) -> dict[str, str]
 def numbers_after(connection: Connection, *which: ColumnElement[bool], after: str, limit: int) -> list[str]:
     """Return up to `limit` student numbers above `after` (empty: from the first) whose accounts match."""
     number = accounts.c.student_number
-    return list(
-        connection.scalars(select(number).where(number > after, *which).order_by(number).limit(limit))
-    )
+    which = (number > after, COUNTED, *which)
+    return list(connection.scalars(select(number).where(*which).order_by(number).limit(limit)))
 
 
 def number_pages(database: Database, *which: ColumnElement[bool], size: int) -> Iterator[list[str]]:
@@ -164,7 +167,7 @@ def number_pages(database: Database, *which: ColumnElement[bool], size: int) -> 
 def pages(connection: Connection, query: Select[Any]) -> Iterator[list[tuple[str, int]]]:
     """Iterate over pages of activated accounts: student number and version, which `query` selects."""
     last = ""
-    query = query.where(accounts.c.activated_at.is_not(None)).order_by(accounts.c.student_number)
+    query = query.where(accounts.c.activated_at.is_not(None), COUNTED).order_by(accounts.c.student_number)
     while True:
         found = connection.execute(query.where(accounts.c.student_number > last).limit(_ROWS_PER_PAGE))
         page = [(str(row[0]), int(row[1])) for row in found]

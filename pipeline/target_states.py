@@ -40,6 +40,7 @@ from pipeline.db.bulk_sql import given, rows_among, rows_given
 from pipeline.db.database import Database, insert_for
 from pipeline.db.metadata import metadata, partial_index
 from pipeline.db.persons import rows_of
+from schemas.account import CANARY
 
 target_states = Table(
     "target_states",
@@ -462,6 +463,7 @@ def waiting_counts(connection: Connection) -> dict[tuple[str, str], int]:
     rows = connection.execute(
         select(target_states.c.target, target_states.c.reason, func.count())
         .where(target_states.c.state == State.WAITING, target_states.c.reason.is_not(None))
+        .where(target_states.c.student_number != CANARY)
         .group_by(target_states.c.target, target_states.c.reason)
     )
     return {(row[0], row[1]): row[2] for row in rows}

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -78,6 +78,10 @@ class Requirement(StrEnum):
 
 StudentNumber = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """The establishment's own student number (supannEtuId): an opaque string. Never the INE."""
+
+
+CANARY: Final = "sesame-canary"
+"""The canary's number: a synthetic student, in no count and no export. No registrar's file may have it."""
 
 
 class Person(Model):

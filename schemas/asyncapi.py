@@ -46,6 +46,12 @@ COMPONENTS = (
         "activation", "Publishes the acts of students.", publishes=c.both_lanes(c.ACTIVATIONS), only=_ACTS
     ),
     Component(
+        "canary",
+        "Enrols the canary, and takes everything from it again.",
+        publishes=(c.ENROLMENTS, c.ACTIVATIONS),
+        only=(e.EnrolmentRecorded, e.CanaryReset),
+    ),
+    Component(
         "holds",
         "Shuts a student's access at once, or says that the reason is gone.",
         publishes=(c.ACTIVATIONS,),

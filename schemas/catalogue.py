@@ -31,6 +31,7 @@ _FACTS = (
     e.HoldLifted,
     e.ProlongationRequested,
     e.IdentityDecided,
+    e.CanaryReset,
     e.ReplayRequested,
 )
 _OUTCOMES = (e.TargetProvisioned, e.TargetWaiting, e.TargetFailed)

@@ -261,6 +261,13 @@ class IdentityDecided(Event):
     reason_ref: Reference | None = Field(None, description=REASON_REF)
 
 
+class CanaryReset(Event):
+    """The canary is to be as before its activation. Access, password, cohorts and groups go."""
+
+    type: ClassVar[str] = "fr.sesame.canary.reset.v1"
+    student_number: Literal["sesame-canary"] = Field(description="The canary's: no other student is reset.")
+
+
 class ReplayRequested(Event):
     """One consumer is to compare the student with its target, and write what differs.
 
@@ -434,6 +441,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         HoldLifted,
         ProlongationRequested,
         IdentityDecided,
+        CanaryReset,
         ReplayRequested,
         AccountChanged,
         TargetProvisioned,

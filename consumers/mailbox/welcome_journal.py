@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     bindparam,
+    delete,
     insert,
     select,
     update,
@@ -67,7 +68,7 @@ class RecordedIntent:
 
 
 class WelcomeMessages:
-    """One row per student, never deleted. `adopted`: mailboxes from before Sésame, by number."""
+    """One row per student, kept but for the canary's. `adopted`: mailboxes from before Sésame, by number."""
 
     def __init__(
         self,
@@ -115,6 +116,13 @@ class WelcomeMessages:
     def undecided(self, student_numbers: Sequence[str]) -> None:
         """Record that it is unknowable whether these arrived; they are not sent again."""
         self._settle(student_numbers, "undecided")
+
+    def forget(self, student_number: str) -> None:
+        """Remove a student's row, while access is shut. The next activation sends a message."""
+        with self._database.write() as connection:
+            connection.execute(
+                delete(welcome_messages).where(welcome_messages.c.student_number == student_number)
+            )
 
     def _recorded(
         self, connection: Connection, student_numbers: Collection[str]

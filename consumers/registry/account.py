@@ -5,7 +5,8 @@ rule; both take their cohorts and groups with them.
 
 **Stage.** Precreated until the student has activated *and* an enrolment is in force; an earlier activation is
 kept (`activated_at`), and the targets show it waiting for the administrative enrolment. `lifecycle.stages`
-says what follows the last enrolment; a new one in force makes the account active again.
+says what follows the last enrolment; a new one in force makes the account active again. The canary's, once
+reset, is expired and has no enrolment until the next activation.
 
 **Cohorts and groups.** One per enrolment and template; several enrolments that give one key (a step in two
 versions) give one membership. It is met when the requirement of its template is: the administrative one by an
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final
 
-from consumers.registry.lifecycle.stages import Lifecycle
+from consumers.registry.lifecycle.stages import Lifecycle, LifeStage
 from consumers.registry.people import KnownPerson, Names
 from consumers.registry.settings import COHORT_FIELDS, MembershipTemplate, RegistrySettings
 from consumers.registry.teachings import HeldTeaching
@@ -35,6 +36,8 @@ _AFFILIATIONS: Final = ("student", "member")
 """Affiliations of current students (eduPerson 202208 2.2.1): the first is primary."""
 _GRACE_AFFILIATIONS: Final = ("affiliate",)
 """Affiliations in grace: no longer a student, not yet gone."""
+_NOT_RESET: Final = (Stage.PRECREATED, Stage.ERASED)
+"""Stages of an account that is not activated without the canary's reset."""
 
 
 @dataclass(frozen=True)
@@ -65,19 +68,25 @@ class Known:
 def merge(known: Known, lifecycle: Lifecycle, today: date) -> Account:
     """Today's account under the next version number; lane and window are set later."""
     person, previous, settings = known.person, known.previous, lifecycle.registry
-    current = current_enrolments(known.enrolments, settings, today)
+    activated = person.activated_at is not None
+    reset = not (activated or known.erasing or previous is None or previous.stage in _NOT_RESET)
+    current = [] if reset else current_enrolments(known.enrolments, settings, today)
     in_force = [enrolment for enrolment in current if enrolment.in_force]
-    stage, valid_until, stages = lifecycle.life_of(
-        previous,
-        in_force,
-        today,
-        activated=person.activated_at is not None,
-        prolonged=max(person.prolongations, default=None),
-        completed=known.completed,
-        held=known.held,
-        erasing=known.erasing,
-        gone=known.gone,
-    )
+    if reset:
+        ended_on = previous.valid_until if previous is not None else None
+        stage, valid_until, stages = LifeStage(Stage.EXPIRED, min(ended_on or today, today), {})
+    else:
+        stage, valid_until, stages = lifecycle.life_of(
+            previous,
+            in_force,
+            today,
+            activated=activated,
+            prolonged=max(person.prolongations, default=None),
+            completed=known.completed,
+            held=known.held,
+            erasing=known.erasing,
+            gone=known.gone,
+        )
     return Account(
         student_number=person.student_number,
         version=1 if previous is None else previous.version + 1,

@@ -47,6 +47,7 @@ _CAUSES: dict[type[events.Event], events.Cause] = {
     events.HoldPlaced: events.Cause.HOLD,
     events.HoldLifted: events.Cause.HOLD,
     events.ProlongationRequested: events.Cause.LIFECYCLE,
+    events.CanaryReset: events.Cause.LIFECYCLE,
 }
 
 
@@ -214,6 +215,9 @@ class Registry:
                 return {"holds": person.holds - {hold}}
             case events.ProlongationRequested() as event:
                 return self._prolongation(connection, person, event)
+            case events.CanaryReset():
+                forget_kept(connection, refs=[person.credential_ref])
+                return {"activated_at": None, "credential_ref": None}
         raise Rejected(
             "unexpected_event",
             f"{message.event.type} is no fact for the registry: its producer writes to the wrong topic",

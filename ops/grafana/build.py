@@ -198,6 +198,17 @@ def the_window() -> Board:
         width=24,
         text="Cohorts of ten and more.",
     )
+    board.add(
+        "timeseries",
+        "The canary's steps",
+        {
+            "{{step}}": "max by (step) (sesame_canary_seconds)",
+            "{{step}} failed": "max by (step) (sesame_canary_seconds) and on (step) sesame_canary_ok == 0",
+        },
+        unit="s",
+        width=24,
+        text="The newest run, every five minutes; targets since the activation.",
+    )
     return board
 
 

@@ -214,6 +214,19 @@ def other_alerts() -> list[dict[str, Any]]:
             "The feed {{ $labels.feed }} has brought nothing for a day and a half; if live, for ten minutes.",
         ),
         alert(
+            "SesameCanaryFails",
+            "max by (step) (sesame_canary_ok) == 0",
+            "page",
+            "The canary gets no further than {{ $labels.step }}: no student does.",
+            wait="6m",
+        ),
+        alert(
+            "SesameCanaryMissing",
+            "time() - max(sesame_canary_finished_timestamp_seconds) > 900",
+            "ticket",
+            "The canary has not come back for a quarter of an hour.",
+        ),
+        alert(
             "SesameImportHeld",
             "max by (feed) (sesame_import_held) == 1",
             "ticket",

@@ -30,6 +30,7 @@ from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata, partial_index
 from pipeline.db.persons import rows_of
+from schemas.account import CANARY
 
 dead_letters = Table(
     "dead_letters",
@@ -59,6 +60,7 @@ dead_letters = Table(
 
 _IDS_PER_QUERY = 500
 _ROWS_PER_PAGE = 500
+_COUNTED: Final = dead_letters.c.student_number.is_distinct_from(CANARY)
 
 # Made once: making a statement for each outcome costs more than the database does.
 _OPEN: Final = select(dead_letters.c.student_number).where(
@@ -292,7 +294,7 @@ def counts(connection: Connection, which: Which | None = None) -> dict[tuple[str
     """Count the unresolved letters that match, by consumer and cause."""
     rows = connection.execute(
         select(dead_letters.c.consumer, dead_letters.c.cause, func.count())
-        .where(*(which or Which()).conditions())
+        .where(*(which or Which()).conditions(), _COUNTED)
         .group_by(dead_letters.c.consumer, dead_letters.c.cause)
     )
     return {(row[0], row[1]): row[2] for row in rows}
@@ -302,7 +304,7 @@ def recorded(connection: Connection, begins: float, ends: float) -> dict[tuple[s
     """Count letters, resolved or not, by consumer and cause. Recorded in (`begins`, `ends`]."""
     rows = connection.execute(
         select(dead_letters.c.consumer, dead_letters.c.cause, func.count())
-        .where(dead_letters.c.recorded_at > begins, dead_letters.c.recorded_at <= ends)
+        .where(dead_letters.c.recorded_at > begins, dead_letters.c.recorded_at <= ends, _COUNTED)
         .group_by(dead_letters.c.consumer, dead_letters.c.cause)
     )
     return {(row[0], row[1]): row[2] for row in rows}

@@ -38,7 +38,7 @@ from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import rows_of
-from schemas.account import Lane
+from schemas.account import CANARY, Lane
 
 if TYPE_CHECKING:  # it loads the envelope's library, which those who only look do without
     from pipeline.engine.bell import WorkItem
@@ -327,7 +327,9 @@ def rest(connection: Connection, consumer: str, seen: Parked) -> None:
 def counts(connection: Connection) -> dict[tuple[str, str], int]:
     """Count the parked students, by consumer and kind."""
     rows = connection.execute(
-        select(parked.c.consumer, parked.c.kind, func.count()).group_by(parked.c.consumer, parked.c.kind)
+        select(parked.c.consumer, parked.c.kind, func.count())
+        .where(parked.c.student_number != CANARY)
+        .group_by(parked.c.consumer, parked.c.kind)
     )
     return {(row[0], row[1]): row[2] for row in rows}
 
@@ -346,7 +348,7 @@ def retries(connection: Connection) -> list[Retries]:
     """Return the students retried after failures, by consumer and cause."""
     rows = connection.execute(
         select(parked.c.consumer, parked.c.cause, func.count(), func.min(parked.c.first_at))
-        .where(parked.c.kind == Kind.RETRY)
+        .where(parked.c.kind == Kind.RETRY, parked.c.student_number != CANARY)
         .group_by(parked.c.consumer, parked.c.cause)
         .order_by(parked.c.consumer, parked.c.cause)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Column, Connection, Float, String, Table, select, update
+from sqlalchemy import Column, Connection, Float, String, Table, delete, select, update
 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
@@ -53,4 +53,11 @@ def confirm(connection: Connection, event_ids: Sequence[str], now: float) -> Non
         update(activation_requests)
         .where(activation_requests.c.event_id.in_(event_ids))
         .values(confirmed_at=now)
+    )
+
+
+def forget(connection: Connection, student_number: str) -> None:
+    """Remove a student's request."""
+    connection.execute(
+        delete(activation_requests).where(activation_requests.c.student_number == student_number)
     )

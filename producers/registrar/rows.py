@@ -19,7 +19,7 @@ from producers.registrar.damage import damage, damage_of_address, is_no_value, w
 from producers.registrar.faults import Fault, Rejection
 from producers.registrar.physical import Line
 from producers.registrar.profile import FeedProfile, Problem, known_values
-from schemas.account import Administrative, Pedagogical, StudentNumber
+from schemas.account import CANARY, Administrative, Pedagogical, StudentNumber
 from schemas.language import gettext
 from schemas.scalars import Code, is_local_part, phone_number
 
@@ -223,6 +223,8 @@ def checked(
     if is_no_value(student := fields.get("student_number", "")):
         detail = gettext("stands for a missing value")
         found.append(("student_number", Fault.BAD_STUDENT_NUMBER, student, detail))
+    if student.casefold() == CANARY:
+        found.append(("student_number", Fault.BAD_STUDENT_NUMBER, student, gettext("is the canary's number")))
     if fact is not None and fact["year"] > profile.year_max:
         detail = gettext("later than {year}: not plausible yet", year=profile.year_max)
         found.append(("year", Fault.BAD_YEAR, fields["year"], detail))

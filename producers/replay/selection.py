@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, select
 
 from pipeline import target_states
-from pipeline.accounts import accounts
+from pipeline.accounts import COUNTED, accounts
 from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
 
@@ -64,7 +64,8 @@ def select_students(database: Database, consumer: str, selection: Selection) -> 
     with database.read() as connection:
         if selection.cause is not None or selection.timed:
             return Selected(tuple(_found(connection, consumer, selection)))
-        query = select(accounts.c.student_number, accounts.c.activated_at).order_by(accounts.c.student_number)
+        number = accounts.c.student_number
+        query = select(number, accounts.c.activated_at).where(COUNTED).order_by(number)
         pages = [query]
         if selection.students:
             named = sorted(set(selection.students))

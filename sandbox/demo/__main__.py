@@ -52,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
             scim=options.scim,
             partage=options.partage,
             pegase=options.pegase,
+            canary=options.canary,
             active_directory=options.ad,
             brokers=1 if options.kafka or options.processes else 0,
             processes=options.processes,
@@ -78,6 +79,7 @@ def run(
     scim: bool,
     partage: bool,
     pegase: bool,
+    canary: bool,
     active_directory: bool,
     brokers: int,
     processes: int,
@@ -101,6 +103,7 @@ def run(
         scim=scim,
         partage=partage,
         pegase=pegase,
+        canary=canary,
         active_directory=active_directory,
         brokers=brokers,
         processes=processes,
@@ -216,6 +219,7 @@ def _parser() -> argparse.ArgumentParser:
     play_it.add_argument("--scim", action="store_true", help="a service that speaks SCIM too, as a target")
     play_it.add_argument("--partage", action="store_true", help="RENATER Partage's stand-in too, as a target")
     play_it.add_argument("--pegase", action="store_true", help="fed by Pégase's stand-in, not by a file")
+    play_it.add_argument("--canary", action="store_true", help="the canary goes its way every five minutes")
     play_it.add_argument(
         "--ad", action="store_true", help="a Samba domain controller too, as a target; as root"
     )

@@ -14,7 +14,7 @@ from typing import Any
 from sandbox.demo import credentials, live, machine, progress, roll
 from sandbox.demo.finding import COMPLETED, Announced
 from sandbox.demo.looks import answers, looks_at
-from sandbox.demo.program import DONE, PARTLY, CommandFailed, Running
+from sandbox.demo.program import DONE, FAILED, PARTLY, CommandFailed, Running
 from sandbox.demo.roll import Student
 from sandbox.demo.stage import complain, say, stage
 from sandbox.demo.sweep import Report, sweep
@@ -205,8 +205,9 @@ def perform(world: World, *, students: int, json_file: Path | None, keep: bool) 
     if json_file is not None:
         json_file.write_text(json.dumps(found.document(), indent=2) + "\n", encoding="utf-8")
     good = _verdict(found, swept)
+    sings = not world.canary or _send_canary(world)
     _look_at_one(world, cast, said, keep=keep)
-    return 0 if good and in_time else 1
+    return 0 if good and in_time and sings else 1
 
 
 def _activate_all(world: World, cast: Cast) -> Mapping[str, Any]:
@@ -255,6 +256,15 @@ def _verdict(found: Result, swept: Report) -> bool:
             f"{found.unaccounted} students are neither complete, nor waiting, nor dead-lettered with a reason"
         )
     return not wrong and not found.unaccounted
+
+
+def _send_canary(world: World) -> bool:
+    """Send the canary its way; return whether each step came to its end."""
+    with stage("canary"):
+        world.start_pages()
+        answer = world.sesame.run("canary", "run", allowed=(DONE, FAILED))
+        say("   " + answer.out.rstrip().replace("\n", "\n   "))
+    return answer.code == DONE
 
 
 def _look_at_one(world: World, cast: Cast, said: Mapping[str, Announced], *, keep: bool) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Self
 from sandbox.demo.machine import sesame_program
 from sandbox.process import SandboxError, start_tied
 
-DONE, PARTLY = 0, 3
+DONE, FAILED, PARTLY = 0, 1, 3
 _UNWANTED = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 

@@ -56,6 +56,10 @@ _PEGASE = """
 url_file = "@pegase_url_file@"
 periods = {ETAB00 = ["PER-2026"]}
 """
+_CANARY = """
+[canary]
+imap_url = "imaps://127.0.0.1:@imaps_port@"
+"""
 
 
 def write(world: World) -> None:
@@ -117,6 +121,9 @@ def write(world: World) -> None:
     if world.pegase is not None:
         text += _PEGASE
         values |= {"pegase_url_file": world.pegase.url_file}
+    if world.canary:
+        text += _CANARY
+        values |= {"imaps_port": dovecot.ports.imaps}
     if world.samba is not None:
         text += _ACTIVE_DIRECTORY
         values |= {

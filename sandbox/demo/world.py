@@ -77,6 +77,7 @@ class World:
         scim: a service that speaks SCIM too, as a target.
         partage: RENATER Partage's stand-in too, as a further target next to the mail server.
         pegase: fed by the stand-in for Pégase's APIs, not by a file.
+        canary: the canary goes its way, every five minutes.
         active_directory: a Samba domain controller too, as a target; it needs root.
         brokers: run on Apache Kafka with so many nodes, one or three, over TLS with SCRAM; 0: on the embedded
             log.
@@ -97,6 +98,7 @@ class World:
         scim: bool = False,
         partage: bool = False,
         pegase: bool = False,
+        canary: bool = False,
         active_directory: bool = False,
         brokers: int = 0,
         processes: int = 0,
@@ -112,6 +114,7 @@ class World:
         self.scim: ScimServer | None = None
         self.partage: Partage | None = None
         self.pegase: Pegase | None = None
+        self.canary = canary
         self.samba: Samba | None = None
         self.kafka: Kafka | None = None
         self.postgres: Postgres | None = None

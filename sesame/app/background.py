@@ -1,8 +1,8 @@
 """Background duties next to the consumers.
 
-They send the outbox and the audit, run timers and housekeeping, read the registrar's live feed, compare each
-target with the accounts at night, and watch for manual changes there by day. Each process does what its
-consumers need; of several, one sends, one reads the feed and one runs timers at a time.
+They send the outbox and the audit, run timers and housekeeping, read the registrar's live feed, send the
+canary, compare each target with the accounts at night, and watch for manual changes there by day. Each
+process does what its consumers need; of several, one does each of these at a time.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection
@@ -23,7 +24,7 @@ from pipeline.facts import Rejected
 from pipeline.timers import OnDue
 from pipeline.vault import read_keys
 from schemas.envelope import event_id
-from sesame.app import audit_export
+from sesame.app import audit_export, canary
 from sesame.app.audit_export import AuditExport, Pseudonyms
 from sesame.app.comparing import DriftWatch, Nightly
 from sesame.app.housekeeping import Housekeeping
@@ -66,6 +67,8 @@ class Background:
             self._loops.append(Loop("audit", export.run))
         if settings.pegase.is_set and REGISTRY in consumers:
             self._loops.append(Loop("pegase", Polling(application, reporter).run))
+        if settings.canary.is_set and REGISTRY in consumers:
+            self._loops.append(Loop("canary", partial(canary.keep, application, on_trouble=reporter.trouble)))
         targets = [target for target in settings.targets if target in consumers]
         if targets and settings.reconcile.at:
             nightly = Nightly(application, targets, on_trouble=reporter.trouble)

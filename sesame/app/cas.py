@@ -54,14 +54,20 @@ def probe(settings: Settings, try_login: Callable[[str, str], Trial]) -> login_p
     Raises:
         SettingsError: the account's password cannot be read.
     """
-    server, wanted = client(settings), settings.cas
+    wanted = settings.cas
+    password = LiveSecret(wanted, "probe_password") if wanted.has_secret("probe_password") else None
+    return probe_of(settings, try_login, wanted.probe_login, password)
+
+
+def probe_of(
+    settings: Settings,
+    try_login: Callable[[str, str], Trial],
+    login: str,
+    password: Callable[[], str] | None,
+) -> login_probe.LoginProbe | None:
+    """As `probe`, of this account."""
+    server = client(settings)
     if server is None:
         return None
-    if not wanted.has_secret("probe_password"):
-        return login_probe.LoginProbe(server, wanted.probe_login, None)
-    return login_probe.LoginProbe(
-        server,
-        wanted.probe_login,
-        LiveSecret(wanted, "probe_password"),
-        second_look=try_login if DIRECTORY in settings.targets else None,
-    )
+    second_look = try_login if DIRECTORY in settings.targets else None
+    return login_probe.LoginProbe(server, login, password, second_look=second_look)

@@ -86,8 +86,12 @@ def serve(application: Application, metrics: Metrics, stopping: threading.Event)
         NothingToServe, PortTaken: there is no port.
     """
     reporter = Reporter(metrics, application.database, process=application.life.owner)
-    receivers = application.settings.audit.receivers
-    metrics.refresh_with(reporter.refresh_from(application.outbox, application.settings.consumers, receivers))
+    settings, outbox = application.settings, application.outbox
+    metrics.refresh_with(
+        reporter.refresh_from(
+            outbox, settings.consumers, settings.audit.receivers, canary=settings.canary.is_set
+        )
+    )
 
     def log() -> str | None:
         application.log.end_offsets(catalogue.ACCOUNTS)

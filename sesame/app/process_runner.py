@@ -83,8 +83,9 @@ class ProcessRunner:
         self._alive: dict[str, bool] = {}
         self._damage: SesameError | None = None
         if consumers is None:
-            receivers = application.settings.audit.receivers
-            metrics.refresh_with(self._reporter.refresh_from(application.outbox, everything, receivers))
+            receivers, goes = application.settings.audit.receivers, application.settings.canary.is_set
+            refresh = self._reporter.refresh_from(application.outbox, everything, receivers, canary=goes)
+            metrics.refresh_with(refresh)
 
     def run(self, stopping: threading.Event) -> list[str]:
         """Run until `stopping` is set; then let running work end, within a bound.

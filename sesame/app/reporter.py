@@ -25,7 +25,7 @@ from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
 from pipeline.throughput import Stretch, queue_min
 from producers.registrar.pegase import polls
 from schemas import catalogue
-from schemas.account import Lane
+from schemas.account import CANARY, Lane
 from schemas.events import PropagationCompleted
 from sesame.app.audit_export import behind
 from sesame.app.observability import figures
@@ -34,6 +34,7 @@ from sesame.app.observability.metrics import EDGES, Metrics
 from sesame.operations.people.diagnosis import observed
 from sesame.operations.people.diagnosis.reasons import for_operator
 from sesame.operations.questions.reconcile import passes
+from sesame.operations.work.canary import runs
 
 REPORT_EVERY_S = 5.0
 RATE_OVER_S = 4.0
@@ -187,10 +188,12 @@ class Reporter:
         with self._counting:
             if (work := self._work.get(target)) is not None:
                 work.turns += 1
-        self._metrics.attempts.labels(target, kind).inc()
-        self._metrics.outcomes.labels(target, kind, admitted.lane).inc()
         self._metrics.last_progress.labels(target).set(self._clock())
-        if isinstance(outcome, Done):
+        counted = admitted.account.student_number != CANARY
+        if counted:
+            self._metrics.attempts.labels(target, kind).inc()
+            self._metrics.outcomes.labels(target, kind, admitted.lane).inc()
+        if isinstance(outcome, Done) and counted:
             self._metrics.changes.labels(target, "written" if outcome.changed else "unchanged").inc()
         elif isinstance(outcome, Retry | Dead):
             self._log.warning("turn_failed", target=target, outcome=kind, cause=outcome.cause)
@@ -305,11 +308,20 @@ class Reporter:
             self._metrics.propagation_seconds.labels(target, event.lane).observe(seconds)
 
     def refresh_from(
-        self, outbox: OutboxRelay, consumers: Collection[str] = (), receivers: Collection[str] = ()
+        self,
+        outbox: OutboxRelay,
+        consumers: Collection[str] = (),
+        receivers: Collection[str] = (),
+        *,
+        canary: bool = False,
     ) -> Callable[[], None]:
         """Return the refresher of gauges read from the store at each exposition.
 
-        `consumers`: those that should run somewhere. `receivers`: those of the audit.
+        Args:
+            outbox: its rows are counted.
+            consumers: those that should run somewhere.
+            receivers: those of the audit.
+            canary: whether it goes by itself.
         """
 
         def refresh() -> None:
@@ -328,6 +340,7 @@ class Reporter:
                 processes = status.statuses(connection)
                 compared = passes.latest(connection)
                 held = closings.counts(connection)
+                last_run = runs.newest(connection) if canary else None
                 audit_head = trail.mark(connection, trail.HEAD)
                 unsent = {name: behind(connection, name, now) for name in receivers}
             for gauge, counts in (
@@ -359,6 +372,8 @@ class Reporter:
             for lane in Lane:
                 self._metrics.propagation_oldest_seconds.labels(lane).set(oldest.get(lane, 0.0))
             self._imports(imports)
+            if last_run is not None:
+                self._canary(last_run)
             for feed in live:
                 self._metrics.import_polled.labels(feed.feed).set(feed.finished_at or 0.0)
             self._processes(processes, consumers, now)
@@ -381,6 +396,14 @@ class Reporter:
                 alive[each.consumer] += 1
         for consumer, count in alive.items():
             self._metrics.consumer_processes.labels(consumer).set(count)
+
+    def _canary(self, run: runs.CanaryRun) -> None:
+        self._metrics.canary_finished.set(run.at.timestamp())
+        for gauge in (self._metrics.canary_ok, self._metrics.canary_seconds):
+            gauge.clear()
+        for step in run.steps:
+            self._metrics.canary_ok.labels(step.name).set(step.ok)
+            self._metrics.canary_seconds.labels(step.name).set(step.seconds)
 
     def _imports(self, imports: Sequence[LastImport]) -> None:
         self._metrics.import_lines.clear()

@@ -76,6 +76,7 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
     "dead_letters": (HISTORY, "once resolved; unresolved ones permanently"),
     "throughput": (YEAR, "how fast each target was while many were under way"),
     "forecasts": (YEAR, "and what happened"),
+    "canary_steps": (EVER, "the newest run"),
     "consumer_status": (WORK, "one row per process"),
     "quarantines": (WORK, "until it is lifted"),
     "pauses": (WORK, "until resumed"),

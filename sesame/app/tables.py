@@ -36,6 +36,7 @@ from sesame.operations.people.support import support_cases
 from sesame.operations.questions.adoption import adoptions
 from sesame.operations.questions.reconcile import passes
 from sesame.operations.questions.restored import questions
+from sesame.operations.work.canary import runs
 from sesame.web.students import web_sessions
 
 __all__ = ["metadata"]

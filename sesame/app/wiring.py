@@ -62,6 +62,8 @@ if TYPE_CHECKING:
 REGISTRY, PROPAGATION, WEBHOOKS = "registry", "propagation", "webhooks"
 """The consumers that touch the store alone; the others are named as their targets."""
 
+_COLLECTOR = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+
 
 def utc_now() -> datetime:
     """The time, in UTC."""
@@ -157,13 +159,13 @@ class Application:
 
     @cached_property
     def traces(self) -> tracing.Traces | None:
-        """The recorder of spans; None: the settings want none."""
-        if not self.settings.observability.traces:
+        """The recorder of spans. None: OpenTelemetry's variables do not say where to."""
+        if not any(os.environ.get(name) for name in _COLLECTOR):
             return None
         return tracing.Traces.exported(self.life.owner)
 
     def traced(self, app: ASGIApp) -> ASGIApp:
-        """Wrap an application so that its requests have spans, if the settings want any."""
+        """Wrap an application so that its requests have spans, if any are sent."""
         return app if self.traces is None else self.traces.around(app)
 
     @staticmethod
@@ -357,6 +359,10 @@ class Application:
     def cas_probe(self) -> LoginProbe | None:
         """The login probe; None: the settings name no CAS server. Raises as `cas.probe`."""
         return cas.probe(self.settings, self._try_login)
+
+    def login_probe(self, login: str, password: Callable[[], str]) -> LoginProbe | None:
+        """Logs this account in through CAS; None: the settings name no CAS server."""
+        return cas.probe_of(self.settings, self._try_login, login, password)
 
     def _try_login(self, login: str, password: str) -> Trial:
         with self.directory() as directory:

@@ -1,4 +1,4 @@
-"""Parses a CAS server's pages for a login: forms and their hidden fields."""
+"""Parses pages for a login or an activation: forms and their hidden fields."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ def onward_form(text: str) -> LoginForm | None:
     if any(form.asks_password for form in forms):
         return None
     return next((form for form in forms if form.hidden.get("_eventId") == "proceed"), None)
+
+
+def form_to(text: str, action: str) -> LoginForm | None:
+    """The form of a page that is sent to this address; None: it has none."""
+    return next((form for form in _forms(text) if form.action == action), None)
 
 
 def _forms(text: str) -> list[LoginForm]:

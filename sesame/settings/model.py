@@ -38,7 +38,7 @@ from sesame.settings.console import ConsoleSettings
 from sesame.settings.explain import ENV_NESTED, ENV_PREFIX
 from sesame.settings.login import CasSettings
 from sesame.settings.portal import PORTAL, PORTAL_TITLE, PortalSettings, SmsSettings, SmtpSettings
-from sesame.settings.runtime import HttpSettings, ObservabilitySettings, ReconcileSettings
+from sesame.settings.runtime import CanarySettings, HttpSettings, ObservabilitySettings, ReconcileSettings
 from sesame.settings.storage import SQLITE, PrivacySettings, StoreSettings, VaultSettings
 from sesame.settings.support import SupportSettings
 
@@ -120,6 +120,7 @@ class Settings(BaseSettings):
     propagation: PropagationSettings = Field(default_factory=PropagationSettings)
     webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
     reconcile: ReconcileSettings = Field(default_factory=ReconcileSettings)
+    canary: CanarySettings = Field(default_factory=CanarySettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
     observability: ObservabilitySettings = Field(default_factory=ObservabilitySettings)
 

@@ -41,6 +41,25 @@ class ReconcileSettings(Section):
     )
 
 
+class CanarySettings(Section):
+    """The canary: a synthetic student who goes the whole way of one every five minutes."""
+
+    place: ClassVar[str] = "canary"
+
+    imap_url: Annotated[str, StringConstraints(pattern=r"^imaps?://[^\s/?#@]+$", max_length=255)] | None = (
+        Field(
+            None,
+            description="Where mail is read: `imaps://HOST:PORT`, or `imap://…` with STARTTLS; verified by "
+            "`mailbox.ca_file`. Without it the canary goes only when `sesame canary run` sends it.",
+        )
+    )
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it goes by itself."""
+        return self.imap_url is not None
+
+
 class ObservabilitySettings(Section):
     """Logs, on standard error."""
 
@@ -52,11 +71,5 @@ class ObservabilitySettings(Section):
     log_format: Literal["json", "console", "auto"] = Field(
         "auto",
         description="`json`: one object a line; `console`: for people; `auto`: for people on a terminal.",
-        json_schema_extra=ADVANCED,
-    )
-    traces: bool = Field(
-        False,
-        description="Export traces by OpenTelemetry, to where its own variables say "
-        "(docs/how-to/watch-and-alert.md).",
         json_schema_extra=ADVANCED,
     )

@@ -127,6 +127,10 @@ def _looks() -> Iterator[Case]:
         ),
         "empty",
     )
+    yield Case(
+        "canary", ("canary", "canary show", "canary show --json", "canary show --lang fr", "canary run 1")
+    )
+    yield Case("canary-failed", ("canary show", "canary show --json", "canary show --lang fr"), "left")
     yield Case("forecast-file", ("forecast --file registrar.csv --at 2099-09-01T08:00",))
     yield Case(
         "overview-empty",

@@ -23,7 +23,8 @@ WORLDS = {
     "nothing": "a folder without settings and without a store",
     "empty": "settings, and a new store",
     "filled": "settings, and the filled store in today's form",
-    "left": "the filled store: one is not enrolled any more, one was replayed in vain, one sent by a program",
+    "left": "the filled store: one is not enrolled any more, one was replayed in vain, one sent by a "
+    "program; the canary failed",
     "restored": "the filled store, which asks about a student after a restore, and shuts every target",
     "then": "the filled store in a form that is not migrated any more",
     "future": "a store that a newer version has migrated",
@@ -42,6 +43,11 @@ _MORE = {
         UPDATE replays SET consumer = 'directory' WHERE id = 'x784vYs5K0DL';
         UPDATE replay_students SET outcome = 'failed'
             WHERE replay_id = 'x784vYs5K0DL' AND student_number = '22600012';
+        INSERT INTO canary_steps VALUES
+            (0, 'enrolment', 0.312, 1, '', 1795746700.0), (1, 'activation', 1.504, 1, '', 1795746700.0),
+            (2, 'moodle', 0.53, 1, '', 1795746700.0),
+            (3, 'login', 0.2, 0, 'CAS refuses the login of canari.sesame', 1795746700.0),
+            (4, 'reset', 0.418, 1, '', 1795746700.0);
     """,
     "then": "UPDATE alembic_version SET version_num = '0045'",
     "future": "UPDATE alembic_version SET version_num = '9999'; UPDATE store_form SET oldest = '9999'",

@@ -29,6 +29,7 @@ LABELS: Final[dict[str, str]] = {
     "cohort": "the key of a cohort; `all` for everybody",
     "quantile": "`0.5`, `0.95` or `0.99`",
     "state": "a fixed word, listed in the metric's text",
+    "step": "`enrolment`, `activation`, a target, `login`, `welcome`, `cohort` or `reset`",
     "feed": "the registrar's feed, as the import was told or as its profile is named",
     "outcome": "`done`, `waiting`, `retry`, `dead` or `closed`",
     "result": "a fixed word, listed in the metric's text",
@@ -112,6 +113,17 @@ class Metrics:
             ("lane",),
         )
 
+        self.canary_ok = self._gauge(
+            "canary_ok", "1 if the step came to its end in the canary's newest run, else 0.", ("step",)
+        )
+        self.canary_seconds = self._gauge(
+            "canary_seconds",
+            "Duration of the step in the canary's newest run; of a target, since the activation.",
+            ("step",),
+        )
+        self.canary_finished = self._gauge(
+            "canary_finished_timestamp_seconds", "When the canary's newest run ended (Unix time).", ()
+        )
         self.window_seconds = self._gauge(
             "window_seconds",
             "Time from what opened the window to completion, of those completed within the span; to 2.5 %.",

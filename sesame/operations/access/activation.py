@@ -12,12 +12,12 @@ from pydantic import BaseModel, Field
 from sqlalchemy import and_, case, func, not_, select
 
 from consumers.registry.people import People, people
-from pipeline.accounts import accounts, number_pages
+from pipeline.accounts import COUNTED, accounts, number_pages
 from pipeline.db.database import Database
 from producers.activation.activation_requests import activate as publish
 from producers.activation.policy import PasswordJudge
 from producers.registrar.feed_memory import SqlFeedMemory
-from schemas.account import Account, Lane
+from schemas.account import CANARY, Account, Lane
 from sesame.acts import acts
 from sesame.acts.acts import DESK, OPERATORS, Actor, ActPath, ActRequest, Report, act
 from sesame.acts.ports import Sealing
@@ -218,7 +218,7 @@ def _everybody(database: Database) -> Everybody:
         select(*(func.count(case((each, 1))).label(name) for name, each in figures.items()))
         .select_from(people)
         .outerjoin(accounts, accounts.c.student_number == people.c.student_number)
-        .where(people.c.merged_into.is_(None))
+        .where(people.c.merged_into.is_(None), people.c.student_number != CANARY)
     )
     with database.read() as connection:
         return Everybody.model_validate(dict(connection.execute(query).mappings().one()))
@@ -230,7 +230,8 @@ def _not_activated(database: Database, turns: Mapping[str, int]) -> Iterator[str
         for page in number_pages(database, accounts.c.activated_at.is_(None), size=_PAGE):
             yield from page
         return
-    query = select(accounts.c.student_number, accounts.c.document).where(accounts.c.activated_at.is_(None))
+    columns = accounts.c.student_number, accounts.c.document
+    query = select(*columns).where(accounts.c.activated_at.is_(None), COUNTED)
     with database.read() as connection:
         rows = connection.execute(query.execution_options(yield_per=_PAGE))
         in_turn = sorted((_turn(document, turns), number) for number, document in rows)

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
 
 from consumers.registry.ledger import ledger
 from consumers.registry.people import KnownPerson, People, enrolments, people
-from pipeline.accounts import accounts
+from pipeline.accounts import COUNTED, accounts
 from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
 from pipeline.errors import SesameError
@@ -255,7 +255,7 @@ _PEOPLE: Final = person_search.PERSONS
 _ALONE: Final = func.coalesce(people.c.merged_into, "") == ""
 """Not by the index of merged persons: SQLite would read and sort all persons by it."""
 
-_SHOWN: Final = (_ALONE, accounts.c.stage != Stage.ERASED.value)
+_SHOWN: Final = (_ALONE, COUNTED, accounts.c.stage != Stage.ERASED.value)
 """Those shown, if they have an enrolment: `_loaded` checks a page, `_ENROLLED` all."""
 
 _NUMBERS: Final = people.alias("numbers")

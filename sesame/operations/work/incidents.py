@@ -15,6 +15,7 @@ from pipeline.audit.operator_notes import Remark
 from pipeline.db.bulk_sql import rows_among
 from pipeline.dead_letters.rows import dead_letters
 from pipeline.replays import Replay, replay_students
+from schemas.account import CANARY
 from sesame.acts.acts import DESK, Actor, ActRequest, Report, act, utc, utc_or_none
 from sesame.acts.ports import Stored
 from sesame.operations.people.diagnosis.act_sentences import as_text
@@ -124,7 +125,8 @@ def cause_of_replay(site: Stored, replay_id: str) -> IncidentRequest | None:
 
 def _parts(request: IncidentRequest, since: float | None) -> list[ColumnElement[bool]]:
     """The unresolved letters, and those that were resolved since then: an index has each part."""
-    these = and_(_d.consumer == request.consumer, _d.cause == request.cause)
+    counted = _d.student_number.is_distinct_from(CANARY)
+    these = and_(_d.consumer == request.consumer, _d.cause == request.cause, counted)
     resolved = [and_(these, _d.resolved_at >= since)] if since is not None else []
     return [and_(these, _d.resolved_at.is_(None)), *resolved]
 

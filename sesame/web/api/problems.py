@@ -31,6 +31,7 @@ from sesame.operations.programs.person_facts import PersonUnderWay
 from sesame.operations.programs.polled_events import NoSuchReceiver
 from sesame.operations.programs.tokens import TokenRefused
 from sesame.operations.questions.adoption.acts import NoSuchQuestion
+from sesame.operations.work.canary.acts import NeverSent
 from sesame.operations.work.dead_letters import NoSuchDeadLetter
 from sesame.operations.work.replays import NoSuchReplay
 from sesame.web.api.words import in_words
@@ -40,6 +41,7 @@ RETRY_AFTER_S: Final = 30
 """`Retry-After` while a dependency is down: time for a supervisor to restart it."""
 
 _MISSING: Final = (
+    NeverSent,
     NoSuchDeadLetter,
     NoSuchDoubt,
     NoSuchErasure,

@@ -11,6 +11,7 @@ from producers.activation.choices import ActivationState
 from producers.activation.policy import PasswordVerdict
 from producers.activation.proofs import LinkState
 from producers.activation.throttles import Rate
+from schemas.account import CANARY
 from sesame.web.kit.web_request import PageError, Posted, posted
 from sesame.web.students.portal_request import GRANT, SESSION, PortalRequest, Visiting
 from sesame.web.students.verification import granted, link_page
@@ -57,9 +58,10 @@ def take_password(visit: Visiting, form: Posted) -> Response:
     if chosen is None:
         visit.context.counted.password("void")
         return link_page(visit, visit.context.proofs.standing(proof_id), "")
-    visit.context.counted.password(
-        "again" if not chosen.fresh else "changed" if situation.activated else "activated"
-    )
+    if chosen.student_number != CANARY:
+        visit.context.counted.password(
+            "again" if not chosen.fresh else "changed" if situation.activated else "activated"
+        )
     return _enter(visit, chosen.student_number, "?fait=motdepasse" if situation.activated else "")
 
 

@@ -80,9 +80,6 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 @pytest.fixture
 def site(tmp_path: Path, collector: Collector) -> Iterator[ManySite]:
     with closing(ManySite(tmp_path, f"sqlite:///{tmp_path / 'store.db'}")) as site:
-        written = site.settings_file.read_text(encoding="utf-8")
-        wanted = written.replace("[observability]", "[observability]\ntraces = true")
-        site.settings_file.write_text(wanted, encoding="utf-8")
         yield site
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from pipeline.target import OBSERVED_ONLY
 from pipeline.target_states import target_states as t
+from schemas.account import CANARY
 
 EXAMPLES_MAX = 3
 
@@ -35,7 +36,7 @@ def observed(connection: Connection) -> dict[str, Observed]:
     """The last observations by target. The database counts: one row per set of differences, which are few."""
     rows = connection.execute(
         select(t.c.target, t.c.pending, func.count(), func.min(t.c.student_number))
-        .where(t.c.reason == OBSERVED_ONLY)
+        .where(t.c.reason == OBSERVED_ONLY, t.c.student_number != CANARY)
         .group_by(t.c.target, t.c.pending)
         .order_by(t.c.target, func.count().desc(), t.c.pending)
     )

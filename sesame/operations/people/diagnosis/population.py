@@ -13,6 +13,7 @@ from sqlalchemy import CTE, Connection, and_, case, exists, func, literal, null,
 
 from consumers.propagation.rows import propagation as p
 from consumers.propagation.rows import propagation_targets as pt
+from pipeline.accounts import COUNTED
 from pipeline.accounts import accounts as a
 from pipeline.target_states import State
 
@@ -49,7 +50,7 @@ def population(connection: Connection, targets: Sequence[str], follows: Mapping[
     `follows`: targets that act only after another one, by name.
     """
     made, students = connection.execute(
-        select(func.count(), func.count(a.c.activated_at)).select_from(a)
+        select(func.count(), func.count(a.c.activated_at)).select_from(a).where(COUNTED)
     ).one()
     found: dict[str, dict[tuple[str | None, str | None], int]] = {}
     for what, name, state, count in connection.execute(_unfinished_counts(follows)):
@@ -103,7 +104,7 @@ def _unfinished() -> CTE:
     return (
         select(a.c.student_number, a.c.version, p.c.state)
         .select_from(a.outerjoin(p, opened))
-        .where(a.c.activated_at.is_not(None), p.c.state.is_distinct_from(COMPLETED))
+        .where(a.c.activated_at.is_not(None), COUNTED, p.c.state.is_distinct_from(COMPLETED))
         .cte("unfinished")
     )
 

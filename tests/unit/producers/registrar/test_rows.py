@@ -48,6 +48,8 @@ def test_a_line_becomes_the_data_of_an_event() -> None:
         ("COD_ETU", "", Fault.MISSING_VALUE),
         ("COD_ETU", "*)(uid=*", Fault.BAD_STUDENT_NUMBER),
         ("COD_ETU", "2" * 33, Fault.BAD_STUDENT_NUMBER),
+        ("COD_ETU", "sesame-canary", Fault.BAD_STUDENT_NUMBER),
+        ("COD_ETU", "Sesame-Canary", Fault.BAD_STUDENT_NUMBER),  # the directory compares without case
         ("COD_NNE_IND", "060904317", Fault.BAD_INE),
         ("COD_NNE_IND", "060904317KÉ", Fault.BAD_INE),
         ("LIB_NOM_PAT_IND", "", Fault.MISSING_VALUE),

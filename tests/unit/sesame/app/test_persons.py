@@ -16,6 +16,7 @@ NO_PERSON = {
     "api_answers.sealed": "opened by the program alone",
     "api_tokens.scopes": "roles and names of acts",
     "audit.detail": "persons stand in it as digests: `pipeline.audit.chain`",
+    "canary_steps.cause": "the canary is no person",
     "closings.closing": "a word of ours",
     "erasures.noted": "counts and times",
     "erasures.receipt": "the pseudonym",

@@ -86,6 +86,8 @@ NOBODY_SHOWN = frozenset(
         "audit.verify",
         "backup",
         "backup.verify",
+        "canary.run",
+        "canary.show",
         "connector.check",
         "connector.list",
         "connector.new",

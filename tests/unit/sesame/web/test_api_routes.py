@@ -22,6 +22,7 @@ WITHOUT_A_ROUTE = {
     "audit.verify": LOOKS,
     "backup": MACHINE,
     "backup.verify": MACHINE,
+    "canary.run": MACHINE,
     "connector.check": MACHINE,
     "connector.new": MACHINE,
     "dead_letters.list": "`dead_letters.page` is the same, a page at a time",

@@ -1,6 +1,6 @@
-"""Mobile numbers, live feeds, throughput of targets, forecasts, and times of propagations.
+"""Mobile numbers, live feeds, throughput of targets, forecasts, times of propagations, and the canary.
 
-The forms 0049 to 0051, which had a part of it, were never released: what is there is left as it is.
+The forms 0049 to 0052, which had a part of it, were never released: what is there is left as it is.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0052"
+revision = "0053"
 down_revision = "0048"
 branch_labels = None
 depends_on = None
@@ -54,14 +54,24 @@ def upgrade() -> None:
             sa.Column("brake", sa.String(64), nullable=False),
             sa.Column("happened_at", sa.Float),
         )
+    if not inspector.has_table("propagation_times"):
+        op.create_table(
+            "propagation_times",
+            sa.Column("begins", sa.Integer, primary_key=True),
+            sa.Column("start", sa.String(16), primary_key=True),
+            sa.Column("kind", sa.String(8), primary_key=True),
+            sa.Column("name", sa.String(255), primary_key=True),
+            sa.Column("bucket", sa.Integer, primary_key=True),
+            sa.Column("students", sa.Integer, nullable=False),
+        )
     op.create_table(
-        "propagation_times",
-        sa.Column("begins", sa.Integer, primary_key=True),
-        sa.Column("start", sa.String(16), primary_key=True),
-        sa.Column("kind", sa.String(8), primary_key=True),
-        sa.Column("name", sa.String(255), primary_key=True),
-        sa.Column("bucket", sa.Integer, primary_key=True),
-        sa.Column("students", sa.Integer, nullable=False),
+        "canary_steps",
+        sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("name", sa.String(64), nullable=False),
+        sa.Column("seconds", sa.Float, nullable=False),
+        sa.Column("ok", sa.Boolean, nullable=False),
+        sa.Column("cause", sa.Text, nullable=False),
+        sa.Column("at", sa.Float, nullable=False),
     )
 
 
