@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
+from consumers.mailbox import NAME as MAILBOX
 from consumers.mailbox.mailbox import WELCOME
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from consumers.moodle.intent import COHORTS
@@ -62,8 +63,11 @@ class CanaryWalk:
         self._steps: list[CanaryStep] = []
         self._activated_at = 0.0  # on the monotonic clock
         made = {name: site.settings.connector_of(name).connector for name in site.settings.targets}
-        self._owns = {name: each.owns for name, each in made.items() if each and "apply" in each.verbs()}
-        self._targets = tuple(each for each in self._owns if each not in site.settings.observed)
+        self._made = {
+            name: each
+            for name, each in made.items()
+            if each is not None and "apply" in each.verbs() and name not in site.settings.observed
+        }
 
     def run(self) -> list[CanaryStep]:
         """All steps that were tried. A run that was cut off before is reset first."""
@@ -110,7 +114,7 @@ class CanaryWalk:
 
     def _provision(self) -> None:
         """A step for each target; one that only waits for a failed one has none."""
-        left = set(self._targets)
+        left = set(self._made)
         while left:
             found = [each for each in self._seen() if each.target in left]
             took_s = time.monotonic() - self._activated_at
@@ -124,20 +128,20 @@ class CanaryWalk:
             self._pause(_LOOK_EVERY_S)
 
     def _use(self) -> None:
-        account, site = self._known(), self._site
-        failed = self._failed
-        reached = {each.name for each in self._steps if each.ok}
-        probe = site.login_probe(account.login, lambda: self._password)
-        if probe is not None and not failed & set(site.follows.values()):
+        """What a student does then, of what is there to be used."""
+        account = self._known()
+        reached = {name: each for name, each in self._made.items() if self._is_ok(name)}
+        probe = self._site.login_probe(account.login, lambda: self._password)
+        if probe is not None and any(each.credential for each in reached.values()):
             with self._step("login"):
                 result = probe.run()
                 if not result.outcome.works:
                     raise StepFailed(result.message)
-        welcoming = {name for name, owns in self._owns.items() if WELCOME in owns} & reached
-        if self._inbox is not None and (welcoming or not failed):
+        boxes = [each for each in reached.values() if each.role == MAILBOX]
+        if self._inbox is not None and boxes:
             with self._step("welcome"):
-                self._read_welcome(self._inbox, expected=bool(welcoming))
-        having = [name for name, owns in self._owns.items() if COHORTS in owns and name in reached]
+                self._read_welcome(self._inbox, expected=any(WELCOME in each.owns for each in boxes))
+        having = [name for name, each in reached.items() if COHORTS in each.owns]
         if having:
             with self._step("cohort"):
                 self._find_cohort(having, account)
@@ -205,7 +209,7 @@ class CanaryWalk:
     def _seen(self) -> list[TargetStatus]:
         database, follows = self._site.database, self._site.follows
         with database.read() as connection:
-            status = person_status(connection, database, CANARY, targets=self._targets, follows=follows)
+            status = person_status(connection, database, CANARY, targets=tuple(self._made), follows=follows)
         return [] if status is None else list(status.targets)
 
     def _wait(self, come: Callable[[], bool], why: str) -> None:
