@@ -8,8 +8,8 @@ from contextlib import closing, suppress
 from typing import Final
 
 from pipeline.errors import DependencyDown, SesameError
+from producers.registrar import polls
 from producers.registrar.import_subject import ImportInterrupted
-from producers.registrar.pegase import polls
 from producers.registrar.pegase.client import PegaseRefuses
 from sesame.acts.acts import Actor, Role
 from sesame.app.reporter import Reporter

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -23,7 +24,7 @@ from pipeline.runner.announcement import Admitted
 from pipeline.status import ConsumerStatus
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
 from pipeline.throughput import Stretch, queue_min
-from producers.registrar.pegase import polls
+from producers.registrar import polls
 from schemas import catalogue
 from schemas.account import CANARY, Lane
 from schemas.events import PropagationCompleted
@@ -40,6 +41,8 @@ REPORT_EVERY_S = 5.0
 RATE_OVER_S = 4.0
 """The shortest time, in seconds, that a rate is measured over."""
 FORGET_AFTER_S = 86_400.0
+_GIVEN_UP_S: Final = 7 * 86_400.0
+"""A live feed that was not read for a week is none any more: its alert has told for as long."""
 _OUTCOMES: dict[type, str] = {
     Done: "done",
     Waiting: "waiting",
@@ -374,8 +377,10 @@ class Reporter:
             self._imports(imports)
             if last_run is not None:
                 self._canary(last_run)
+            self._metrics.import_polled.clear()
             for feed in live:
-                self._metrics.import_polled.labels(feed.feed).set(feed.finished_at or 0.0)
+                if feed.finished_at is None or now - feed.finished_at < _GIVEN_UP_S:
+                    self._metrics.import_polled.labels(feed.feed).set(feed.finished_at or 0.0)
             self._processes(processes, consumers, now)
             self._metrics.outbox_rows.set(outbox.waiting())
             self._metrics.audit_entries.set(audit_head.entry_id)

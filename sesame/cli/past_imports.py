@@ -11,6 +11,7 @@ import click
 from schemas.language import gettext, local_time, ngettext
 from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
+from sesame.cli.drop_folder import collect
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import json_option, moment
 from sesame.cli.output import CommandResult, remark, show_table
@@ -27,7 +28,10 @@ _PUBLISHED = ("published", "recorded", "cancelled", "gone")
 
 @click.group(name="imports")
 def imports() -> None:
-    """Look at past imports: who ran them, how they ended, what they would have changed. Poll Pégase."""
+    """Look at past imports, poll Pégase, or collect the files of a folder."""
+
+
+imports.add_command(collect)
 
 
 @imports.command(name="list")

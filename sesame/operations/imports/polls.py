@@ -12,9 +12,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from producers.registrar import polls
 from producers.registrar.feed_memory import SqlFeedMemory
 from producers.registrar.import_runs import SqlImports
-from producers.registrar.pegase import polls
 from producers.registrar.pegase.client import PegaseClient, PegaseDown
 from producers.registrar.pegase.contract import VALID, FlowEnrolment, Line
 from producers.registrar.pegase.passes import OVERLAP_S, Seen, read_groups, read_pass

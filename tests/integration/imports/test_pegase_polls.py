@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pipeline.db.database import Database
-from producers.registrar.pegase import polls
+from producers.registrar import polls
 from producers.registrar.pegase.client import PegaseClient, PegaseDown, PegaseRefuses
 from producers.registrar.pegase.passes import PAGE_ROWS, read_groups, read_pass
 from sandbox.pegase import Pegase, composition, inscription

@@ -11,6 +11,7 @@ from sqlalchemy import insert
 from consumers.propagation.rows import propagation
 from pipeline.db.database import Database
 from pipeline.outbox import OutboxRelay
+from producers.registrar import polls
 from producers.registrar.feed_memory import SqlFeedMemory
 from schemas.account import Lane
 from schemas.events import PropagationBreached, PropagationCompleted, PropagationLate, Window
@@ -126,3 +127,16 @@ def test_each_edge_of_the_window_is_counted_and_begins_at_zero(
     assert value(samples, "propagation_late_total", edge="60_min") == 1
     assert value(samples, "propagation_in_window_total", window="beyond") == 1
     assert value(samples, "propagation_seconds_count", target="moodle", lane="personal") == 1
+
+
+def test_a_live_feed_that_was_given_up_a_week_ago_is_no_series_any_more(
+    reporter: Reporter, database: Database, clock: Clock
+) -> None:
+    for days, feed in ((8, "Folder"), (6, "folder")):
+        clock.now = START - days * 86_400.0
+        with database.write() as connection:
+            polls.finish(connection, database, feed, 1)
+    clock.now = START
+    samples = shown(reporter, database)
+    assert value(samples, "import_polled_timestamp_seconds", feed="folder") == START - 6 * 86_400.0
+    assert value(samples, "import_polled_timestamp_seconds", feed="Folder") is None

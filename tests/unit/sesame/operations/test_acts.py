@@ -154,6 +154,7 @@ NOTED_BY_THEMSELVES = frozenset(
         "identity.settle",
         "identity.show",
         "import",
+        "import.collect",
         "import.explain",
         "import.mapping",
         "import.poll",

@@ -37,6 +37,7 @@ WITHOUT_A_ROUTE = {
     "hold.place_all": LISTS,
     "identity.mint_again": LOOKS,
     "import.explain": MACHINE,
+    "import.collect": MACHINE,
     "import.poll": "`sesame run` does it every half minute",
     "incident.show": LOOKS,
     "ledger.refresh": "the site does it by itself, every hour",
