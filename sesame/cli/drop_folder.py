@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-from contextvars import copy_context
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -53,7 +51,7 @@ _MODE = 0o700
     "--mail-to",
     multiple=True,
     metavar="ADDRESS",
-    help="Who is told of each file, in French. May be repeated.",
+    help="Who is told of each file; all is told in French then. May be repeated.",
 )
 @json_option
 @pass_context
@@ -67,6 +65,8 @@ def collect(
     mail. Files of groups come to `groups`. Run it every five minutes: an alert tells when it does not run.
     Exit code 3: some lines or files were refused; 5: some file is held. Noted in the audit.
     """
+    if mail_to:
+        speak("fr")  # what the import finds out is worded once, refused lines too
     post = _Post(context.settings, folder / _UNSENT, [letters.mailbox(each) for each in mail_to])
     post.send_again()
     request = drop_folder.CollectRequest(folder=folder, profile=profile, full_year=full_year)
@@ -115,13 +115,8 @@ def _ended(one: drop_folder.DroppedFile) -> str:
 
 
 def _lines(one: drop_folder.DroppedFile) -> list[str]:
-    said = [line for line in (one.why, one.remedy) if line]
-    if one.report is not None:
-        said += import_output.told(one.report)
-        if one.end is drop_folder.DroppedEnd.HELD:
-            command = f"sesame import {shlex.quote(str(one.file))} --approve {one.report.approval}"
-            said.append(gettext("If the file is right: {command}", command=command))
-    return said
+    told = [] if one.report is None else import_output.told(one.report)
+    return [*told, *filter(None, (one.why, one.remedy))]
 
 
 class _Post:
@@ -135,8 +130,7 @@ class _Post:
     def tell(self, one: drop_folder.DroppedFile) -> None:
         """Tell of a file."""
         for to in self._to:
-            message = copy_context().run(self._letter, one, to)
-            self._send(message, None)
+            self._send(self._letter(one, to), None)
 
     def send_again(self) -> None:
         """Send what an earlier run could not."""
@@ -146,7 +140,6 @@ class _Post:
             self._send(message, path)
 
     def _letter(self, one: drop_folder.DroppedFile, to: Address) -> EmailMessage:
-        speak("fr")
         name, path = one.file.name, one.report.rejects_path if one.report is not None else None
         refused = [] if path is None else [gettext("The refused lines are attached, each with its remedy.")]
         message = self._settings.letterhead.write(

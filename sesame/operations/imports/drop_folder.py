@@ -132,8 +132,10 @@ def _take(
     ) -> DroppedFile:
         folder = TAKEN if end in (DroppedEnd.IMPORTED, DroppedEnd.REPEATED) else HELD
         place = _moved(path, path.parent.parent / folder)
-        if end is DroppedEnd.LAST_YEAR:
-            remedy = gettext("If it is right: sesame import {file}", file=shlex.quote(str(place)))
+        if end in (DroppedEnd.HELD, DroppedEnd.LAST_YEAR):
+            approve = [] if report is None else ["--approve", str(report.approval)]
+            command = shlex.join([*_command(request, kind, place), *approve])
+            remedy = gettext("If the file is right: {command}", command=command)
         return DroppedFile(file=place, end=end, report=report, why=why, remedy=remedy)
 
     def imported(*, dry_run: bool) -> ImportReport:
@@ -141,6 +143,8 @@ def _take(
         done = import_files(site, actor, order, clock=clock, progress=lambda *_: None)
         return done.reports[0]
 
+    if path.is_symlink():
+        return put(DroppedEnd.REFUSED, why=gettext("it is a link to another file"))
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if (before := _before(site, kind, digest)) is not None:
@@ -156,6 +160,13 @@ def _take(
 
 
 _FIELDS: Final = {ImportKind.ENROLMENTS: "file", ImportKind.TEACHINGS: "groups"}
+
+
+def _command(request: CollectRequest, kind: ImportKind, place: Path) -> list[str]:
+    """The command that imports the file by itself, likewise."""
+    words = ["sesame", "import", *(["--groups"] if kind is ImportKind.TEACHINGS else []), str(place)]
+    words += [] if request.profile is None else ["--profile", request.profile]
+    return words + ([] if request.full_year is None else ["--full", "--year", str(request.full_year)])
 
 
 def _is_older(site: Registering, report: ImportReport, today: date) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -74,6 +75,14 @@ class Drop:
     def ends(self, *more: str) -> list[str]:
         return [each["end"] for each in self.collect(*more)[1]["files"]]
 
+    def as_told(self) -> int:
+        """Give the command of the newest mail, word for word; its exit code."""
+        told = " ".join(text_of(self.mails()[-1]).split())
+        program, *words = shlex.split(told[told.index("sesame import ") :])
+        assert program == "sesame"
+        words = ["--config", str(self.config), *words]
+        return CliRunner().invoke(main, words, prog_name="sesame").exit_code
+
     def mails(self, to: str = OFFICE) -> list[EmailMessage]:
         return self.sink.messages(to)
 
@@ -135,6 +144,7 @@ def test_each_file_is_taken_once_and_told_in_french_to_everybody(drop: Drop) -> 
     [attached] = list(mail.iter_attachments())
     assert str(attached.get_filename()).endswith("a.rejects.csv")
     assert "31/02/2007" in attached.get_content()
+    assert "calendrier" in attached.get_content(), "the refused lines are in French, too"
     assert drop.collect()[:2] == (0, {"files": [], "arriving": 0})
     assert len(drop.mails()) == 2
 
@@ -184,9 +194,7 @@ def test_last_year_s_waits_for_a_person_and_the_command_in_the_mail_imports_it(d
     assert ("5", 2025) not in drop.people()
     told = text_of(drop.mails()[-1])
     assert "2025" in told
-    command = told[told.index("sesame import ") :].splitlines()[0].removeprefix("sesame ").strip()
-    words = ["--config", str(drop.config), "import", command.removeprefix("import ").strip("' ")]
-    assert CliRunner().invoke(main, words, prog_name="sesame").exit_code == 0
+    assert drop.as_told() == 0
     assert ("5", 2025) in drop.people()
 
 
@@ -202,9 +210,35 @@ def test_what_the_guard_holds_waits_and_the_command_in_the_mail_lets_it_go_on(dr
     told = text_of(drop.mails()[-1])
     approval = found["files"][0]["report"]["approval"]
     assert f"--approve {approval}" in told.replace("\n", " ")
-    words = ["--config", str(drop.config), "import", found["files"][0]["file"], "--approve", approval]
-    assert CliRunner().invoke(main, words, prog_name="sesame").exit_code == 0
+    assert drop.as_told() == 0
     assert drop.people() == set()
+
+
+def test_the_command_in_the_mail_has_the_options_of_the_folder_and_is_of_the_second_file(drop: Drop) -> None:
+    names = ["Martin", "Bernard", "Petit", "Durand", "Robert", "Richard", "Simon", "Laurent"]
+    drop.put("whole.csv", *(line(n, name) for n, name in enumerate(names)))
+    header = "COD_ETU;COD_ANU;COD_ELP;LIB_ELP;COD_GPE\n"
+    drop.put("whole.csv", header, *(f"{n};2026;INF101;Info;TD1\n" for n in range(8)), groups=True)
+    full = ("--full-year", "2026", "--profile", "apogee")
+    assert drop.ends(*full) == ["imported", "imported"]
+    drop.put("one.csv", header, "0;2026;INF101;Info;TD1\n", groups=True)
+    assert drop.ends(*full) == ["held"]
+    assert drop.as_told() == 0
+    with drop.database.read() as connection:
+        listed = select(teaching_rows.c.student_number).where(teaching_rows.c.listed != "[]")
+        assert list(connection.scalars(listed)) == ["0"]
+    drop.put("one.csv", line(0, "Martin"))
+    assert drop.ends(*full) == ["held"]
+    assert drop.as_told() == 0
+    assert drop.people() == {("0", 2026)}
+
+
+def test_a_link_shows_nobody_what_it_leads_to(drop: Drop) -> None:
+    (drop.folder / "export.csv").symlink_to(drop.folder.parent / "data" / "vault.key")
+    assert drop.ends() == ["refused"]
+    [mail] = drop.mails()
+    assert "lien" in text_of(mail)
+    assert list(mail.iter_attachments()) == []
 
 
 def test_what_cannot_be_read_holds_up_no_other_and_is_told_with_its_remedy(drop: Drop) -> None:
