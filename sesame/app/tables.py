@@ -29,7 +29,14 @@ from pipeline.db.metadata import metadata
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.parking import rows as parking
 from producers.activation import choices, mail_proofs, request_rows, throttles
-from producers.registrar import accepted_requests, external_ids, feed_memory, import_runs, memberships
+from producers.registrar import (
+    accepted_requests,
+    external_ids,
+    feed_memory,
+    import_runs,
+    memberships,
+    polls,
+)
 from sesame.acts import life
 from sesame.login import api_answers, api_tokens, cas_logins, cas_sessions
 from sesame.operations.people.support import support_cases
