@@ -167,8 +167,11 @@ def test_the_window_is_that_of_pegases_clock(pegase: Pegase, site: Site, ahead_s
     for number, each in enumerate(many(3)):
         del each["derniereModification"], each["derniereModificationApprenant"]
         pegase.put([each])
-        time.sleep(1.1)
-        assert site.poll().imported == 1, number
+        imported: list[int] = []
+        while not any(imported) and len(imported) < 5:  # our idea of that clock is late by a slow answer
+            time.sleep(1.1)
+            imported.append(site.poll().imported)
+        assert sum(imported) == 1, number
     assert numbers(site.published()) == ["22600000", "22600001", "22600002"]
 
 
