@@ -68,19 +68,17 @@ class Known:
 def merge(known: Known, lifecycle: Lifecycle, today: date) -> Account:
     """Today's account under the next version number; lane and window are set later."""
     person, previous, settings = known.person, known.previous, lifecycle.registry
-    activated = person.activated_at is not None
-    reset = not (activated or known.erasing or previous is None or previous.stage in _NOT_RESET)
-    current = [] if reset else current_enrolments(known.enrolments, settings, today)
+    shut = _shut_by_reset(known)
+    current = [] if shut is not None else current_enrolments(known.enrolments, settings, today)
     in_force = [enrolment for enrolment in current if enrolment.in_force]
-    if reset:
-        ended_on = previous.valid_until if previous is not None else None
-        stage, valid_until, stages = LifeStage(Stage.EXPIRED, min(ended_on or today, today), {})
+    if shut is not None:
+        stage, valid_until, stages = LifeStage(Stage.EXPIRED, min(shut.valid_until or today, today), {})
     else:
         stage, valid_until, stages = lifecycle.life_of(
             previous,
             in_force,
             today,
-            activated=activated,
+            activated=person.activated_at is not None,
             prolonged=max(person.prolongations, default=None),
             completed=known.completed,
             held=known.held,
@@ -118,6 +116,14 @@ def merge(known: Known, lifecycle: Lifecycle, today: date) -> Account:
         else datetime.fromtimestamp(person.activated_at, UTC),
         shown_number=known.shown_number,
     )
+
+
+def _shut_by_reset(known: Known) -> Account | None:
+    """The account so far, if the canary's reset shuts it."""
+    previous = known.previous
+    if known.person.activated_at is not None or known.erasing or previous is None:
+        return None
+    return None if previous.stage in _NOT_RESET else previous
 
 
 def _since(previous: Account | None, stage: Stage, today: date) -> date | None:

@@ -77,12 +77,12 @@ class Webhooks:
         if message.time.timestamp() < self._clock() - NEWS_S:
             return
         wanting = [name for name, types in self._receivers.items() if event.type in types]
-        if event.student_number == CANARY:
-            return
         if wanting and not _is_about_us(event) and not self._is_nobody(connection, event.student_number):
             rows.add(connection, self._database, wanting, message, topic=record.topic, lane=_lane_of(event))
 
     def _is_nobody(self, connection: Connection, student_number: str) -> bool:
+        if student_number == CANARY:
+            return True
         known = accounts.version_of(connection, student_number) is not None
         return not known and self._forgotten(connection, student_number)
 

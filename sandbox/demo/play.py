@@ -205,9 +205,9 @@ def perform(world: World, *, students: int, json_file: Path | None, keep: bool) 
     if json_file is not None:
         json_file.write_text(json.dumps(found.document(), indent=2) + "\n", encoding="utf-8")
     good = _verdict(found, swept)
-    sings = not world.canary or _send_canary(world)
+    canary_is_back = not world.canary or _send_canary(world)
     _look_at_one(world, cast, said, keep=keep)
-    return 0 if good and in_time and sings else 1
+    return 0 if good and in_time and canary_is_back else 1
 
 
 def _activate_all(world: World, cast: Cast) -> Mapping[str, Any]:

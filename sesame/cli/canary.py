@@ -8,7 +8,6 @@ import click
 
 from schemas.language import gettext, local_time
 from sesame.app.lazy import lazily
-from sesame.cli.commands import LazyGroup
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import json_option
@@ -18,7 +17,7 @@ with lazily():
     from sesame.operations.work.canary import acts, runs
 
 
-@click.group(cls=LazyGroup)
+@click.group()
 def canary() -> None:
     """Send a synthetic student the way of a real one."""
 

@@ -30,14 +30,12 @@ class StudentPages:
             TargetDown: a page cannot be had, or refuses; the message says which.
         """
         with BoundedSession(verify=self._verify, timeout_s=_TIMEOUT_S) as session:
-            session.accepted = {HTTPStatus.OK}
             self._send(session, _LETTER, _PASSWORD, code=code)
             self._send(
                 session, _PASSWORD, _ACCOUNT, mot_de_passe=password, confirmation=password, charte="oui"
             )
             page = self._page(session, "GET", _ACCOUNT).text
             if (form := form_to(page, _LEAVE)) is not None:
-                session.accepted = {HTTPStatus.SEE_OTHER}
                 self._page(session, "POST", _LEAVE, form.hidden)
 
     def _send(self, session: BoundedSession, path: str, leads_to: str, **given: str) -> None:
@@ -45,9 +43,7 @@ class StudentPages:
         form = form_to(self._page(session, "GET", path).text, path)
         if form is None:
             raise TargetDown(gettext("{url} has no form", url=self._origin + path), unknown=False)
-        session.accepted = {HTTPStatus.SEE_OTHER}
         answer = self._page(session, "POST", path, form.hidden | given)
-        session.accepted = {HTTPStatus.OK}
         if not answer.headers.get("Location", "").startswith(leads_to):
             raise TargetDown(
                 gettext("{url} does not lead to {path}", url=self._origin + path, path=leads_to),
@@ -58,6 +54,7 @@ class StudentPages:
         self, session: BoundedSession, method: str, path: str, form: dict[str, str] | None = None
     ) -> requests.Response:
         url = self._origin + path
+        session.accepted = {HTTPStatus.OK if form is None else HTTPStatus.SEE_OTHER}
         try:
             return session.request(method, url, data=form)
         except requests.HTTPError as error:

@@ -367,8 +367,13 @@ def _completed(
     )
 
 
+def lists_of(path: Path) -> tuple[Path, Path]:
+    """Where the refused lines and the affected people of a file are written by default."""
+    return path.with_name(f"{path.stem}.rejects.csv"), path.with_name(f"{path.stem}.affected.csv")
+
+
 def _order(request: ImportRequest, path: Path, settings: RegistrarSettings, actor: Actor) -> ImportOptions:
-    rejects, affected = (path.with_name(f"{path.stem}.{name}.csv") for name in ("rejects", "affected"))
+    rejects, affected = lists_of(path)
     return ImportOptions(
         rejects_path=None if request.passing else request.rejects or rejects,
         affected_path=None if request.passing else request.affected or affected,

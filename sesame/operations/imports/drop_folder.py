@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import itertools
 import shlex
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -30,7 +29,7 @@ from producers.registrar.report import ImportEnd, ImportKind, ImportReport
 from schemas.language import gettext
 from sesame.acts.acts import OFFICE, Actor, ActRequest, Report, act
 from sesame.acts.ports import Registering
-from sesame.operations.imports.acts import ImportRequest, import_files
+from sesame.operations.imports.acts import ImportRequest, import_files, lists_of
 
 FEED: Final = "folder"
 """Under which the last look at a folder is noted."""
@@ -209,7 +208,7 @@ def _found(folder: Path, clock: Callable[[], datetime]) -> tuple[list[Path], int
         for path in sorted(waiting, key=lambda each: each.stat().st_mtime):
             state = path.stat()
             changed_at = max(state.st_mtime, state.st_ctime)  # programs may set the first
-            if path.suffix.lower() in _UNFINISHED or abs(time.time() - changed_at) < SETTLED_S:
+            if path.suffix.lower() in _UNFINISHED or abs(clock().timestamp() - changed_at) < SETTLED_S:
                 arriving += 1
             else:
                 found.append(_moved(path, place / WORK, f"{clock():%Y%m%d-%H%M%S}-{path.name}"))
@@ -219,7 +218,7 @@ def _found(folder: Path, clock: Callable[[], datetime]) -> tuple[list[Path], int
 def _moved(path: Path, folder: Path, name: str = "") -> Path:
     """Move a file; from `work` with the lists of its lines that the import wrote beside it."""
     folder.mkdir(mode=_MODE, exist_ok=True)
-    for beside in (path.with_name(path.stem + each) for each in _LISTS):
+    for beside in lists_of(path):
         if path.parent.name == WORK and beside.exists():
             beside.replace(folder / beside.name)
     place = folder / (name or path.name)

@@ -63,11 +63,18 @@ def walk(
         every_s: return the newest run instead, if it ended within so many seconds.
         wait_s: how long to wait for the end of a run that is under way.
     """
+    if (recent := _recent(site, every_s)) is not None:
+        return recent
     with SiteLocks(site.database).hold("canary", ttl_s=_RUN_S_MAX, wait_s=wait_s):
-        with site.database.read() as connection:
-            before, now = runs.newest(connection), site.database.now(connection)
-        if before is not None and now < before.at.timestamp() + every_s:
-            return before
+        if (recent := _recent(site, every_s)) is not None:
+            return recent
         steps = CanaryWalk(site, pause).run()
         with site.database.write() as connection:
             return runs.save(connection, steps, site.database.now(connection))
+
+
+def _recent(site: Stored, every_s: float) -> CanaryRun | None:
+    """The newest run, if it ended within so many seconds."""
+    with site.database.read() as connection:
+        found, now = runs.newest(connection), site.database.now(connection)
+    return found if found is not None and now < found.at.timestamp() + every_s else None

@@ -60,6 +60,7 @@ class CanaryWalk:
         self._site = site
         self._pause = pause
         self._password = f"Aa1-{secrets.token_urlsafe(24)}"
+        self._journal = WelcomeMessages(site.database, clock=time.time, adopted=lambda _numbers: {})
         self._steps: list[CanaryStep] = []
         self._activated_at = 0.0  # on the monotonic clock
         made = {name: site.settings.connector_of(name).connector for name in site.settings.targets}
@@ -88,7 +89,7 @@ class CanaryWalk:
     def _enrol(self) -> None:
         self._reset()
         database = self._site.database
-        WelcomeMessages(database, clock=time.time, adopted=lambda _numbers: {}).forget(CANARY)
+        self._journal.forget(CANARY)
         with database.write() as connection:
             now = database.now(connection)
             today, ends_on = utc(now).date(), self._site.settings.registry.year_ends_on
@@ -138,17 +139,16 @@ class CanaryWalk:
                 if not result.outcome.works:
                     raise StepFailed(result.message)
         boxes = [each for each in reached.values() if each.role == MAILBOX]
-        if self._inbox is not None and boxes:
+        if boxes and (inbox := self._inbox(account)) is not None:
             with self._step("welcome"):
-                self._read_welcome(self._inbox, expected=any(WELCOME in each.owns for each in boxes))
+                self._read_welcome(inbox, expected=any(WELCOME in each.owns for each in boxes))
         having = [name for name, each in reached.items() if COHORTS in each.owns]
         if having:
             with self._step("cohort"):
                 self._find_cohort(having, account)
 
     def _read_welcome(self, inbox: Inbox, *, expected: bool) -> None:
-        journal = WelcomeMessages(self._site.database, clock=time.time, adopted=lambda _numbers: {})
-        sent = journal.known([CANARY]).get(CANARY)
+        sent = self._journal.known([CANARY]).get(CANARY)
         if expected and (sent is None or not inbox.has(sent.message_id)):
             raise StepFailed(gettext("the welcome message is not in the inbox"))
         inbox.empty()
@@ -186,12 +186,11 @@ class CanaryWalk:
 
     # --- looks ------------------------------------------------------------------------------------------
 
-    @property
-    def _inbox(self) -> Inbox | None:
+    def _inbox(self, account: Account) -> Inbox | None:
         settings = self._site.settings
         if settings.canary.imap_url is None:
             return None
-        return Inbox(settings.canary.imap_url, self._known().mail, self._password, settings.mailbox.ca_file)
+        return Inbox(settings.canary.imap_url, account.mail, self._password, settings.mailbox.ca_file)
 
     def _account(self) -> Account | None:
         with self._site.database.read() as connection:
