@@ -86,11 +86,11 @@ def test_a_full_disk_refuses_clearly_loses_nothing_and_work_goes_on_when_there_i
     ballast = fill(disk)
     if site.database.is_sqlite:  # a server writes on for a while: in the pages and the log that it has
         faults = not_ready(run)
-        assert faults.keys() == {"store", "disk"}
-        assert all("is full" in fault for fault in faults.values()), faults
+        assert {"store", "disk"} <= faults.keys() <= {"store", "disk", "loops"}  # loops: one wrote just now
+        assert all("is full" in faults[name] for name in ("store", "disk")), faults
     assert_says_what_to_do(site.sesame.run("import", file, allowed=(DEPENDENCY_DOWN,)))
     os.truncate(ballast, 0)
-    assert not_ready(run) == {}
+    wait_until(lambda: not_ready(run) == {}, "what had no room to start again")
     site.enrol(STUDENTS)
     wait_until(lambda: site.accounts() == STUDENTS, "accounts")
 
