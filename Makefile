@@ -5,6 +5,7 @@
 #             STUDENTS=500 KAFKA=1 PROCESSES=2 CAS=apereo JSON=FILE KEEP=1   for `make demo`
 #             TIMETABLE=1 SCIM=1 PARTAGE=1 AD=1   for `make demo`: further targets
 #             PEGASE=1   for `make demo`: fed by Pégase's APIs, not by a file
+#             TWIN=FOLDER   for `make demo`: the students that `sesame rehearse FOLDER` wrote
 #             CANARY=1   for `make demo`: a synthetic student on the way of the others
 #             MUTANTS="consumers.registry.identity*" for `make mutation`
 #             TESTS="tests/unit -k name" JOBS=4   for `make test`
@@ -27,6 +28,7 @@ TIMETABLE ?=
 SCIM ?=
 PARTAGE ?=
 AD ?=
+TWIN ?=
 KEEP ?=
 KAFKA ?=
 CAS ?=
@@ -76,7 +78,7 @@ demo: python servers ## From a registrar's file to accounts that work, to look a
 	  $(if $(CAS),--cas "$(CAS)") \
 	  $(if $(JSON),--json "$(JSON)") $(if $(filter-out 0 no false,$(TIMETABLE)),--timetable) \
 	  $(if $(filter-out 0 no false,$(SCIM)),--scim) $(if $(filter-out 0 no false,$(PARTAGE)),--partage) \
-	  $(if $(filter-out 0 no false,$(PEGASE)),--pegase) $(if $(filter-out 0 no false,$(CANARY)),--canary) $(if $(filter-out 0 no false,$(AD)),--ad) $$keep
+	  $(if $(filter-out 0 no false,$(PEGASE)),--pegase) $(if $(filter-out 0 no false,$(CANARY)),--canary) $(if $(TWIN),--twin "$(TWIN)") $(if $(filter-out 0 no false,$(AD)),--ad) $$keep
 
 stop: ## End what `make demo` left running
 	@if [ -x "$(BIN)/python" ]; then "$(BIN)/python" -m sandbox.demo stop; fi

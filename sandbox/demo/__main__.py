@@ -53,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
             partage=options.partage,
             pegase=options.pegase,
             canary=options.canary,
+            twin=options.twin,
             active_directory=options.ad,
             brokers=1 if options.kafka or options.processes else 0,
             processes=options.processes,
@@ -80,6 +81,7 @@ def run(
     partage: bool,
     pegase: bool,
     canary: bool,
+    twin: Path | None,
     active_directory: bool,
     brokers: int,
     processes: int,
@@ -111,7 +113,7 @@ def run(
     )
     try:
         with stage("demo"):
-            code = play.perform(world, students=students, json_file=json_file, keep=keep)
+            code = play.perform(world, students=students, json_file=json_file, keep=keep, folder=twin)
         if code:
             _point_at_log(world)
         if keep:
@@ -220,6 +222,12 @@ def _parser() -> argparse.ArgumentParser:
     play_it.add_argument("--partage", action="store_true", help="RENATER Partage's stand-in too, as a target")
     play_it.add_argument("--pegase", action="store_true", help="fed by Pégase's stand-in, not by a file")
     play_it.add_argument("--canary", action="store_true", help="the canary goes its way every five minutes")
+    play_it.add_argument(
+        "--twin",
+        metavar="FOLDER",
+        type=lambda text: Path(text).absolute(),
+        help="the students that `sesame rehearse FOLDER` wrote, when they come",
+    )
     play_it.add_argument(
         "--ad", action="store_true", help="a Samba domain controller too, as a target; as root"
     )

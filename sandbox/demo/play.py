@@ -6,12 +6,13 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sandbox.demo import credentials, live, machine, progress, roll
+from sandbox.demo import credentials, live, machine, progress, roll, twin
 from sandbox.demo.finding import COMPLETED, Announced
 from sandbox.demo.looks import answers, looks_at
 from sandbox.demo.program import DONE, FAILED, PARTLY, CommandFailed, Running
@@ -49,8 +50,10 @@ def prepare(world: World) -> str:
     return world.sesame.run("doctor").out
 
 
-def enrol(world: World, students: int) -> Cast:
-    """Import a registrar's files of so many students, or feed Pégase with them; wait for their accounts.
+def enrol(world: World, students: int, *, files: tuple[Path, Path] | None = None) -> Cast:
+    """Import a registrar's files, or feed Pégase with them; wait for their accounts.
+
+    `files`: the export and the groups; None: examples of so many students.
 
     The file of groups comes first: a list counts from its student's enrolment on, and each account has all of
     its cohorts from the start.
@@ -58,7 +61,7 @@ def enrol(world: World, students: int) -> Cast:
     Raises:
         CommandFailed: the import failed; rejected rows are no failure.
     """
-    file, groups = registrar_files(world, students)
+    file, groups = files or registrar_files(world, students)
     if world.pegase is not None:
         file, groups = live.narrow(file, groups, world.private)
         live.feed(world.pegase, file, groups)
@@ -183,17 +186,17 @@ def result(world: World, cast: Cast, overview: Mapping[str, Any], said: Mapping[
     )
 
 
-def perform(world: World, *, students: int, json_file: Path | None, keep: bool) -> int:
-    """Play everything and show it; return the exit code."""
+def perform(world: World, *, students: int, json_file: Path | None, keep: bool, folder: Path | None) -> int:
+    """Play everything and show it, with the students of a twin's `folder` if any; return the exit code."""
     with stage("servers"):
         say("   " + prepare(world).rstrip().replace("\n", "\n   "))
     with stage("import"):
-        cast = enrol(world, students)
+        cast = enrol(world, students, files=twin.files(folder) if folder else None)
         _say_import(world, cast, keep=keep)
     in_time = True
     try:
         with stage("activate"):
-            overview = _activate_all(world, cast)
+            overview = _activate_all(world, cast) if folder is None else _let_come(world, cast, folder)
     except progress.NotSettled as late:
         complain(str(late))
         overview, in_time = world.sesame.overview(), False
@@ -216,6 +219,13 @@ def _activate_all(world: World, cast: Cast) -> Mapping[str, Any]:
         overview = follow(world, len(cast.students), command=command)
         report = command.answer().json()
     say(f"   {report['requested']} accounts asked for")
+    return overview
+
+
+def _let_come(world: World, cast: Cast, folder: Path) -> Mapping[str, Any]:
+    began = twin.come(folder, lambda numbers: activate(world, cast, numbers))
+    overview = follow(world, len(cast.students))
+    twin.compare(folder, time.monotonic() - began)
     return overview
 
 

@@ -12,7 +12,7 @@ from schemas.language import gettext, local_time, ngettext
 from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.options import json_option, moment
-from sesame.cli.output import CommandResult, show_table
+from sesame.cli.output import CommandResult, duration, show_table
 
 with lazily():
     from sesame.app import wiring
@@ -43,10 +43,11 @@ def forecast(context: Context, *, file: Path | None, profile: str | None, at: st
         context.settings  # noqa: B018 (read first: it names the zone)
         request = acts.ForecastRequest(file=file, profile=profile, at=moment("--at", at))
         found = context.run(acts.show_coming, request, clock=wiring.utc_now)
-    return CommandResult(found, partial(_show, found))
+    return CommandResult(found, partial(show, found))
 
 
-def _show(found: report.Forecast) -> None:
+def show(found: report.Forecast) -> None:
+    """Show a forecast on the terminal."""
     click.echo("\n".join(_lines(found)))
     titles = (gettext("target"), gettext("students"), gettext("per second"), gettext("done at"))
     rows = [
@@ -85,12 +86,18 @@ def _lines(found: report.Forecast) -> Iterator[str]:
         high=local_time(found.high),
         brake=found.brake,
     )
+    if found.longest_wait_s:
+        yield gettext("The longest wait: {wait}.", wait=duration(found.longest_wait_s))
     texts = {
         report.ForecastChange.WORKER: gettext("one more worker"),
+        report.ForecastChange.WORKERS: gettext("two more workers"),
         report.ForecastChange.BATCH: gettext("batches twice as long"),
         report.ForecastChange.QUOTA: gettext("one more application at the target"),
     }
     for one in found.what_if:
         yield "  " + gettext(
-            "{change}: {time} at best", change=texts[one.change], time=local_time(one.done_at)
+            "{change}: {wait} at best, {time}",
+            change=texts[one.change],
+            wait=duration(one.longest_wait_s),
+            time=local_time(one.done_at),
         )

@@ -96,6 +96,12 @@ def local_day(day: date) -> str:
     return day.strftime("%d/%m/%Y" if spoken() == "fr" else "%Y-%m-%d")
 
 
+def duration(seconds: float) -> str:
+    """A duration in minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    return gettext("{minutes} min {seconds} s", minutes=minutes, seconds=rest) if minutes else f"{rest} s"
+
+
 def side_console() -> rich_console.Console:
     """Standard error, for progress and remarks."""
     return rich_console.Console(file=sys.stderr, **_LITERAL)

@@ -14,7 +14,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.drop_folder import collect
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import json_option, moment
-from sesame.cli.output import CommandResult, remark, show_table
+from sesame.cli.output import CommandResult, duration, remark, show_table
 
 with lazily():
     from producers.registrar import report
@@ -141,7 +141,7 @@ def _row(one: past.PastImport) -> tuple[str, ...]:
         str(counts.get("lines", "")),
         "" if one.state in ("held", "unfinished") else str(sum(counts.get(name, 0) for name in _PUBLISHED)),
         str(counts.get("rejected", "")),
-        _took(one.duration_s),
+        "" if one.duration_s is None else duration(one.duration_s),
     )
 
 
@@ -155,7 +155,7 @@ def _told(one: past.PastImportShown) -> Iterator[str]:
     )
     begun = gettext("begun {at}", at=local_time(one.started_at))
     by = gettext("by {actor}", actor=one.actor) if one.actor else ""
-    took = gettext("took {duration}", duration=_took(one.duration_s)) if one.duration_s is not None else ""
+    took = gettext("took {duration}", duration=duration(one.duration_s)) if one.duration_s is not None else ""
     yield ", ".join(filter(None, (begun, by, took)))
     if one.line is not None:
         yield gettext("line {n} of {of}", n=one.line, of=one.last_line)
@@ -226,12 +226,3 @@ def _difference(difference: report.YearDifference) -> Iterator[str]:
         )
     if difference.others:
         yield "  " + gettext("and in so many programme steps more: {n}", n=difference.others)
-
-
-def _took(duration_s: float | None) -> str:
-    if duration_s is None:
-        return ""
-    minutes, seconds = divmod(round(duration_s), 60)
-    return (
-        gettext("{minutes} min {seconds} s", minutes=minutes, seconds=seconds) if minutes else f"{seconds} s"
-    )

@@ -128,6 +128,17 @@ def _looks() -> Iterator[Case]:
         "empty",
     )
     yield Case(
+        "rehearse",
+        (
+            "rehearse twin --at 2099-09-07T08:00 --students 20",
+            "rehearse twin --at 2020-09-07T08:00",
+            "rehearse twin --outage mailbox",
+            "rehearse twin --outage mailbax=30+20 --lang fr",
+            "rehearse registrar.csv",
+        ),
+    )
+    yield Case("rehearse-empty", ("rehearse twin", "rehearse twin --lang fr"), "empty")
+    yield Case(
         "canary", ("canary", "canary show", "canary show --json", "canary show --lang fr", "canary run 1")
     )
     yield Case("canary-failed", ("canary show", "canary show --json", "canary show --lang fr"), "left")

@@ -14,7 +14,7 @@ from sesame.acts.ports import Following, Registering
 from sesame.operations.imports.acts import ImportRequest, import_files
 from sesame.operations.work.forecast import promises
 from sesame.operations.work.forecast.promises import Promise
-from sesame.operations.work.forecast.report import Forecast, forecast
+from sesame.operations.work.forecast.report import Coming, Forecast, forecast
 
 
 class ForecastRequest(ActRequest):
@@ -65,7 +65,7 @@ def show_coming(
         dry = ImportRequest(file=request.file, profile=request.profile, dry_run=True, passing=True)
         [report] = import_files(site, actor, dry, clock=clock, progress=lambda *_: None).reports
         more = min(report.students, report.recorded + report.cancelled + report.gone)
-    return forecast(site, more=more, begins=request.at)
+    return forecast(site, Coming(more, request.at))
 
 
 def keep_promise(site: Following) -> None:

@@ -47,6 +47,8 @@ class Queue:
         students: who are not done there.
         workers: that take its work.
         follows: the target whose students it gets, if it acts after one.
+        arrivals: of whom some come later: after so many seconds, so many; in the order of time.
+        outages: planned ones, in the order of time: after how many seconds, and how long.
         is_down: an outage is on.
         faster, quotas: what would change: its workers' rate, and its quota, as factors.
     """
@@ -55,6 +57,8 @@ class Queue:
     students: float
     workers: int
     follows: str | None = None
+    arrivals: Sequence[tuple[float, float]] = ()
+    outages: Sequence[tuple[float, float]] = ()
     is_down: bool = False
     faster: float = 1.0
     quotas: float = 1.0
@@ -62,18 +66,24 @@ class Queue:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Seconds until everything is done, by quantile; and of each target the median."""
+    """Seconds until everything is done, by quantile; and of each target the median.
+
+    Attributes:
+        wait: the longest wait of one who comes; `waits`: at each target.
+    """
 
     low: float
     median: float
     high: float
+    wait: float
     targets: Mapping[str, float]
+    waits: Mapping[str, float]
 
     @property
     def brake(self) -> str | None:
-        """The target that is done last; None: nothing is to do. A leader is, not who only follows it."""
-        busy = [name for name, seconds in self.targets.items() if seconds]
-        return max(busy, key=lambda name: self.targets[name], default=None)
+        """The target with the longest wait; None: nothing is to do. A leader is, not who only follows it."""
+        busy = [name for name, seconds in self.waits.items() if seconds]
+        return max(busy, key=lambda name: self.waits[name], default=None)
 
 
 def rates(queues: Mapping[str, Queue], now: float) -> dict[str, float]:
@@ -98,18 +108,21 @@ def draw(queues: Mapping[str, Queue], now: float, *, draws: int = DRAWS) -> Draw
     `now`: epoch seconds. Each queue with students must have a history that is enough and not contradictory.
     """
     if not queues:
-        return Drawn(0.0, 0.0, 0.0, {})
+        return Drawn(0.0, 0.0, 0.0, 0.0, {}, {})
     queues = {name: queues[name] for name in sorted(queues, key=lambda name: _depth(queues, name))}
     chances = {name: random.Random(name) for name in queues}  # noqa: S311 - as often as it is asked, one answer
     mean, spread = sharing([queue.history for queue in queues.values()])
     powers = random.Random("sharing")  # noqa: S311
     every = [_once(queues, now, max(0.0, powers.gauss(mean, spread)), chances) for _ in range(draws)]
-    ends = sorted(max(once.values()) for once in every)
+    ends, waits = zip(*every, strict=True)
+    all_ends = sorted(max(once.values()) for once in ends)
     return Drawn(
-        _at(ends, LOW),
-        _at(ends, 0.5),
-        _at(ends, HIGH),
-        {name: _at(sorted(once[name] for once in every), 0.5) for name in queues},
+        _at(all_ends, LOW),
+        _at(all_ends, 0.5),
+        _at(all_ends, HIGH),
+        _at(sorted(max(once.values()) for once in waits), 0.5),
+        {name: _at(sorted(once[name] for once in ends), 0.5) for name in queues},
+        {name: _at(sorted(once[name] for once in waits), 0.5) for name in queues},
     )
 
 
@@ -134,8 +147,8 @@ def sharing(histories: Sequence[TargetHistory]) -> tuple[float, float]:
 
 def _once(
     queues: Mapping[str, Queue], now: float, power: float, chances: Mapping[str, random.Random]
-) -> dict[str, float]:
-    """One draw: the seconds until each target is done. Leaders come before who follows them."""
+) -> tuple[dict[str, float], dict[str, float]]:
+    """One draw: the seconds until each target is done, and its longest wait. Leaders come first."""
     alone = {name: _alone_s(queue, now, power, chances[name]) for name, queue in queues.items()}
     served = over_s = 0.0
     company, found = sum(each > 0 for each in alone.values()), dict[str, float]()
@@ -144,10 +157,32 @@ def _once(
             over_s += (alone[name] - served) * company**power
             served, company = alone[name], company - 1
         found[name] = _seconds(queues[name], now, over_s, chances[name])
-    ends = dict[str, float]()
-    for name in queues:
-        ends[name] = max(found[name], ends.get(queues[name].follows or "", 0.0))
-    return ends
+    done = dict[str, list[float]]()
+    ends, waits = dict[str, float](), dict[str, float]()
+    for name, queue in queues.items():
+        done[name] = _done(queue, found[name], done.get(queue.follows or "", ()))
+        ends[name] = done[name][-1]
+        waits[name] = max(at - came for at, (came, _) in zip(done[name], _arrivals(queue), strict=True))
+    return ends, waits
+
+
+def _arrivals(queue: Queue) -> list[tuple[float, float]]:
+    """After how many seconds how many students come; who are there already come first."""
+    return [(0.0, queue.students - sum(count for _, count in queue.arrivals)), *queue.arrivals]
+
+
+def _done(queue: Queue, work_s: float, leader: Sequence[float]) -> list[float]:
+    """When those of each arrival are done, one after the other; `leader`: when they are there."""
+    each_s = work_s / queue.students if queue.students else 0.0
+    at, found = 0.0, list[float]()
+    for place, (came, count) in enumerate(_arrivals(queue)):
+        begins = max(at, came if count else 0.0)
+        at = begins + each_s * count
+        for down, down_s in queue.outages:
+            if count and begins < down + down_s and down < at:
+                at += down + down_s - max(begins, down)
+        found.append(max(at if count else 0.0, leader[place] if place < len(leader) else 0.0))
+    return found
 
 
 def _depth(queues: Mapping[str, Queue], name: str) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -35,16 +35,18 @@ class ForecastChange(StrEnum):
     """What would make a target faster."""
 
     WORKER = "one_more_worker"
+    WORKERS = "two_more_workers"
     BATCH = "twice_the_batch"
     QUOTA = "one_more_application"
 
 
 class WhatIf(Report):
-    """A change at the brake, and when everybody would be done at best."""
+    """A change at the brake; when everybody would be done at best, and the longest wait then, in seconds."""
 
     target: str
     change: ForecastChange
     done_at: datetime
+    longest_wait_s: float
 
 
 class Forecast(Report):
@@ -55,7 +57,8 @@ class Forecast(Report):
         students: most that wait for one target.
         done_at: the median; `low` and `high` hold the truth in 80 of 100 cases. None: it cannot be told, for
             the `cause`.
-        brake: the target that is done last; None: nothing is to do, or it cannot be told.
+        longest_wait_s: of one who comes, in seconds; of who is under way now, from now on.
+        brake: the target with the longest wait; None: nothing is to do, or it cannot be told.
         what_if: changes at the brake.
         promises: earlier forecasts, and what happened, the newest first.
     """
@@ -65,6 +68,7 @@ class Forecast(Report):
     done_at: datetime | None
     low: datetime | None
     high: datetime | None
+    longest_wait_s: float | None
     brake: str | None
     cause: str | None
     targets: Mapping[str, TargetForecast]
@@ -72,18 +76,39 @@ class Forecast(Report):
     promises: tuple[Promise, ...]
 
 
-def forecast(site: Following, *, more: int = 0, begins: float | None = None) -> Forecast:
-    """Forecast the end of all work. `more`: students who come at `begins` (epoch seconds)."""
+@dataclass(frozen=True)
+class Coming:
+    """Work to come.
+
+    Attributes:
+        students: who come, at `begins` (epoch seconds; None: now).
+        arrivals: how they come: after so many seconds, which share of them; empty: all at once.
+        outages: planned ones of each target: after how many seconds, and how long.
+    """
+
+    students: int = 0
+    begins: float | None = None
+    arrivals: Sequence[tuple[float, float]] = ()
+    outages: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+
+
+def forecast(site: Following, coming: Coming = Coming()) -> Forecast:
+    """Forecast the end of all work."""
     with site.database.read() as connection:
         now = site.database.now(connection)
         queues, causes = _queues(site, connection)
         kept = promises.latest(connection)
-    start = max(now, begins or now)
+    start = max(now, coming.begins or now)
     if start > now:  # who is down or halted now is not then
         causes.clear()
     done = {name: rate * (start - now) for name, rate in _rates(queues, now).items()}
     busy = {
-        name: replace(queue, students=max(0.0, queue.students - done.get(name, 0.0)) + more)
+        name: replace(
+            queue,
+            students=max(0.0, queue.students - done.get(name, 0.0)) + coming.students,
+            arrivals=[(at, share * coming.students) for at, share in coming.arrivals],
+            outages=coming.outages.get(name, ()),
+        )
         for name, queue in queues.items()
     }
     for name, queue in busy.items():
@@ -109,6 +134,7 @@ def forecast(site: Following, *, more: int = 0, begins: float | None = None) -> 
         done_at=utc(start + drawn.median) if is_sure else None,
         low=utc(start + drawn.low) if is_sure else None,
         high=utc(start + drawn.high) if is_sure else None,
+        longest_wait_s=round(drawn.wait, 1) if is_sure else None,
         brake=drawn.brake if is_sure else None,
         cause=next((f"{name}: {cause}" for name, cause in unsure.items()), None),
         targets=targets,
@@ -182,12 +208,20 @@ def _changes(queues: Mapping[str, Queue], drawn: Drawn, start: float) -> Iterato
     if (brake := drawn.brake) is None:
         return
     queue = queues[brake]
-    changed = {ForecastChange.WORKER: replace(queue, workers=queue.workers + 1)}
+    changed = {
+        ForecastChange.WORKER: replace(queue, workers=queue.workers + 1),
+        ForecastChange.WORKERS: replace(queue, workers=queue.workers + 2),
+    }
     if (faster := queue.history.longer_batch()) is not None:
         changed[ForecastChange.BATCH] = replace(queue, faster=faster)
     if queue.history.bound(start):
         changed[ForecastChange.QUOTA] = replace(queue, quotas=2.0)
     for change, then in changed.items():
-        seconds = model.draw({**queues, brake: then}, start).median
-        if seconds < _WORTH * drawn.median:
-            yield WhatIf(target=brake, change=change, done_at=utc(start + seconds))
+        told = model.draw({**queues, brake: then}, start)
+        if told.wait < _WORTH * drawn.wait:
+            yield WhatIf(
+                target=brake,
+                change=change,
+                done_at=utc(start + told.median),
+                longest_wait_s=round(told.wait, 1),
+            )

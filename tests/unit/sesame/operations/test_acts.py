@@ -94,6 +94,7 @@ NOBODY_SHOWN = frozenset(
         "export.day",
         "forecast.coming",
         "forecast.show",
+        "rehearsal.play",
         "import.list",
         "incident.show",
         "ledger.refresh",

@@ -54,11 +54,16 @@ def queue(database: Database, students: int, **more: Any) -> None:
         student(database, f"{number:03d}", "in_progress", **more)
 
 
-def busy(database: Database, *, students: int = 60) -> None:
-    """A queue; the directory takes 20 students a second, Moodle 2."""
+def known(database: Database) -> None:
+    """The directory takes 20 students a second, Moodle 2."""
     for target, per_s in (("directory", 20.0), ("moodle", 2.0)):
         work(database, target)
         rush(database, target, per_s)
+
+
+def busy(database: Database, *, students: int = 60) -> None:
+    """A queue; see `known`."""
+    known(database)
     queue(database, students)
 
 
@@ -83,9 +88,11 @@ def test_a_queue_ends_when_its_slowest_target_has_taken_all(database: Database) 
 def test_two_workers_halve_it_and_so_one_more_is_told_as_a_help(database: Database) -> None:
     busy(database)
     before = show(site(database), OPERATOR)
-    [more] = before.what_if
+    [more, two_more] = before.what_if
     assert (more.target, more.change) == ("moodle", ForecastChange.WORKER)
     assert 13 < seconds(before, more.done_at) < 18
+    assert (two_more.target, two_more.change) == ("moodle", ForecastChange.WORKERS)
+    assert 9 < two_more.longest_wait_s < 12
     work(database, "moodle", "host:1#2")
     found = show(site(database), OPERATOR)
     assert found.targets["moodle"].rate == 4.0
@@ -414,7 +421,7 @@ def test_a_longer_batch_helps_by_what_a_call_costs_alone(database: Database) -> 
             throughput.record(connection, database, one)
     queue(database, 200)
     found = show(site(database), OPERATOR)
-    assert {each.change for each in found.what_if} == {ForecastChange.WORKER, ForecastChange.BATCH}
+    assert {each.change for each in found.what_if} == set(ForecastChange) - {ForecastChange.QUOTA}
     batch = next(each for each in found.what_if if each.change is ForecastChange.BATCH)
     now_s, then_s = 3.0 + 0.01 * 15, 3.0 + 0.01 * 30
     wanted = seconds(found, found.done_at) * then_s / (2 * now_s)

@@ -27,6 +27,7 @@ WITHOUT_A_ROUTE = {
     "connector.new": MACHINE,
     "dead_letters.list": "`dead_letters.page` is the same, a page at a time",
     "forecast.coming": MACHINE,
+    "rehearsal.play": MACHINE,
     "group.change": SCIM,
     "group.end": SCIM,
     "group.look": SCIM,

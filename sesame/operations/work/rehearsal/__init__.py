@@ -1,0 +1,1 @@
+"""The rehearsal: a twin of the site without anybody of it, and its first Monday."""
