@@ -270,6 +270,25 @@ def secret_of(secret: Secret) -> str:
         raise Misconfigured(str(error), remedy=error.remedy) from error
 
 
+class RegistrarApi(Protocol):
+    """The registrar's software, as the site's own account signs in there. Thread-safe."""
+
+    @property
+    def establishments(self) -> Sequence[str]:
+        """Codes of its establishments that are the site's."""
+
+    def address(self, module: str) -> str:
+        """Where this module is."""
+
+    def token(self, *, refused: str = "") -> str:
+        """A token for `Authorization: Bearer`; a new one in place of a refused one.
+
+        Raises:
+            TargetDown: it gives no answer.
+            Misconfigured: it refuses the account.
+        """
+
+
 @dataclass(frozen=True)
 class SiteFacts:
     """A connector's knowledge of the site, apart from its own section.
@@ -282,6 +301,7 @@ class SiteFacts:
         is_managed: True if Sésame decides who belongs to the cohort of this key.
         pseudonym: replaces a student number once the person is erased; empty: the site has no key.
         letterhead: of messages to students; None: the site sends none.
+        registrar: the registrar's software, if it is asked by an API.
     """
 
     database: Database | None = None
@@ -291,6 +311,7 @@ class SiteFacts:
     is_managed: Callable[[str], bool] = lambda _key: False
     pseudonym: Callable[[str], str] = lambda _number: ""
     letterhead: Letterhead | None = None
+    registrar: RegistrarApi | None = None
 
 
 @dataclass(frozen=True)

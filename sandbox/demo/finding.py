@@ -9,8 +9,8 @@ from typing import Any
 COMPLETED, WAITING, FAILED = "completed", "waiting", "failed"
 PROVISIONED, OUTSTANDING = "provisioned", "outstanding"
 
-FOLLOWS = {"mailbox": "directory"}
-"""The mail server looks its users up in the directory: it begins when the directory is done."""
+FOLLOWS = {"mailbox": "directory", "pegase_mail": "mailbox"}
+"""The mail server looks its users up in the directory; an address is told to Pégase once it has a mailbox."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,7 +187,7 @@ def result(world: World, cast: Cast, overview: Mapping[str, Any], said: Mapping[
 
 
 def perform(world: World, *, students: int, json_file: Path | None, keep: bool, folder: Path | None) -> int:
-    """Play everything and show it, with the students of a twin's `folder` if any; return the exit code."""
+    """Play everything, with a twin's students if there is a `folder`. Return the exit code."""
     with stage("servers"):
         say("   " + prepare(world).rstrip().replace("\n", "\n   "))
     with stage("import"):

@@ -55,6 +55,7 @@ _PEGASE = """
 [pegase]
 url_file = "@pegase_url_file@"
 periods = {ETAB00 = ["PER-2026"]}
+[pegase_mail]
 """
 _CANARY = """
 [canary]

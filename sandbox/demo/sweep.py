@@ -2,7 +2,8 @@
 
 Three things are compared: what the registrar's file implies (`roll`), what was announced, and what the
 servers show to their users: ldapsearch over StartTLS, IMAP over TLS with each student's own password,
-Moodle's web service, and the timetable, the SCIM service, Partage and Active Directory where there are such.
+Moodle's web service, and the timetable, the SCIM service, Partage, Pégase and Active Directory where there
+are such.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from sandbox.demo import (
     sweep_mail,
     sweep_moodle,
     sweep_partage,
+    sweep_pegase,
     sweep_scim,
     sweep_timetable,
 )
@@ -77,6 +79,11 @@ def sweep(
         accounts = sweep_partage.dump(world.partage)
         found += sweep_partage.compare(accounts, students, announced)
         looked["partage"] = f"{len(accounts)} accounts compared"
+    if world.pegase is not None:
+        progress("Pégase: addresses written back")
+        mails = world.pegase.mails()
+        found += sweep_pegase.compare(mails, entries, announced)
+        looked["pegase_mail"] = f"{len(mails)} addresses compared"
     if world.samba is not None:
         progress("Active Directory: users and groups over LDAPS, and some logins")
         users = sweep_active_directory.dump(world.samba)

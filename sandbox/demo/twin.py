@@ -1,4 +1,4 @@
-"""Play a twin that `sesame rehearse` wrote: its students come when its curve says so."""
+"""Play a twin that `sesame rehearse` wrote."""
 
 from __future__ import annotations
 

@@ -203,6 +203,7 @@ class World:
             "timetable": self.timetable,
             "scim": self.scim,
             "partage": self.partage,
+            "pegase_mail": self.pegase,
             "active_directory": self.samba,
         }
         return servers | {name: server for name, server in further.items() if server is not None}
@@ -215,9 +216,6 @@ class World:
         self.record.add("cas", self.cas.pid)
         self.pages.mail.start()
         self.record.add("mail sink", self.pages.mail.pid)
-        if self.pegase is not None:
-            self.pegase.start()
-            self.record.add("pegase", self.pegase.pid)
         settings.write(self)
         self.start_kafka()
         self.start_postgres()

@@ -48,6 +48,15 @@ class Pegase(WebService):
         found: list[dict[str, str]] = self._control.ask()["calls"]
         return found
 
+    def mails(self) -> dict[str, str]:
+        """Institutional addresses, by student."""
+        found: dict[str, str] = self._control.ask()["mails"]
+        return found
+
+    def correct(self, mails: Mapping[str, str]) -> None:
+        """Set students' institutional addresses by hand; empty: take it away."""
+        self._control.ask(mails=dict(mails))
+
     def clear(self) -> None:
         """Forget everything."""
         self._control.ask(clear=True)

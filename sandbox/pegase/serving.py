@@ -1,4 +1,4 @@
-"""HTTP: `/authn-app`, `/ins` and `/chc` as at Pégase, and `/_control`.
+"""HTTP: `/authn-app`, `/ins`, `/chc` and `/idt` as at Pégase, and `/_control`.
 
 `POST /_control`, with a key (header `X-Control-Key`), takes a JSON object, see `state.State.wish`; it and
 `GET` show the calls.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 import ssl
 import time
 from email.utils import formatdate
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Final
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
 from sandbox.http_server import HttpServer
 from sandbox.pegase.state import Fault, State
@@ -24,6 +25,10 @@ USER: Final = "svc-sesame"
 _TICKETS: Final = "/authn-app/cas/v1/tickets"
 _FLOW: Final = "/ins/api/ins/ext/v2/gestion/flux-inscriptions/pagine"
 _GROUPS: Final = "/chc/api/ext/chc/v1/groupes/"
+_IDENTITIES: Final = re.compile(r"/idt/api/idt/ext/v1/etablissements/([^/]+)/identites/apprenants")
+_MAIL: Final = re.compile(
+    r"/idt/api/idt/ext/v1/etablissements/([^/]+)/identite/([^/]+)/courriel-institutionnel"
+)
 _PAGE_MAX: Final = 500
 _BODY_MAX: Final = 100_000_000
 _ERRORS: Final = "json/application"  # as the real one: the words are the wrong way round
@@ -73,7 +78,7 @@ class _Request(BaseHTTPRequestHandler):
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         page = int(query["page"]) if "page" in query else None
         state.note(module, parts.query)
-        fault = state.fault_of(module, page)
+        fault = state.fault_of(module, page, parts.path)
         time.sleep(fault.delay_s + state.conditions.latency_s)
         if fault.hang_up:
             self.close_connection = True
@@ -114,18 +119,32 @@ class _Request(BaseHTTPRequestHandler):
         elif path.startswith(_GROUPS) and self.command == "POST":
             found = self.server.state.groups.get(path.removeprefix(_GROUPS), [])
             self._send(HTTPStatus.OK, json.dumps(found).encode())
+        elif (asked := _IDENTITIES.fullmatch(path)) and self.command == "GET" and self._is_here(asked[1]):
+            self._page(self.server.state.identities(query.get("codeApprenant", "")), query, fault)
+        elif (asked := _MAIL.fullmatch(path)) and self.command == "POST" and self._is_here(asked[1]):
+            known = self.server.state.set_mail(unquote(asked[2]), query.get("emailInstitutionnel", ""))
+            if known:
+                self._send(HTTPStatus.OK, b"")
+            else:
+                self._refuse(HTTPStatus.NOT_FOUND, "identite")
         else:
             self._refuse(HTTPStatus.NOT_FOUND, "route")
 
+    def _is_here(self, establishment: str) -> bool:
+        return establishment == self.server.state.conditions.establishment
+
     def _flow(self, query: dict[str, str], fault: Fault) -> None:
+        since, until = int(query.get("depuis", "0")), int(query.get("jusqua", "0"))
+        student = query.get("codeApprenant", "")
+        self._page(self.server.state.window(since, until, student, stale_s=fault.stale_s), query, fault)
+
+    def _page(self, rows: list[dict[str, Any]], query: dict[str, str], fault: Fault) -> None:
         size = int(query.get("taille", "50"))
         if "page" not in query or not 1 <= size <= _PAGE_MAX:
             self._refuse(HTTPStatus.BAD_REQUEST, "pagination")
             return
-        since, until = int(query.get("depuis", "0")), int(query.get("jusqua", "0"))
         state, page = self.server.state, int(query["page"]) + fault.skip
         size = min(size, state.conditions.page_max)
-        rows = state.window(since, until, query.get("codeApprenant", ""), stale_s=fault.stale_s)
         told: dict[str, Any] = {
             "taille": size,
             "resultats": rows[page * size : (page + 1) * size],
@@ -142,7 +161,10 @@ class _Request(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.FORBIDDEN, "key")
             return
         self.server.state.wish(json.loads(body or b"{}"))
-        self._send(HTTPStatus.OK, json.dumps({"calls": self.server.state.calls}).encode())
+        self._send(
+            HTTPStatus.OK,
+            json.dumps({"calls": self.server.state.calls, "mails": self.server.state.mails}).encode(),
+        )
 
     def _refuse(self, status: int, what: str) -> None:
         body = json.dumps({"errors": [{"code": what, "message": what}]}).encode()

@@ -21,6 +21,7 @@ class Conditions:
         latency_s: before each answer.
         ahead_s: how far the server's clock is ahead.
         rights: modules that the account may call.
+        establishment: the one whose identities these are.
         rewrite: fields that every row has otherwise; null takes a field away.
         page_max: rows in a page, at most, however many are asked for.
     """
@@ -29,7 +30,8 @@ class Conditions:
     token_s: float = 21_600.0
     latency_s: float = 0.0
     ahead_s: float = 0.0
-    rights: tuple[str, ...] = ("ins", "chc")
+    rights: tuple[str, ...] = ("ins", "chc", "idt")
+    establishment: str = "ETAB00"
     rewrite: Mapping[str, Any] = field(default_factory=dict)
     page_max: int = 500
 
@@ -40,6 +42,7 @@ class Fault:
 
     Attributes:
         page: only of calls for this page; None: of any.
+        path: only of calls with this in their path.
         status: an HTTP status, with an error body.
         html: 200 with a page of HTML.
         hang_up: the connection is closed without an answer.
@@ -52,6 +55,7 @@ class Fault:
     module: str = "ins"
     calls: int = 1
     page: int | None = None
+    path: str = ""
     status: int = 0
     html: bool = False
     hang_up: bool = False
@@ -69,6 +73,7 @@ class State:
         self.conditions = Conditions()
         self.groups: dict[str, list[dict[str, Any]]] = {}  # "ESTABLISHMENT/PERIOD" to compositions
         self.calls: list[dict[str, str]] = []
+        self.mails: dict[str, str] = {}  # a student's institutional address
         self._rows: dict[str, list[dict[str, Any]]] = {}  # key to all its versions, the newest last
         self._faults: list[Fault] = []
         self._tokens: dict[str, float] = {}
@@ -79,11 +84,11 @@ class State:
         return time.time() + self.conditions.ahead_s
 
     def wish(self, wish: Mapping[str, Any]) -> None:
-        """Carry out a wish: `clear`, `set`, `faults`, `put` (rows), `groups`."""
+        """Carry out a wish: `clear`, `set`, `faults`, `put` (rows), `groups`, `mails`."""
         with self._lock:
             if wish.get("clear"):
                 self.conditions = Conditions()
-                for kept in (self._rows, self._faults, self._tokens, self.groups, self.calls):
+                for kept in (self._rows, self._faults, self._tokens, self.groups, self.calls, self.mails):
                     kept.clear()
             given: dict[str, Any] = {
                 name: tuple(value) if isinstance(value, list) else value
@@ -94,6 +99,7 @@ class State:
             for row in wish.get("put", ()):
                 self._put(row)
             self.groups |= wish.get("groups", {})
+            self.mails |= wish.get("mails", {})
 
     def token(self) -> str:
         """A new token."""
@@ -106,11 +112,11 @@ class State:
         """Whether this token is valid."""
         return time.monotonic() < self._tokens.get(token, 0.0)
 
-    def fault_of(self, module: str, page: int | None) -> Fault:
+    def fault_of(self, module: str, page: int | None, path: str) -> Fault:
         """The fault that strikes this call, used up by one; one without effect: none."""
         with self._lock:
             for at, fault in enumerate(self._faults):
-                if fault.module == module and fault.page in (None, page):
+                if fault.module == module and fault.page in (None, page) and fault.path in path:
                     left = dataclasses.replace(fault, calls=fault.calls - 1)
                     self._faults[at : at + 1] = [left] if left.calls > 0 else []
                     return fault
@@ -132,6 +138,31 @@ class State:
                 if inside and student in ("", row["codeApprenant"]):
                     found.append(self._shown(row))
         return found
+
+    def identities(self, student: str) -> list[dict[str, Any]]:
+        """The identities of the students who have rows, or of one."""
+        with self._lock:
+            rows = {versions[-1]["codeApprenant"]: versions[-1] for versions in self._rows.values()}
+            return [
+                {
+                    "id": f"IDT-{code}",
+                    "codeApprenant": code,
+                    "nomFamille": row["nomFamille"],
+                    "prenom": row["prenom"],
+                    "courrielInstitutionnel": self.mails.get(code) or None,
+                }
+                for code, row in rows.items()
+                if student in ("", code)
+            ]
+
+    def set_mail(self, identity: str, mail: str) -> bool:
+        """Set an identity's institutional address; False: there is no such identity."""
+        code = identity.removeprefix("IDT-")
+        with self._lock:
+            if not any(versions[-1]["codeApprenant"] == code for versions in self._rows.values()):
+                return False
+            self.mails[code] = mail
+            return True
 
     def touch(self, students: tuple[str, ...]) -> None:
         """Modify these students' rows now."""

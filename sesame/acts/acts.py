@@ -145,8 +145,16 @@ LOOKS: Final = frozenset(
     {
         *("adopt.questions", "adopt.show", "audit.list", "completions.follow"),
         *("dead_letters.list", "dead_letters.page", "dead_letters.show", "diagnose", "events.poll"),
-        *("group.look", "hold.list", "identity.list", "identity.show", "import.show", "letter.show"),
-        *("lifecycle.held", "lifecycle.preview", "overview.people", "person.look", "privacy.receipt"),
+        *("group.look", "hold.list", "identity.list", "identity.show", "import.prove", "import.show"),
+        *(
+            "ledger.addresses",
+            "letter.show",
+            "lifecycle.held",
+            "lifecycle.preview",
+            "overview.people",
+            "person.look",
+            "privacy.receipt",
+        ),
         *("restored.list", "support.look", "target.holders"),
         *("status.show", "students.list", "students.search", "students.show", "students.timeline"),
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from consumers.kit.connector import (
@@ -16,7 +18,7 @@ from consumers.kit.connector import (
 from consumers.kit.passwords import KnownPasswords, NoPasswords, Passwords, SealedPasswords
 from consumers.kit.settings import ConnectorSettings, PlainPasswordSettings
 from pipeline.db.database import Database
-from pipeline.errors import SesameError, fault
+from pipeline.errors import Misconfigured, SesameError, TargetDown, fault
 from pipeline.target import Handler
 from sesame.app.handlers import GuardedHandler, Unusable
 from sesame.app.lazy import lazily
@@ -27,9 +29,11 @@ from sesame.settings import LiveSecret, Settings
 
 with lazily():
     from consumers.registry.erasure import privacy_key
+    from producers.registrar.pegase import client as pegase_client
 
 if TYPE_CHECKING:
     from pipeline.vault import Vault
+    from producers.registrar.pegase.settings import PegaseSettings
     from sesame.app.observability.tracing import Traces
 
 
@@ -113,7 +117,35 @@ def site_facts(settings: Settings, database: Database) -> SiteFacts:
         is_managed=ManagedCohorts(database, [template.key for template in settings.registry.cohorts]),
         pseudonym=lambda number: "" if (key := _privacy(settings)) is None else key.pseudonym(number),
         letterhead=settings.letterhead,
+        registrar=Registrar(settings.pegase) if settings.pegase.is_set else None,
     )
+
+
+class Registrar:
+    """Pégase, as the feed signs in there; see `RegistrarApi`."""
+
+    def __init__(self, settings: PegaseSettings) -> None:
+        self.establishments = tuple(settings.periods)
+        self._settings = settings
+        self._lock = threading.Lock()
+
+    def address(self, module: str) -> str:
+        """See `RegistrarApi`."""
+        return self._settings.instance().address(module)
+
+    def token(self, *, refused: str = "") -> str:
+        """See `RegistrarApi`."""
+        with self._lock:
+            try:
+                return self._client.token(refused=refused)
+            except pegase_client.PegaseDown as error:
+                raise TargetDown(str(error), unknown=False) from error
+            except SesameError as error:
+                raise Misconfigured(str(error), remedy=error.remedy) from error
+
+    @cached_property
+    def _client(self) -> pegase_client.PegaseClient:
+        return pegase_client.PegaseClient(self._settings.instance)
 
 
 def _privacy(settings: Settings) -> privacy_key.PrivacyKey | None:

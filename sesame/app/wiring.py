@@ -342,14 +342,19 @@ class Application:
 
     @property
     def follows(self) -> dict[str, str]:
-        """The leaders of configured targets that follow one. One that is only observed follows none."""
+        """The leaders of configured targets that follow one, or a role. One only observed follows none."""
         wanted, observed = self.settings.targets, self.settings.observed
         found = {target: self.settings.connector_of(target).connector for target in wanted}
-        leaders = {target: each.follows for target, each in found.items() if each is not None}
+        roles = {str(each.role): target for target, each in found.items() if each is not None}
+        leaders = {
+            target: roles.get(each.follows, each.follows)
+            for target, each in found.items()
+            if each is not None and each.follows is not None
+        }
         return {
             target: leader
             for target, leader in leaders.items()
-            if leader is not None and leader in wanted and target not in observed
+            if leader in wanted and target not in observed
         }
 
     def handler(self, target: str) -> Handler:

@@ -44,7 +44,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     gettext_noop("Targets"): {
         "overview": "sesame.cli.overview:overview",
         "forecast": "sesame.cli.forecast:forecast",
-        "rehearse": "sesame.cli.rehearse:rehearse",
+        "rehearse": "sesame.cli.forecast:rehearse",
         "canary": "sesame.cli.canary:canary",
         "targets": "sesame.cli.targets:targets",
         "reconcile": "sesame.cli.reconcile:reconcile",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import click
@@ -14,7 +15,7 @@ from sesame.cli import identity_words as words
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
-from sesame.cli.options import json_option, reason_option, yes_option
+from sesame.cli.options import json_option, moment, reason_option, yes_option
 from sesame.cli.output import (
     CommandResult,
     confirm,
@@ -31,7 +32,8 @@ with lazily():
     from sesame.acts import acts
     from sesame.app import wiring
     from sesame.operations.identities import acts as identities_acts
-    from sesame.operations.identities import minting, name_reservation
+    from sesame.operations.identities import addresses, minting, name_reservation
+    from sesame.operations.keeping import spreadsheet
 
 Said = TypeVar("Said", bound="identities_acts.DoubtDecisionRequest")
 
@@ -213,6 +215,35 @@ def refresh_command(context: Context) -> CommandResult:
     return CommandResult(
         found, partial(_show_reserved, found), ExitCode.PARTLY if found.conflicts else ExitCode.DONE
     )
+
+
+@ledger.command(name="addresses")
+@click.option("--since", help="Whose mailbox was written since this time, e.g. 2026-09-01T08:00.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write this file, with mode 0600. Without it: to standard output.",
+)
+@json_option
+@pass_context
+def addresses_command(context: Context, *, since: str | None, output: Path | None) -> CommandResult:
+    """Write a CSV of the addresses of all who have a mailbox.
+
+    Noted in the audit.
+    """
+    context.settings  # noqa: B018 (read first: it names the zone)
+    found = context.run(addresses.addresses, addresses.AddressesRequest(since=moment("--since", since)))
+    return CommandResult(found, partial(_show_addresses, found, output))
+
+
+def _show_addresses(found: Sequence[addresses.WrittenAddress], output: Path | None) -> None:
+    rows = ((one.student_number, one.mail, one.at.isoformat()) for one in found)
+    text = "".join(map(spreadsheet.line, (("student_number", "mail", "at"), *rows)))
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    output.touch(mode=0o600)
+    output.write_text(text, encoding="utf-8", newline="")
 
 
 def _show_reserved(found: name_reservation.Reserved) -> None:

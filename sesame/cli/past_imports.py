@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -19,7 +20,7 @@ from sesame.cli.output import CommandResult, duration, remark, show_table
 with lazily():
     from producers.registrar import report
     from sesame.app import wiring
-    from sesame.operations.imports import past, polls
+    from sesame.operations.imports import past, polls, proof
     from sesame.operations.people.diagnosis import words
 
 _LIMIT, _LIMIT_MAX = 20, 1000
@@ -28,7 +29,7 @@ _PUBLISHED = ("published", "recorded", "cancelled", "gone")
 
 @click.group(name="imports")
 def imports() -> None:
-    """Look at past imports, poll Pégase, or collect the files of a folder."""
+    """Look at past imports, poll or prove Pégase, or collect a folder."""
 
 
 imports.add_command(collect)
@@ -111,6 +112,44 @@ def poll_command(context: Context, *, since: str | None, approve: str | None) ->
     found = context.run(polls.poll, request, clock=wiring.utc_now)
     code = ExitCode.HELD if found.held else ExitCode.PARTLY if found.rejected else ExitCode.DONE
     return CommandResult(found, partial(_show_poll, found), code)
+
+
+@imports.command(name="prove")
+@click.option(
+    "--dre",
+    "url_file",
+    required=True,
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File of mode 0600 that holds the DRE's address: postgresql://USER:PASSWORD@HOST/DATABASE.",
+)
+@json_option
+@pass_context
+def prove_command(context: Context, *, url_file: Path) -> CommandResult:
+    """Prove by Pégase's nightly copy (DRE) that the live flow missed no enrolment.
+
+    Nothing is changed. Exit code 1: an enrolment is missed, or the copy does not have it. Noted in the audit.
+    """
+    found = context.run(proof.prove, proof.ProofRequest(url_file=url_file))
+    code = ExitCode.FAILED if found.missed or found.extra else ExitCode.DONE
+    return CommandResult(found, partial(_show_proof, found), code)
+
+
+def _show_proof(found: proof.Proof) -> None:
+    click.echo(
+        gettext(
+            "{dre} enrolments in the DRE ({form}, until {time}), {live} by the live flow",
+            dre=found.dre,
+            form=found.form,
+            time=local_time(found.through),
+            live=found.live,
+        )
+    )
+    for title, several in ((gettext("missed here"), found.missed), (gettext("not in the DRE"), found.extra)):
+        for one in several:
+            click.echo(f"  {title}: {one.student_number} {one.year} {one.step} {one.step_version}")
+    if found.missed:
+        remark(gettext("Read them again: {command}", command="sesame imports poll --since …"))
 
 
 def _show_poll(found: polls.FeedPollReport) -> None:

@@ -119,6 +119,8 @@ def settings_page() -> str:
     parts = [_HEAD, *first.text("##", first.rows)]
     for table in tables:
         parts += table.text("##", (row for row in table.rows if not is_advanced(row.field)))
+        if not table.rows:  # a target's with nothing of its own
+            parts.append(f"## {table.title}\n\n{table.about}\n")
     parts.append(_ADVANCED)
     for table in tables:
         parts += table.text("###", (row for row in table.rows if is_advanced(row.field)))

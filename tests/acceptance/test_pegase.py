@@ -1,9 +1,10 @@
-"""`sesame run` fed by Pégase: a start, a crash in the first import, an activation, doctor and the command."""
+"""`sesame run` fed by Pégase: a start, a crash in the first import, addresses told back, and doctor."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.demo import live, play, roll
+from sandbox.demo import live, play, roll, sweep_directory
 from sandbox.demo.world import World
 from sandbox.pegase import Pegase, inscription
 from sandbox.process import PATIENCE_S, wait_until
@@ -90,9 +91,41 @@ def test_doctor_and_the_command_tell_what_pegase_does(world: World) -> None:
     assert "new field couleur" in world.sesame.run("imports", "poll").err
     cancelled = [each | {"statutInscription": "annulee"} for each in map(inscription, live.read(file))]
     served(world).put(cancelled)
+    time.sleep(1.1)  # a window ends before the present second
     report = world.sesame.run("imports", "poll", "--json", allowed=(HELD,)).json()
     assert report["held"] == len(cancelled)
     done = world.sesame.run("imports", "poll", "--approve", report["approval"], "--json").json()
     assert (done["held"], done["imported"]) == (0, len(cancelled))
     served(world).stop()
     assert "no answer" in world.sesame.run("imports", "poll", allowed=(DOWN,)).err
+
+
+def test_addresses_are_told_back_after_the_mailbox_and_a_correction_stays(world: World) -> None:
+    world.start()
+    world.sesame.run("vault", "init")
+    file, groups = live.narrow(*play.registrar_files(world, 60), world.private)
+    live.feed(served(world), file, groups)
+    world.start_pipeline()
+    cast = play.Cast(file, roll.read(file, groups))
+    play.wait_for_accounts(world, len(cast.students))
+    opened = [number for number, student in cast.students.items() if student.complete]
+    corrected, *others = opened[:30]
+    served(world).correct({corrected: "corrigee@scolarite.fr"})
+    for fault in ({"status": 500}, {"html": True}, {"hang_up": True}, {"status": 403}, {"delay_s": 3.0}):
+        served(world).fault(module="idt", calls=2, **fault)
+    play.activate(world, cast, [corrected, *others])
+
+    def mails() -> dict[str, str]:
+        return served(world).mails()
+
+    wait_until(lambda: len(mails()) == 30, "the addresses at Pégase", PATIENCE_S)
+    entries = sweep_directory.dump(world.slapd).values()
+    due = {number: entry["mail"][0] for entry in entries for number in entry["supannEtuId"]}
+    assert mails() == {**{number: due[number] for number in others}, corrected: "corrigee@scolarite.fr"}
+    wait_until(lambda: play.announced(world)[corrected].settled, "the corrected one to wait", PATIENCE_S)
+    assert play.announced(world)[corrected].reasons == ["pegase_corrected"]
+    said = play.announced(world)
+    assert {said[number].state for number in others} == {"completed"}
+
+    served(world).correct({corrected: ""})
+    wait_until(lambda: mails()[corrected] == due[corrected], "ours, once theirs is emptied", PATIENCE_S)

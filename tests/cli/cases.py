@@ -137,6 +137,17 @@ def _looks() -> Iterator[Case]:
             "rehearse registrar.csv",
         ),
     )
+    yield Case(
+        "ledger-addresses",
+        (
+            "ledger addresses",
+            "ledger addresses --json",
+            "ledger addresses --since tomorrow",
+            "ledger addresses --output addresses.csv",
+        ),
+        "left",
+    )
+    yield Case("imports-prove", ("imports prove", "imports prove --dre nowhere"))
     yield Case("rehearse-empty", ("rehearse twin", "rehearse twin --lang fr"), "empty")
     yield Case(
         "canary", ("canary", "canary show", "canary show --json", "canary show --lang fr", "canary run 1")

@@ -16,7 +16,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from pipeline.errors import DependencyDown, SesameError
 from pipeline.tls import tls_fault, verified
-from producers.registrar.pegase.settings import MODULE, Instance
+from producers.registrar.pegase.settings import Instance
 
 ANSWER_S_MAX: Final = 45.0
 """Time limit of one answer: calls of 30 s were seen. A process counts as silent after 60 s."""
@@ -92,6 +92,13 @@ class PegaseClient:
         self._attempts(self._authorise)
         return int(self._now() + self._ahead_s)
 
+    def token(self, *, refused: str = "") -> str:
+        """The token; a new one in place of a refused one. Raises as `read`."""
+        if refused == self._token:
+            self._token_until = 0.0
+        self._attempts(self._authorise)
+        return self._token
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
@@ -143,7 +150,7 @@ class PegaseClient:
         raise PegaseRefuses(f"authn-app gives {self._at.username} no token ({status})")
 
     def _call(self, method: str, module: str, path: str, **more: Any) -> httpx.Response:
-        url = self._at.url.replace(MODULE, module) + path
+        url = self._at.address(module) + path
         ends_at = time.monotonic() + _WHOLE_S_MAX
         try:
             with self._http.stream(method, url, **more) as answer:

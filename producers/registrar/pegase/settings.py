@@ -37,6 +37,10 @@ class Instance(NamedTuple):
     username: str
     password: str
 
+    def address(self, module: str) -> str:
+        """Where this module is."""
+        return self.url.replace(MODULE, module)
+
     def __repr__(self) -> str:
         """Without the password."""
         return f"Instance({self.url!r})"

@@ -301,24 +301,29 @@ def explain(
     return Explained(files=tuple(found))
 
 
+def erased_among(site: Recognising, students: Collection[str]) -> set[str]:
+    """Those of some hundred students who were erased, and are not back."""
+    if (privacy := site.privacy_if_any) is None:
+        return set()
+    with site.database.read() as connection:
+        back = People(site.database).known_among(connection, students)
+        return {
+            each
+            for each in students
+            if each not in back and has_forgotten(connection, privacy.pseudonym(each))
+        }
+
+
 class _Recorded:
     """`producers.registrar.affected.RecordedPersons`, read from the registry."""
 
     def __init__(self, site: Recognising) -> None:
+        self._site = site
         self._database = site.database
         self._people = People(site.database)
-        self._privacy = site.privacy_if_any
 
     def erased(self, students: Collection[str]) -> set[str]:
-        if (privacy := self._privacy) is None:
-            return set()
-        with self._database.read() as connection:
-            back = self._people.known_among(connection, students)
-            return {
-                each
-                for each in students
-                if each not in back and has_forgotten(connection, privacy.pseudonym(each))
-            }
+        return erased_among(self._site, students)
 
     def recorded(self, students: Collection[str]) -> dict[str, RecordedPerson]:
         with self._database.read() as connection:

@@ -172,7 +172,7 @@ def _arrivals(queue: Queue) -> list[tuple[float, float]]:
 
 
 def _done(queue: Queue, work_s: float, leader: Sequence[float]) -> list[float]:
-    """When those of each arrival are done, one after the other; `leader`: when they are there."""
+    """When those of each arrival are done. `leader`: when they are at whom it follows."""
     each_s = work_s / queue.students if queue.students else 0.0
     at, found = 0.0, list[float]()
     for place, (came, count) in enumerate(_arrivals(queue)):

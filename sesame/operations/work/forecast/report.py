@@ -41,7 +41,7 @@ class ForecastChange(StrEnum):
 
 
 class WhatIf(Report):
-    """A change at the brake; when everybody would be done at best, and the longest wait then, in seconds."""
+    """A change at the brake, and what it gives at best. `longest_wait_s`: in seconds."""
 
     target: str
     change: ForecastChange

@@ -22,7 +22,7 @@ _SEPTEMBER: Final = 9
 
 
 class Outage(ActRequest):
-    """A target that is down: from so many seconds after the first student came, for so long."""
+    """A target that is down. `begins_s`: after the first student came."""
 
     target: str
     begins_s: Annotated[float, Field(ge=0)]
@@ -72,7 +72,7 @@ class RehearsalUnfit(SesameError):
 def rehearse(
     site: Following, _actor: Actor, request: RehearseRequest, *, clock: Callable[[], datetime]
 ) -> Rehearsal:
-    """Write a twin of the site without anybody of it, and play its first Monday in simulated time.
+    """Write a twin of the site, and play its first Monday in simulated time.
 
     Raises:
         RehearsalUnfit: nobody is enrolled, or the time is past.
@@ -121,7 +121,7 @@ def _coming(request: RehearseRequest, curve: shape.Curve | None, students: int, 
 
 
 def _first_monday(now: datetime, curve: shape.Curve | None) -> datetime:
-    """The coming first Monday of September, at 8:00 or when last year's first student came."""
+    """The first Monday of September, at 8:00 or when last year's first one came."""
     here = local(now)
     came = curve.began if curve is not None else here.replace(hour=8, minute=0, second=0)
     days = (

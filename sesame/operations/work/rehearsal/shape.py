@@ -23,7 +23,7 @@ _POINT_S_MIN: Final = 1.0
 _ROWS: Final = 1000
 
 
-class Step(NamedTuple):
+class EnrolledStep(NamedTuple):
     """One enrolment, by names of the twin."""
 
     component: str
@@ -33,7 +33,7 @@ class Step(NamedTuple):
     validated: bool
 
 
-def primary_of(steps: tuple[Step, ...]) -> Step:
+def primary_of(steps: tuple[EnrolledStep, ...]) -> EnrolledStep:
     """The student's main one."""
     return next((step for step in steps if step.primary), steps[0])
 
@@ -74,20 +74,20 @@ class Shape:
     year: int
     names: Counter[tuple[int, int]]
     homonyms: Counter[int]
-    steps: Counter[tuple[Step, ...]]
+    steps: Counter[tuple[EnrolledStep, ...]]
     units: Mapping[str, Counter[Unit]]
     unit_counts: Mapping[str, Counter[int]]
     curve: Curve | None
 
 
 def read(connection: Connection, now: float) -> tuple[Shape, set[str]]:
-    """The shape, and the words of the persons' names, logins and numbers, which no twin may contain.
+    """The shape, and the words of persons' names, logins and numbers.
 
     `now`: epoch seconds. Words are in lower case, as they are and without accents; a single letter is none.
     """
     unlike, rename = set[str](), _Renamed()
     names, bearers = Counter[tuple[int, int]](), Counter[tuple[str, str]]()
-    steps, primary, year = Counter[tuple[Step, ...]](), dict[str, str](), 0
+    steps, primary, year = Counter[tuple[EnrolledStep, ...]](), dict[str, str](), 0
     for account in _documents(connection):
         person = account["person"]
         family, given = person.get("birth_name") or "", person.get("given_name") or ""
@@ -127,8 +127,8 @@ class _Renamed:
         codes = self._codes[letter]
         return codes.setdefault(known, f"{letter}{len(codes) + 1:04d}")
 
-    def step(self, enrolment: Mapping[str, Any]) -> Step:
-        return Step(
+    def step(self, enrolment: Mapping[str, Any]) -> EnrolledStep:
+        return EnrolledStep(
             self.code("C", enrolment["component"]),
             self.code("E", (enrolment["step"], enrolment["step_version"])),
             bool(enrolment.get("primary")),

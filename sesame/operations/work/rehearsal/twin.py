@@ -1,4 +1,4 @@
-"""A twin's files, drawn from a shape: a registrar's export, its groups, and who comes when."""
+"""A twin's files: a registrar's export, its groups, and who comes when."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from producers.registrar.profile import FeedProfile
 from producers.registrar.profiles import apogee, apogee_groups
-from sesame.operations.work.rehearsal.shape import Shape, Step, Unit, primary_of
+from sesame.operations.work.rehearsal.shape import EnrolledStep, Shape, Unit, primary_of
 
 EXPORT, GROUPS, ARRIVALS = "registrar.csv", "groups.csv", "arrivals.csv"
 _NUMBER_LENGTH: Final = 9
@@ -118,7 +118,7 @@ def _units(draw: _Draw, shape: Shape, step: str) -> Iterable[Unit]:
     return found
 
 
-def _row(place: int, number: str, names: tuple[str, str], step: Step, year: int) -> dict[str, str]:
+def _row(place: int, number: str, names: tuple[str, str], step: EnrolledStep, year: int) -> dict[str, str]:
     family, given = names
     return {
         "student_number": number,

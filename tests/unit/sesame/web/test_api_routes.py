@@ -39,6 +39,8 @@ WITHOUT_A_ROUTE = {
     "identity.mint_again": LOOKS,
     "import.explain": MACHINE,
     "import.collect": MACHINE,
+    "import.prove": MACHINE,
+    "ledger.addresses": MACHINE,
     "import.poll": "`sesame run` does it every half minute",
     "incident.show": LOOKS,
     "ledger.refresh": "the site does it by itself, every hour",

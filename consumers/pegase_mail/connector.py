@@ -1,0 +1,168 @@
+"""Write each student's address back to Pégase, never over a correction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, ClassVar, Final
+from urllib.parse import quote
+
+from consumers.kit.connector import (
+    MAIL_ROLE,
+    Change,
+    Connector,
+    ConnectorContext,
+    ConnectorUnusable,
+    Held,
+    Refused,
+    RegistrarApi,
+    Seen,
+    TargetObject,
+    Wanted,
+    one_by_one,
+)
+from consumers.kit.deadline import Deadline
+from consumers.kit.http_answers import HttpAnswer
+from consumers.kit.reasons import Reason, read_reasons
+from consumers.pegase_mail.settings import PegaseMailSettings
+from pipeline.errors import Misconfigured, TargetDown
+from schemas.account import Account
+from schemas.language import Language
+
+PROBE: Final = "sesame-probe"
+"""A student code that does not exist, for the probe's call."""
+
+_LIST: Final = "/api/idt/ext/v1/etablissements/{establishment}/identites/apprenants"
+_MAIL: Final = "/api/idt/ext/v1/etablissements/{establishment}/identite/{id}/courriel-institutionnel"
+_ERROR: Final = HTTPStatus.INTERNAL_SERVER_ERROR
+_REFUSALS: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+
+
+class PegaseMailConnector(Connector[PegaseMailSettings]):
+    """`courriel-institutionnel` of each identity."""
+
+    section = PegaseMailSettings
+    title: ClassVar[Mapping[Language, str]] = {
+        "fr": "Votre adresse dans Pégase",
+        "en": "Your address in Pégase",
+    }
+    follows = MAIL_ROLE
+    owns = ("mail",)
+    keeps = ("the institutional address, which Pégase keeps with the person",)
+    reasons: ClassVar[Mapping[str, Reason]] = read_reasons(Path(__file__).with_name("reasons.toml"))
+
+    def __init__(self, context: ConnectorContext[PegaseMailSettings]) -> None:
+        super().__init__(context)
+        from consumers.kit.http import HttpClient
+
+        if context.site.registrar is None or not context.site.registrar.establishments:
+            raise ConnectorUnusable(
+                "pegase_mail does not know where Pégase is",
+                remedy="Set pegase.url_file, and pegase.periods with each establishment, e.g. "
+                "{ETAB00 = []}: see docs/how-to/connect-pegase.md.",
+            )
+        self._registrar: RegistrarApi = context.site.registrar
+        self._http = HttpClient(context, service="Pégase")
+
+    def wanted(self, account: Account) -> Wanted:
+        """See `Connector.wanted`. Pégase keeps the address of a closed account, as it keeps the person."""
+        return Wanted({"mail": (account.mail,)} if account.access_open else {})
+
+    def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
+        """See `Connector.read`: nobody without access."""
+        return one_by_one(accounts, deadline, lambda account: self._look(account, deadline))
+
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
+        """See `Connector.apply`."""
+        return one_by_one(changes, deadline, lambda change: self._write(change, deadline))
+
+    def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:  # noqa: ARG002
+        """See `Connector.close`: an address is no access."""
+        return {}
+
+    def probe(self) -> None:
+        """See `Connector.probe`."""
+        deadline = Deadline.after(self.settings.verb_s_max, self.context.monotonic)
+        for establishment in self._registrar.establishments:
+            list(self._identities(establishment, PROBE, deadline))
+
+    def disconnect(self) -> None:
+        """See `Connector.disconnect`."""
+        self._http.disconnect()
+
+    def _look(self, account: Account, deadline: Deadline) -> Seen:
+        if not account.access_open:
+            return ()
+        found = [
+            (f"{establishment}/{one['id']}", one)
+            for establishment in self._registrar.establishments
+            for one in self._identities(establishment, account.student_number, deadline)
+        ]
+        if not found:
+            return Held("pegase_unknown")
+        return [_shown(ref, one, account) for ref, one in found]
+
+    def _write(self, change: Change, deadline: Deadline) -> Refused | None:
+        assert change.found is not None  # noqa: S101 (who is not there waits)
+        establishment, _, id_ = change.found.ref.partition("/")
+        [mail] = change.fields["mail"]
+        path = _MAIL.format(establishment=establishment, id=quote(id_, safe=""))
+        answer = self._call("POST", path, deadline, {"emailInstitutionnel": mail})
+        if answer.ok:
+            return None
+        return Refused("pegase_refused", f"Pégase answers {answer.status}", unknown=answer.status >= _ERROR)
+
+    def _identities(self, establishment: str, number: str, deadline: Deadline) -> Iterator[Mapping[str, Any]]:
+        asked = {"codeApprenant": number, "exact": "true", "page": "0", "taille": "10"}
+        answer = self._call("GET", _LIST.format(establishment=establishment), deadline, asked)
+        if not answer.ok:
+            raise _trouble(answer)
+        told = answer.json()
+        found = told.get("resultats") if isinstance(told, dict) else None
+        if not isinstance(found, list):
+            raise TargetDown("idt answers with no page of identities")
+        for one in found:
+            if isinstance(one, dict) and one.get("codeApprenant") == number and one.get("id"):
+                yield one
+
+    def _call(self, method: str, path: str, deadline: Deadline, params: Mapping[str, str]) -> HttpAnswer:
+        token = self._registrar.token()
+        answer = self._ask(method, path, deadline, params, token)
+        if answer.status in _REFUSALS:  # it may have expired
+            token = self._registrar.token(refused=token)
+            answer = self._ask(method, path, deadline, params, token)
+        return answer
+
+    def _ask(
+        self, method: str, path: str, deadline: Deadline, params: Mapping[str, str], token: str
+    ) -> HttpAnswer:
+        return self._http.call(
+            method,
+            self._registrar.address("idt") + path,
+            deadline,
+            params=params,
+            headers={"Authorization": f"Bearer {token}"},
+            again=True,  # the same address again changes nothing
+            expect=_REFUSALS,
+        )
+
+
+def _shown(ref: str, one: Mapping[str, Any], account: Account) -> TargetObject:
+    """An identity as it is. An address that was never this student's is somebody's correction."""
+    mail = one.get("courrielInstitutionnel") or ""
+    own = {each.casefold(): each for each in (*account.aliases, account.mail)}
+    held = None if not mail or mail.casefold() in own else Held("pegase_corrected", fields=("mail",))
+    shown = own.get(mail.casefold(), mail)
+    return TargetObject(ref, account.student_number, {"mail": (shown,) if shown else ()}, held=held)
+
+
+def _trouble(answer: HttpAnswer) -> TargetDown | Misconfigured:
+    said = f"idt answers {answer.status}"
+    if answer.status >= _ERROR:
+        return TargetDown(said, unknown=False)
+    if answer.status in _REFUSALS:
+        return Misconfigured(
+            said, remedy="Give the account of pegase.url_file the right to identities (idt)."
+        )
+    return Misconfigured(said, remedy="Check the establishments of pegase.periods.")

@@ -1,0 +1,56 @@
+"""The minted addresses, for software that takes a file."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import select
+
+from consumers.kit.connector import MAIL_ROLE
+from consumers.propagation.rows import propagation_targets
+from pipeline.accounts import COUNTED, LIVE, accounts, newest
+from pipeline.target_states import State
+from sesame.acts.acts import OPERATORS, Actor, ActRequest, Report, act, shown, utc
+from sesame.acts.ports import Configured
+
+_PAGE = 500
+
+
+class AddressesRequest(ActRequest):
+    """Whose addresses. `since`: whose mailbox was written since then, in epoch seconds; None: everybody's."""
+
+    since: float | None = None
+
+
+class WrittenAddress(Report):
+    """A student's address. `at`: when the mailbox was last found as it should be."""
+
+    student_number: str
+    mail: str
+    at: datetime
+
+
+@act("ledger.addresses", OPERATORS, shows=lambda found, _asked: shown(one.student_number for one in found))
+def addresses(site: Configured, _actor: Actor, request: AddressesRequest) -> tuple[WrittenAddress, ...]:
+    """The address of each student who has a mailbox, by number."""
+    found = {name: site.settings.connector_of(name).connector for name in site.settings.targets}
+    mailboxes = [name for name, each in found.items() if each is not None and each.role == MAIL_ROLE]
+    told = propagation_targets.c
+    query = (
+        select(told.student_number, told.finished_at)
+        .join(accounts, accounts.c.student_number == told.student_number)
+        .where(told.target.in_(mailboxes), told.state == State.PROVISIONED, *LIVE, COUNTED)
+        .where(told.finished_at >= (request.since or 0.0))
+        .order_by(told.student_number)
+    )
+    rows: list[WrittenAddress] = []
+    with site.database.read() as connection:
+        ready = list(connection.execute(query))
+        for first in range(0, len(ready), _PAGE):
+            page = ready[first : first + _PAGE]
+            known = newest(connection, [number for number, _ in page])
+            rows += [
+                WrittenAddress(student_number=number, mail=known[number].mail, at=utc(at))
+                for number, at in page
+            ]
+    return tuple(rows)
