@@ -36,6 +36,7 @@ PROBE: Final = "sesame-probe"
 _LIST: Final = "/api/idt/ext/v1/etablissements/{establishment}/identites/apprenants"
 _MAIL: Final = "/api/idt/ext/v1/etablissements/{establishment}/identite/{id}/courriel-institutionnel"
 _ERROR: Final = HTTPStatus.INTERNAL_SERVER_ERROR
+_ATTEMPTS: Final = 3
 _REFUSALS: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
@@ -127,10 +128,14 @@ class PegaseMailConnector(Connector[PegaseMailSettings]):
                 yield one
 
     def _call(self, method: str, path: str, deadline: Deadline, params: Mapping[str, str]) -> HttpAnswer:
+        """Call `idt`, and again at once for an odd answer: a single one says nothing of the rest."""
         token = self._registrar.token()
         answer = self._ask(method, path, deadline, params, token)
-        if answer.status in _REFUSALS:  # it may have expired
-            token = self._registrar.token(refused=token)
+        for _ in range(_ATTEMPTS - 1):
+            if answer.status in _REFUSALS:  # the token may have expired
+                token = self._registrar.token(refused=token)
+            elif answer.status < _ERROR and (method != "GET" or _is_json(answer)):
+                break
             answer = self._ask(method, path, deadline, params, token)
         return answer
 
@@ -155,6 +160,14 @@ def _shown(ref: str, one: Mapping[str, Any], account: Account) -> TargetObject:
     held = None if not mail or mail.casefold() in own else Held("pegase_corrected", fields=("mail",))
     shown = own.get(mail.casefold(), mail)
     return TargetObject(ref, account.student_number, {"mail": (shown,) if shown else ()}, held=held)
+
+
+def _is_json(answer: HttpAnswer) -> bool:
+    try:
+        answer.json()
+    except TargetDown:
+        return False
+    return True
 
 
 def _trouble(answer: HttpAnswer) -> TargetDown | Misconfigured:
