@@ -140,7 +140,7 @@ class State:
         return found
 
     def identities(self, student: str) -> list[dict[str, Any]]:
-        """The identities of the students who have rows, or of one."""
+        """The identities of the students who have rows, or of a code, whatever the case of its letters."""
         with self._lock:
             rows = {versions[-1]["codeApprenant"]: versions[-1] for versions in self._rows.values()}
             return [
@@ -152,7 +152,7 @@ class State:
                     "courrielInstitutionnel": self.mails.get(code) or None,
                 }
                 for code, row in rows.items()
-                if student in ("", code)
+                if student.lower() in ("", code.lower())
             ]
 
     def set_mail(self, identity: str, mail: str) -> bool:

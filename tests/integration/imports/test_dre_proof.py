@@ -82,20 +82,21 @@ def test_of_a_thousand_enrolments_the_hidden_are_found_and_none_is_invented(
 def test_what_the_copy_does_not_have_any_more_is_told_and_what_is_newer_is_not(
     pegase: Pegase, site: Site, copy: str, tmp_path: Path
 ) -> None:
-    """Of six: one is cancelled there, one is gone there, and one came after the copy."""
+    """Of six one is cancelled there, one gone there, one cancelled on both sides; one came later."""
     rows = many(6, ago=60)
     pegase.put(rows)
     site.now = site.now.fromtimestamp(time.time() - 3_600, site.now.tzinfo)
     site.poll()
     late = many(7, ago=10)[6]
-    pegase.put([late])
+    cancelled = rows[2] | {"statutInscription": "annulee"}
+    pegase.put([late, cancelled | {"derniereModification": int(time.time()) - 10}])
     site.now = site.now.fromtimestamp(time.time() + 60, site.now.tzinfo)
     site.poll()
-    dre.fill(copy, [rows[0] | {"statutInscription": "annulee"}, *rows[2:]])
+    dre.fill(copy, [rows[0] | {"statutInscription": "annulee"}, cancelled, *rows[3:]])
     found = proof(site, copy, tmp_path)
     assert [one[0] for one in told(found.extra)] == [rows[0]["codeApprenant"], rows[1]["codeApprenant"]]
     assert found.missed == ()
-    assert found.live == 7
+    assert found.live == 6
 
 
 def unusable(site: Site, url: str, tmp_path: Path) -> DreUnusable:
