@@ -52,7 +52,7 @@ def forecast(context: Context, *, file: Path | None, profile: str | None, at: st
 
 
 @click.command()
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--students", type=click.IntRange(1, 1_000_000), help="How many come. Default: as many as last year."
 )
@@ -69,16 +69,17 @@ def forecast(context: Context, *, file: Path | None, profile: str | None, at: st
 def rehearse(
     context: Context,
     *,
-    folder: Path,
+    folder: Path | None,
     students: int | None,
     at: str | None,
     at_once: bool,
     outage: tuple[str, ...],
 ) -> CommandResult:
-    """Write a twin of this site to FOLDER, and say how its first Monday goes.
+    """Write a twin of this site, and say how its first Monday goes.
 
     The twin has the site's numbers, cohorts, lengths of names, homonyms and last year's curve of arrivals,
-    and nobody of it. It is played in simulated time, by what was measured here.
+    and nobody of it. It is written to FOLDER, or to `rehearsal` in the data folder, and played in simulated
+    time, by what was measured here.
     """
     context.settings  # noqa: B018 (read first: it names the zone)
     request = rehearsals.RehearseRequest(

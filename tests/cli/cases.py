@@ -135,6 +135,7 @@ def _looks() -> Iterator[Case]:
             "rehearse twin --outage mailbox",
             "rehearse twin --outage mailbax=30+20 --lang fr",
             "rehearse registrar.csv",
+            "rehearse --at 2099-09-07T08:00 --at-once --json",
         ),
     )
     yield Case(

@@ -33,7 +33,8 @@ class RehearseRequest(ActRequest):
     """What to rehearse.
 
     Attributes:
-        folder: where the twin is written; it is made, and the files of an earlier one are replaced.
+        folder: where the twin is written; it is made, and the files of an earlier one are replaced. None:
+            `rehearsal` in the site's data folder.
         students: who come; None: as many as on last year's day, or all if nobody came yet.
         at: when the first one comes, in epoch seconds; None: the first Monday of September, at the time of
             day of last year's first one.
@@ -41,7 +42,7 @@ class RehearseRequest(ActRequest):
         outages: planned ones, besides those that come by chance.
     """
 
-    folder: Path
+    folder: Path | None = None
     students: Annotated[int, Field(gt=0, le=1_000_000)] | None = None
     at: float | None = None
     at_once: bool = False
@@ -94,21 +95,22 @@ def rehearse(
     curve = None if request.at_once else found.curve
     students = request.students or (found.curve.students if found.curve else found.students)
     begins = request.at or _first_monday(now, found.curve).timestamp()
-    folders.make(request.folder)
+    folder = request.folder or site.settings.data_dir / "rehearsal"
+    folders.make(folder)
     try:
-        twin.write(request.folder, found, students, unlike, at_once=curve is None)
+        twin.write(folder, found, students, unlike, at_once=curve is None)
         told = forecast(site, _coming(request, curve, students, begins))
         seconds = None if told.done_at is None else (told.done_at - told.at).total_seconds()
         answer = Rehearsal(
             **dict(told),
-            folder=str(request.folder),
+            folder=str(folder),
             like=None if curve is None else curve.began,
             seconds=seconds,
         )
-        (request.folder / ANSWER).write_text(answer.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (folder / ANSWER).write_text(answer.model_dump_json(indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise folders.FolderUnusable(
-            gettext("{file} cannot be written: {why}", file=request.folder, why=error.strerror)
+            gettext("{file} cannot be written: {why}", file=folder, why=error.strerror)
         ) from error
     return answer
 
