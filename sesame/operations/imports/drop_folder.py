@@ -40,7 +40,6 @@ _UNFINISHED: Final = (".part", ".filepart", ".tmp", ".crdownload")
 """Names under which programs write what is not whole yet."""
 _BEGINS_IN: Final = 9
 """Academic years begin in September: before it two of them have exports of their own."""
-_LISTS: Final = (".rejects.csv", ".affected.csv")
 _RUNS: Final = 500
 _MODE: Final = 0o700
 
@@ -123,39 +122,47 @@ def collect(
 def _take(
     site: Registering, actor: Actor, request: CollectRequest, path: Path, clock: Callable[[], datetime]
 ) -> DroppedFile:
+    """Import one file, and put it away with what to do about it."""
     kind = ImportKind.TEACHINGS if path.parent.parent.name == GROUPS else ImportKind.ENROLMENTS
     asked = ImportRequest(**request.model_dump(exclude={"folder"}), **{_FIELDS[kind]: path})
+    found = _imported(site, actor, asked, kind, path, clock)
+    folder = TAKEN if found.end in (DroppedEnd.IMPORTED, DroppedEnd.REPEATED) else HELD
+    place = _moved(path, path.parent.parent / folder)
+    if found.end not in (DroppedEnd.HELD, DroppedEnd.LAST_YEAR):
+        return found.model_copy(update={"file": place})
+    approve = [] if found.report is None else ["--approve", str(found.report.approval)]
+    command = shlex.join([*_command(request, kind, place), *approve])
+    remedy = gettext("If the file is right: {command}", command=command)
+    return found.model_copy(update={"file": place, "remedy": remedy})
 
-    def put(
-        end: DroppedEnd, report: ImportReport | None = None, why: str = "", remedy: str = ""
-    ) -> DroppedFile:
-        folder = TAKEN if end in (DroppedEnd.IMPORTED, DroppedEnd.REPEATED) else HELD
-        place = _moved(path, path.parent.parent / folder)
-        if end in (DroppedEnd.HELD, DroppedEnd.LAST_YEAR):
-            approve = [] if report is None else ["--approve", str(report.approval)]
-            command = shlex.join([*_command(request, kind, place), *approve])
-            remedy = gettext("If the file is right: {command}", command=command)
-        return DroppedFile(file=place, end=end, report=report, why=why, remedy=remedy)
 
-    def imported(*, dry_run: bool) -> ImportReport:
-        order = asked.model_copy(update={"dry_run": dry_run, "passing": dry_run})
-        done = import_files(site, actor, order, clock=clock, progress=lambda *_: None)
-        return done.reports[0]
-
+def _imported(
+    site: Registering,
+    actor: Actor,
+    asked: ImportRequest,
+    kind: ImportKind,
+    path: Path,
+    clock: Callable[[], datetime],
+) -> DroppedFile:
+    """Import one file, unless something speaks against it. It stays where it is."""
     if path.is_symlink():
-        return put(DroppedEnd.REFUSED, why=gettext("it is a link to another file"))
+        return DroppedFile(file=path, end=DroppedEnd.REFUSED, why=gettext("it is a link to another file"))
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if (before := _before(site, kind, digest)) is not None:
         why = gettext("the same bytes were imported as {file}: import {id}", file=before[1], id=before[0])
-        return put(DroppedEnd.REPEATED, why=why)
+        return DroppedFile(file=path, end=DroppedEnd.REPEATED, why=why)
+    dry = asked.model_copy(update={"dry_run": True, "passing": True})
     try:
-        if kind is ImportKind.ENROLMENTS and (why := _is_older(site, imported(dry_run=True), clock().date())):
-            return put(DroppedEnd.LAST_YEAR, why=why)
-        report = imported(dry_run=False)
+        if kind is ImportKind.ENROLMENTS:
+            [report] = import_files(site, actor, dry, clock=clock, progress=lambda *_: None).reports
+            if why := _is_older(site, report, clock().date()):
+                return DroppedFile(file=path, end=DroppedEnd.LAST_YEAR, why=why)
+        [report] = import_files(site, actor, asked, clock=clock, progress=lambda *_: None).reports
     except UnusableFile as error:
-        return put(DroppedEnd.REFUSED, why=str(error), remedy=error.remedy or gettext(meaning(type(error))))
-    return put(DroppedEnd.HELD if report.held else DroppedEnd.IMPORTED, report)
+        remedy = error.remedy or gettext(meaning(type(error)))
+        return DroppedFile(file=path, end=DroppedEnd.REFUSED, why=str(error), remedy=remedy)
+    return DroppedFile(file=path, end=DroppedEnd.HELD if report.held else DroppedEnd.IMPORTED, report=report)
 
 
 _FIELDS: Final = {ImportKind.ENROLMENTS: "file", ImportKind.TEACHINGS: "groups"}
@@ -200,8 +207,8 @@ def _found(folder: Path, clock: Callable[[], datetime]) -> tuple[list[Path], int
     for place in (folder, folder / GROUPS):
         if not place.is_dir():
             continue
-        left = (place / WORK).glob("*")  # of a run that was cut off
-        found += sorted(path for path in left if not path.name.endswith(_LISTS))
+        left = set((place / WORK).glob("*"))  # of a run that was cut off
+        found += sorted(left.difference(*map(lists_of, left)))
         waiting = [
             path for path in place.iterdir() if path.is_file() and not path.name.startswith((".", "~"))
         ]
