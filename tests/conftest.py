@@ -21,6 +21,7 @@ from xdist.scheduler import LoadFileScheduling
 from sandbox.apereo import Apereo
 from sandbox.dovecot import Dovecot, LookupDirectory
 from sandbox.kafka import Kafka
+from sandbox.pegase import Pegase
 from sandbox.postgres import Postgres
 from sandbox.samba import Samba
 from sandbox.slapd import Slapd
@@ -200,6 +201,20 @@ def postgres() -> Iterator[stores.Server]:
         yield server
     finally:
         serving.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="module")
+def pegase_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pegase]:
+    """Pégase's stand-in for all tests of a file."""
+    with Pegase(tmp_path_factory.mktemp("pegase")) as server:
+        yield server
+
+
+@pytest.fixture
+def pegase(pegase_server: Pegase) -> Pegase:
+    """It, with nothing in it."""
+    pegase_server.clear()
+    return pegase_server
 
 
 @pytest.fixture

@@ -77,7 +77,8 @@ enrolments = Table(
 
 
 # Built once: building a statement for each fact costs more than the database does.
-_PERSON: Final = select(people).where(people.c.student_number == bindparam("number"))
+_PEOPLE: Final = select(people)
+_PERSON: Final = _PEOPLE.where(people.c.student_number == bindparam("number"))
 _MERGED: Final = (
     select(people).where(people.c.merged_into == bindparam("number")).order_by(people.c.student_number)
 )
@@ -203,8 +204,8 @@ class People:
         return None if row is None else _person(row)
 
     def known_among(self, connection: Connection, student_numbers: Collection[str]) -> dict[str, KnownPerson]:
-        """The known ones of these students (at most some hundreds)."""
-        rows = connection.execute(select(people).where(people.c.student_number.in_(student_numbers)))
+        """The known ones of these students."""
+        rows = rows_among(connection, _PEOPLE, people.c.student_number, list(student_numbers))
         return {row.student_number: _person(row) for row in rows}
 
     def anybody(self, connection: Connection) -> bool:

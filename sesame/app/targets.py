@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from consumers.kit.connector import (
@@ -128,6 +128,7 @@ class Registrar:
         self.establishments = tuple(settings.periods)
         self._settings = settings
         self._lock = threading.Lock()
+        self._token = ""
 
     def address(self, module: str) -> str:
         """See `RegistrarApi`."""
@@ -136,16 +137,18 @@ class Registrar:
     def token(self, *, refused: str = "") -> str:
         """See `RegistrarApi`."""
         with self._lock:
-            try:
-                return self._client.token(refused=refused)
-            except pegase_client.PegaseDown as error:
-                raise TargetDown(str(error), unknown=False) from error
-            except SesameError as error:
-                raise Misconfigured(str(error), remedy=error.remedy) from error
+            if self._token == refused:
+                self._token = self._new_token()
+            return self._token
 
-    @cached_property
-    def _client(self) -> pegase_client.PegaseClient:
-        return pegase_client.PegaseClient(self._settings.instance)
+    def _new_token(self) -> str:
+        try:
+            with closing(pegase_client.PegaseClient(self._settings.instance)) as client:
+                return client.token()
+        except pegase_client.PegaseDown as error:
+            raise TargetDown(str(error), unknown=False) from error
+        except SesameError as error:
+            raise Misconfigured(str(error), remedy=error.remedy) from error
 
 
 def _privacy(settings: Settings) -> privacy_key.PrivacyKey | None:

@@ -243,6 +243,7 @@ def _show_addresses(found: Sequence[addresses.WrittenAddress], output: Path | No
         click.echo(text, nl=False)
         return
     output.touch(mode=0o600)
+    output.chmod(0o600)  # it may have been there
     output.write_text(text, encoding="utf-8", newline="")
 
 

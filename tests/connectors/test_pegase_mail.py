@@ -45,18 +45,6 @@ class Here(PegaseMailConnector):
         super().__init__(context)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pegase]:
-    with Pegase(tmp_path_factory.mktemp("pegase")) as server:
-        yield server
-
-
-@pytest.fixture
-def pegase(server: Pegase) -> Pegase:
-    server.clear()
-    return server
-
-
 def enrol(pegase: Pegase, accounts: Sequence[Account]) -> None:
     row = {
         "COD_NNE_IND": "",

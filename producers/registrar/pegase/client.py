@@ -92,10 +92,8 @@ class PegaseClient:
         self._attempts(self._authorise)
         return int(self._now() + self._ahead_s)
 
-    def token(self, *, refused: str = "") -> str:
-        """The token; a new one in place of a refused one. Raises as `read`."""
-        if refused == self._token:
-            self._token_until = 0.0
+    def token(self) -> str:
+        """The token. Raises as `read`."""
         self._attempts(self._authorise)
         return self._token
 

@@ -66,13 +66,13 @@ class Copy:
 
     Attributes:
         form: the release whose columns it has.
-        valid: enrolments in force, with when each was modified last, in epoch seconds.
+        valid: enrolments in force.
         cancelled: those that are not in force any more.
-        through: when its newest one was modified.
+        through: when its newest one was modified, in epoch seconds.
     """
 
     form: str
-    valid: Mapping[EnrolmentKey, float]
+    valid: frozenset[EnrolmentKey]
     cancelled: frozenset[EnrolmentKey]
     through: float
 
@@ -111,16 +111,15 @@ def _read(connection: Connection) -> Copy:
             f"the DRE is of an unknown release of Pégase: {SCHEMA}.{TABLE} has no {lacking}",
             remedy="Report the release and this table's columns; nothing was compared.",
         )
-    valid: dict[EnrolmentKey, float] = {}
-    cancelled: set[EnrolmentKey] = set()
+    valid, cancelled = set[EnrolmentKey](), set[EnrolmentKey]()
     through = 0.0
     for key, status, modified in _rows(connection, FORMS[form]):
         through = max(through, modified)
         if status == VALID:
-            valid[key] = max(modified, valid.get(key, 0.0))
+            valid.add(key)
         elif status == CANCELLED:
             cancelled.add(key)
-    return Copy(form, valid, frozenset(cancelled - valid.keys()), through)
+    return Copy(form, frozenset(valid), frozenset(cancelled - valid), through)
 
 
 def _rows(connection: Connection, columns: Mapping[str, str]) -> Iterator[tuple[EnrolmentKey, str, float]]:

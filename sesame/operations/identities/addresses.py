@@ -8,12 +8,11 @@ from sqlalchemy import select
 
 from consumers.kit.connector import MAIL_ROLE
 from consumers.propagation.rows import propagation_targets
-from pipeline.accounts import COUNTED, LIVE, accounts, newest
+from pipeline.accounts import COUNTED, LIVE, accounts
 from pipeline.target_states import State
+from schemas.account import Account
 from sesame.acts.acts import OPERATORS, Actor, ActRequest, Report, act, shown, utc
 from sesame.acts.ports import Configured
-
-_PAGE = 500
 
 
 class AddressesRequest(ActRequest):
@@ -37,20 +36,18 @@ def addresses(site: Configured, _actor: Actor, request: AddressesRequest) -> tup
     mailboxes = [name for name, each in found.items() if each is not None and each.role == MAIL_ROLE]
     told = propagation_targets.c
     query = (
-        select(told.student_number, told.finished_at)
+        select(told.student_number, told.finished_at, accounts.c.document)
         .join(accounts, accounts.c.student_number == told.student_number)
         .where(told.target.in_(mailboxes), told.state == State.PROVISIONED, *LIVE, COUNTED)
         .where(told.finished_at >= (request.since or 0.0))
         .order_by(told.student_number)
     )
-    rows: list[WrittenAddress] = []
     with site.database.read() as connection:
-        ready = list(connection.execute(query))
-        for first in range(0, len(ready), _PAGE):
-            page = ready[first : first + _PAGE]
-            known = newest(connection, [number for number, _ in page])
-            rows += [
-                WrittenAddress(student_number=number, mail=known[number].mail, at=utc(at))
-                for number, at in page
-            ]
-    return tuple(rows)
+        return tuple(
+            WrittenAddress(
+                student_number=row.student_number,
+                mail=Account.model_validate_json(row.document).mail,
+                at=utc(row.finished_at),
+            )
+            for row in connection.execute(query)
+        )

@@ -302,7 +302,7 @@ def explain(
 
 
 def erased_among(site: Recognising, students: Collection[str]) -> set[str]:
-    """Those of some hundred students who were erased, and are not back."""
+    """Those of these students who were erased, and are not back."""
     if (privacy := site.privacy_if_any) is None:
         return set()
     with site.database.read() as connection:

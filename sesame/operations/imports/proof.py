@@ -70,13 +70,13 @@ def prove(site: Registering, _actor: Actor, request: ProofRequest) -> Proof:
     copy = read_copy(read_secret(request.url_file, "--dre"))
     with site.database.read() as connection:
         ours = _ours(connection)
-    here = ours.keys() & (copy.valid.keys() | copy.cancelled)
+    here = ours.keys() & (copy.valid | copy.cancelled)
     if not copy.valid or len(here) < _WHOLE_SHARE_MIN * len(ours):
         raise DreUnusable(
             gettext("the DRE has {n} of our {m} enrolments: it is half imported", n=len(here), m=len(ours)),
             remedy=gettext("Prove again after its import, at 4:00 by default. Nothing was compared."),
         )
-    missed = sorted(copy.valid.keys() - ours.keys())
+    missed = sorted(copy.valid - ours.keys())
     forgotten = erased_among(site, {each.student_number for each in missed})
     extra = sorted(key for key, at in ours.items() if key not in copy.valid and at <= copy.through)
     return Proof(

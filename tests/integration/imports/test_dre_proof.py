@@ -24,12 +24,6 @@ from tests.integration.imports.test_pegase_polls import OFFICE, Site, many
 HIDDEN = 20
 
 
-@pytest.fixture(scope="module")
-def pegase(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pegase]:
-    with Pegase(tmp_path_factory.mktemp("pegase")) as server:
-        yield server
-
-
 @pytest.fixture
 def copy(shelf: stores.Shelf) -> str:
     """The address of an empty database, for the DRE."""
@@ -40,7 +34,6 @@ def copy(shelf: stores.Shelf) -> str:
 
 @pytest.fixture
 def site(pegase: Pegase, store_url: str, tmp_path: Path) -> Iterator[Site]:
-    pegase.clear()
     with closing(Database(store_url)) as database:
         yield Site(Settings(data_dir=tmp_path, pegase={"url_file": pegase.url_file}), database)
 

@@ -33,18 +33,6 @@ TOLD = {"type", "usage_name", "administrative"}
 """Fields of an event that the hours of faults change."""
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pegase]:
-    with Pegase(tmp_path_factory.mktemp("pegase")) as server:
-        yield server
-
-
-@pytest.fixture
-def pegase(server: Pegase) -> Pegase:
-    server.clear()
-    return server
-
-
 @dataclass
 class Site:
     """A registrar's site that is fed by Pégase, and what it has published."""
