@@ -51,6 +51,12 @@ def check_target(site: HasSettings, target: str) -> None:
         raise UnknownTarget(gettext("{target!r} is none of {names}", target=target, names=names))
 
 
+def target_in_role(settings: Settings, role: str) -> str:
+    """The target whose connector has this role; empty: there is none."""
+    found = {target: settings.connector_of(target).connector for target in settings.targets}
+    return next((target for target, each in found.items() if each is not None and each.role == role), "")
+
+
 def tells_receiver(site: HasSettings, consumer: str) -> bool:
     """Whether this consumer notifies a receiver of webhooks, and is no target."""
     return consumer in map(sender_of, site.settings.webhooks.receivers)

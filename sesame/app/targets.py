@@ -20,6 +20,7 @@ from consumers.kit.settings import ConnectorSettings, PlainPasswordSettings
 from pipeline.db.database import Database
 from pipeline.errors import Misconfigured, SesameError, TargetDown, fault
 from pipeline.target import Handler
+from sesame.acts.ports import target_in_role
 from sesame.app.handlers import GuardedHandler, Unusable
 from sesame.app.lazy import lazily
 from sesame.operations.questions.adoption import adoptions
@@ -107,13 +108,11 @@ def _made(
 
 def site_facts(settings: Settings, database: Database) -> SiteFacts:
     """The site's facts for connectors."""
-    found = {name: settings.connector_of(name).connector for name in settings.targets}
-    mail_target = next((name for name, each in found.items() if each and each.role == MAIL_ROLE), "")
     return SiteFacts(
         database=database,
         principal_scope=settings.registry.principal_scope,
         mail_quota_bytes=settings.directory.mail_quota_bytes,
-        mail_target=mail_target,
+        mail_target=target_in_role(settings, MAIL_ROLE),
         is_managed=ManagedCohorts(database, [template.key for template in settings.registry.cohorts]),
         pseudonym=lambda number: "" if (key := _privacy(settings)) is None else key.pseudonym(number),
         letterhead=settings.letterhead,

@@ -21,6 +21,7 @@ from pipeline.db import migrate
 from pipeline.db.database import Database
 from pipeline.db.embedded import processes_with
 from schemas.language import gettext
+from sesame.acts.ports import target_in_role
 from sesame.app import cas
 from sesame.app.lazy import lazily
 from sesame.settings import LiveSecret, Settings, folders
@@ -345,9 +346,8 @@ class Application:
         """The leaders of configured targets that follow one, or a role. One only observed follows none."""
         wanted, observed = self.settings.targets, self.settings.observed
         found = {target: self.settings.connector_of(target).connector for target in wanted}
-        roles = {str(each.role): target for target, each in found.items() if each is not None}
         leaders = {
-            target: roles.get(each.follows, each.follows)
+            target: target_in_role(self.settings, each.follows) or each.follows
             for target, each in found.items()
             if each is not None and each.follows is not None
         }

@@ -12,7 +12,7 @@ from pipeline.accounts import COUNTED, LIVE, accounts
 from pipeline.target_states import State
 from schemas.account import Account
 from sesame.acts.acts import OPERATORS, Actor, ActRequest, Report, act, shown, utc
-from sesame.acts.ports import Configured
+from sesame.acts.ports import Configured, target_in_role
 
 
 class AddressesRequest(ActRequest):
@@ -32,13 +32,12 @@ class WrittenAddress(Report):
 @act("ledger.addresses", OPERATORS, shows=lambda found, _asked: shown(one.student_number for one in found))
 def addresses(site: Configured, _actor: Actor, request: AddressesRequest) -> tuple[WrittenAddress, ...]:
     """The address of each student who has a mailbox, by number."""
-    found = {name: site.settings.connector_of(name).connector for name in site.settings.targets}
-    mailboxes = [name for name, each in found.items() if each is not None and each.role == MAIL_ROLE]
+    mailbox = target_in_role(site.settings, MAIL_ROLE)
     told = propagation_targets.c
     query = (
         select(told.student_number, told.finished_at, accounts.c.document)
         .join(accounts, accounts.c.student_number == told.student_number)
-        .where(told.target.in_(mailboxes), told.state == State.PROVISIONED, *LIVE, COUNTED)
+        .where(told.target == mailbox, told.state == State.PROVISIONED, *LIVE, COUNTED)
         .where(told.finished_at >= (request.since or 0.0))
         .order_by(told.student_number)
     )
