@@ -17,13 +17,15 @@ def narrow(file: Path, groups: Path, folder: Path) -> tuple[Path, Path]:
     """The part of the registrar's files that Pégase's flow can tell.
 
     It has enrolments that are valid or cancelled, without a pedagogical state, and students in groups.
+    A student without a valid one is left out: a cancellation alone makes no account.
     """
     lines = [
         line | {"IP_VALIDE": "O"}
         for line in read(file)
         if not line["COD_ETU"].startswith(_BAD) and line["ETA_IAE"] != "C" and line["ETA_PMT_IAE"] != "A"
     ]
-    known = {line["COD_ETU"] for line in lines}
+    known = {line["COD_ETU"] for line in lines if line["ETA_IAE"] == "E"}
+    lines = [line for line in lines if line["COD_ETU"] in known]
     places = [line for line in read(groups) if line["COD_GPE"] and line["COD_ETU"] in known]
     return _write(folder / "flow.csv", lines), _write(folder / "flow-groups.csv", places)
 
