@@ -30,6 +30,7 @@ class Reason:
         words: by language.
         who: who must act: a token of `words.toml` (student, registrar, component, desk, operator …).
         held_back: nothing is written until it ends: the target may have nothing of the student.
+        asks: it was changed at the target, and an operator may accept it as it is: a question.
         where: the consumers that use it; filled in when the connectors are put together.
     """
 
@@ -37,6 +38,7 @@ class Reason:
     words: Mapping[Language, Meaning]
     who: str = "nobody"
     held_back: bool = False
+    asks: bool = False
     where: str = ""
 
     @property

@@ -102,7 +102,8 @@ class PegaseMailConnector(Connector[PegaseMailSettings]):
         ]
         if not found:
             return Held("pegase_unknown")
-        return [_shown(ref, one, account) for ref, one in found]
+        accepted = account.student_number in self.adopted_refs([account.student_number])
+        return [_shown(ref, one, account, accepted=accepted) for ref, one in found]
 
     def _write(self, change: Change, deadline: Deadline) -> Refused | None:
         assert change.found is not None  # noqa: S101 (who is not there waits)
@@ -153,12 +154,16 @@ class PegaseMailConnector(Connector[PegaseMailSettings]):
         )
 
 
-def _shown(ref: str, one: Mapping[str, Any], account: Account) -> TargetObject:
-    """An identity as it is. An address that was never this student's is somebody's correction."""
+def _shown(ref: str, one: Mapping[str, Any], account: Account, *, accepted: bool) -> TargetObject:
+    """An identity as it is. An address that was never this student's is a correction.
+
+    `accepted`: an operator let that address stand: it counts as the one that is wanted.
+    """
     mail = one.get("courrielInstitutionnel") or ""
     own = {each.casefold(): each for each in (*account.aliases, account.mail)}
-    held = None if not mail or mail.casefold() in own else Held("pegase_corrected", fields=("mail",))
-    shown = own.get(mail.casefold(), mail)
+    theirs = bool(mail) and mail.casefold() not in own
+    held = Held("pegase_corrected", fields=("mail",)) if theirs and not accepted else None
+    shown = account.mail if theirs and accepted else own.get(mail.casefold(), mail)
     return TargetObject(ref, account.student_number, {"mail": (shown,) if shown else ()}, held=held)
 
 

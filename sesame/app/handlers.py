@@ -21,6 +21,7 @@ from pipeline.target import (
 )
 from schemas.account import Account, Stage
 from sesame.operations.questions.adoption import adoptions
+from sesame.operations.questions.adoption.adoptions import QuestionRow
 from sesame.settings import LiveSecret
 
 ADOPTION_UNDECIDED: Final = "adoption_undecided"
@@ -40,6 +41,7 @@ class GuardedHandler:
     Students with an open question to an operator are kept from it: two objects that carry one number, a login
     that is another person's elsewhere, an entry without a number. What Sésame would write could be wrong, and
     waits until it is decided. Shutting access is not a question: an account without access goes through.
+    A turn that ends with one of `asking` raises a question; the first one that ends otherwise closes it.
 
     Where the target is observed, nothing is written, and no student is done, not even if nothing differs:
     Sésame promises nothing of what it does not write. This class does not enforce that no write leaves: the
@@ -49,6 +51,7 @@ class GuardedHandler:
         database: where the questions are; None: none is looked for.
         secrets: what the target is identified to with. A refusal names them and when each was read, since
             another process, such as `sesame doctor`, may have read another one.
+        asking: reasons of waiting that are a question.
         observed: whether it only reports what it would write.
         calling: around each call of `handle`.
     """
@@ -59,12 +62,14 @@ class GuardedHandler:
         database: Database | None = None,
         *,
         secrets: Collection[LiveSecret] = (),
+        asking: Collection[str] = (),
         observed: bool = False,
         calling: Calling = lambda _target, _tasks: nullcontext(),
     ) -> None:
         self._handler = handler
         self._database = database
         self._secrets = secrets
+        self._asking = frozenset(asking)
         self._observed = observed
         self._calling = calling
         self.name = handler.name
@@ -77,7 +82,8 @@ class GuardedHandler:
         At an observed target each turn ends as waiting: an event, such as a replay, looks again.
 
         Raises:
-            StoreUnavailable: the questions cannot be read; nothing was written.
+            StoreUnavailable: the questions cannot be read, and nothing was written; or they cannot be
+                written, and the turn is repeated.
         """
         with self._calling(self.name, tasks):
             if self._observed:
@@ -90,7 +96,9 @@ class GuardedHandler:
             settled = [task for task in tasks if task.account.student_number not in asked]
             waiting = {number: Waiting(ADOPTION_UNDECIDED, kinds) for number, kinds in asked.items()}
             with self._naming_secrets():
-                return {**waiting, **(self._handler.handle(settled) if settled else {})}
+                outcomes = self._handler.handle(settled) if settled else {}
+            self._ask([task.account for task in settled], outcomes)
+            return {**waiting, **outcomes}
 
     def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
         """See `Handler.preview`; an open question is an obstacle."""
@@ -132,6 +140,22 @@ class GuardedHandler:
             return {}
         with self._database.read() as connection:
             return adoptions.undecided(connection, self.name, [one.student_number for one in accounts])
+
+    def _ask(self, accounts: Sequence[Account], outcomes: Mapping[str, HandlerOutcome]) -> None:
+        if self._database is None or not self._asking:
+            return
+        raised = [
+            QuestionRow(self.name, account.mail, account.student_number, adoptions.CORRECTED)
+            for account in accounts
+            if isinstance(end := outcomes.get(account.student_number), Waiting) and end.reason in self._asking
+        ]
+        with self._database.read() as connection:
+            asked = adoptions.corrected(connection, self.name, [one.student_number for one in accounts])
+        still = {question.id for question in raised}
+        if still != asked:
+            with self._database.write() as connection:
+                adoptions.ask(connection, self._database, raised, self._database.now(connection))
+                adoptions.mended(connection, asked - still)
 
 
 class Unusable:

@@ -51,16 +51,23 @@ def handler(
     """
     calling: dict[str, Any] = {} if traces is None else {"calling": traces.calling}
     made: Handler
+    asking: list[str] = []
     try:
         passwords = _passwords(target, settings, vault)
         connector, secrets = _made(target, settings, database, passwords=passwords)
         made = connector.handler()
+        asking = [token for token, reason in connector.reasons.items() if reason.asks]
         if traces is not None:
             traces.verbs(target, connector)
     except ConnectorUnusable as error:  # it reports why, and the others continue
         made, secrets = Unusable(target, error), {}
     return GuardedHandler(
-        made, database, secrets=secrets.values(), observed=target in settings.observed, **calling
+        made,
+        database,
+        secrets=secrets.values(),
+        asking=asking,
+        observed=target in settings.observed,
+        **calling,
     )
 
 

@@ -96,7 +96,10 @@ def questions_command(context: Context, *, kind: str | None, everything: bool) -
 def decide_command(
     context: Context, *, ids: tuple[str, ...], kind: str | None, answer: str | None, reason: str, yes: bool
 ) -> None:
-    """Answer the questions IDS; the next `sesame adopt` acts on it, and nobody is asked again."""
+    """Answer the questions IDS; the next `sesame adopt` acts on it, and nobody is asked again.
+
+    An accepted correction counts at once.
+    """
     if answer is None or bool(ids) == (kind is not None):
         raise click.UsageError(gettext("give ids or --kind, and one of --link and --separate"))
     site, actor = context.looking, operator()
@@ -108,7 +111,12 @@ def decide_command(
         newest = max((question.raised_at for question in found), default=0.0)
         request = request.model_copy(update={"until": newest})
     done = adoption_acts.decide(site, actor, request)
-    click.echo(gettext("{n} decided: {answer}; `sesame adopt` acts on it", n=done.decided, answer=answer))
+    text = (
+        gettext("{n} decided: {answer}; each is looked at again now", n=done.decided, answer=answer)
+        if done.replayed
+        else gettext("{n} decided: {answer}; `sesame adopt` acts on it", n=done.decided, answer=answer)
+    )
+    click.echo(text)
 
 
 @adopt.command(name="link")

@@ -109,11 +109,12 @@ def test_addresses_are_told_back_after_the_mailbox_and_a_correction_stays(world:
     cast = play.Cast(file, roll.read(file, groups))
     play.wait_for_accounts(world, len(cast.students))
     opened = [number for number, student in cast.students.items() if student.complete]
-    corrected, *others = opened[:30]
-    served(world).correct({corrected: "corrigee@scolarite.fr"})
+    corrected, accepted, *others = opened[:30]
+    theirs = {corrected: "corrigee@scolarite.fr", accepted: "voulue@scolarite.fr"}
+    served(world).correct(theirs)
     for fault in ({"status": 500}, {"html": True}, {"hang_up": True}, {"status": 403}, {"delay_s": 3.0}):
         served(world).fault(module="idt", calls=2, **fault)
-    play.activate(world, cast, [corrected, *others])
+    play.activate(world, cast, [corrected, accepted, *others])
 
     def mails() -> dict[str, str]:
         return served(world).mails()
@@ -121,11 +122,24 @@ def test_addresses_are_told_back_after_the_mailbox_and_a_correction_stays(world:
     wait_until(lambda: len(mails()) == 30, "the addresses at Pégase", PATIENCE_S)
     entries = sweep_directory.dump(world.slapd).values()
     due = {number: entry["mail"][0] for entry in entries for number in entry["supannEtuId"]}
-    assert mails() == {**{number: due[number] for number in others}, corrected: "corrigee@scolarite.fr"}
-    wait_until(lambda: play.announced(world)[corrected].settled, "the corrected one to wait", PATIENCE_S)
-    assert play.announced(world)[corrected].reasons == ["pegase_corrected"]
+    assert mails() == {number: due[number] for number in others} | theirs
+    settle(world, 30)
     said = play.announced(world)
+    assert [said[number].reasons for number in theirs] == [["pegase_corrected"]] * 2
     assert {said[number].state for number in others} == {"completed"}
 
+    asked = {each["student_number"]: each for each in questions(world)}
+    assert asked.keys() == theirs.keys()
+    assert {each["kind"] for each in asked.values()} == {"corrected"}
+    world.sesame.run("adopt", "decide", asked[accepted]["id"], "--link", "--reason", "asked for in writing")
+    wait_until(lambda: play.announced(world)[accepted].state == "completed", "the accepted one", PATIENCE_S)
+    assert mails()[accepted] == theirs[accepted]
+    assert [each["student_number"] for each in questions(world)] == [corrected]
     served(world).correct({corrected: ""})
     wait_until(lambda: mails()[corrected] == due[corrected], "ours, once theirs is emptied", PATIENCE_S)
+    wait_until(lambda: not questions(world), "the question to close", PATIENCE_S)
+
+
+def questions(world: World) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = world.sesame.run("adopt", "questions", "--json").json()
+    return found

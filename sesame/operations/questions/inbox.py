@@ -24,6 +24,7 @@ from sesame.operations.questions.adoption.acts import (
     QuestionReport,
     QuestionsRequest,
 )
+from sesame.operations.questions.adoption.questions import QuestionKind
 from sesame.operations.questions.restored import questions as restored
 from sesame.operations.questions.restored.questions import AskedAbout, RestoredAnswerRequest, RestoredRequest
 
@@ -39,6 +40,7 @@ class Question(NamedTuple):
         answers: tokens of those that it takes.
         state: of an object's answered one; empty: it is open.
         target, object: what it is about; empty: no object.
+        at_once: an answer counts at once, not at the next adoption.
         sides: both who may be one person.
         student, look: whose the object may be, and what the target shows now.
     """
@@ -53,6 +55,7 @@ class Question(NamedTuple):
     state: str = ""
     target: str = ""
     object: str = ""
+    at_once: bool = False
     sides: tuple[Side, Side | None] | None = None
     student: Side | None = None
     look: TargetLook | None = None
@@ -110,6 +113,7 @@ def _object(asked: AdoptionQuestion, seen: QuestionReport | None = None) -> Ques
         state="" if asked.state == "open" else asked.state,
         target=asked.target,
         object=asked.object,
+        at_once=asked.kind == QuestionKind.CORRECTED,
         student=None if seen is None else seen.student,
         look=None if seen is None else seen.look,
     )
@@ -122,7 +126,9 @@ def _show_object(site: Any, actor: Actor, question_id: str) -> list[Question]:
 
 def _say_whose(site: Any, actor: Actor, question_id: str, form: Mapping[str, str]) -> str:
     given = {"ids": [question_id], "answer": form["reponse"], "reason": form["raison"]}
-    adoption.decide(site, actor, AnswerRequest.model_validate(given))
+    done = adoption.decide(site, actor, AnswerRequest.model_validate(given))
+    if done.replayed:
+        return gettext("decided; it is looked at again now")
     return gettext("decided; the next adoption acts on it")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -22,14 +23,14 @@ from schemas.account import Lane
 from schemas.language import gettext
 from schemas.scalars import Text
 from sesame.acts.acts import OPERATORS, Actor, ActPath, ActRequest, Report, act, shown
-from sesame.acts.ports import Adopting, Configured, HasConnectors, Sealing, Stored, check_target
+from sesame.acts.ports import Adopting, Configured, HasConnectors, Publishing, Sealing, Stored, check_target
 from sesame.operations.access.activation import ActivateAllRequest, ask_for
 from sesame.operations.people.diagnosis.words import word
 from sesame.operations.people.known_persons import Side, known
 from sesame.operations.people.target_look import TargetLook, look_at
 from sesame.operations.questions.adoption import adoptions, run
-from sesame.operations.questions.adoption.adoptions import AdoptionAnswer, QuestionRow
-from sesame.operations.questions.adoption.questions import ANSWERS, BY_HAND
+from sesame.operations.questions.adoption.adoptions import Adoption, AdoptionAnswer, QuestionRow
+from sesame.operations.questions.adoption.questions import ANSWERS, BY_HAND, QuestionKind
 from sesame.operations.questions.adoption.readers import readers
 from sesame.operations.questions.adoption.run import AdoptionReport
 from sesame.operations.questions.adoption.sheet import PAGE
@@ -120,10 +121,11 @@ class AnswerRequest(ActRequest):
 
 
 class QuestionsAnswered(Report):
-    """How many were answered, and how."""
+    """How many were answered, and how. `replayed`: students looked at again at once."""
 
     decided: int
     answer: AdoptionAnswer
+    replayed: int = 0
 
 
 class LinkRequest(BaseModel):
@@ -234,11 +236,14 @@ def show(site: Judging, _actor: Actor, question_id: str) -> QuestionReport:
 
 
 @act("adopt.decide", OPERATORS, path=ActPath("answer_adoption_questions", "POST", "/adoption/decide"))
-def decide(site: Stored, actor: Actor, request: AnswerRequest) -> QuestionsAnswered:
+def decide(site: Publishing, actor: Actor, request: AnswerRequest) -> QuestionsAnswered:
     """Answer questions for good; the next adoption acts on the answers.
+
+    A correction's is acted on at once, by a turn of its target.
 
     Raises:
         NoSuchQuestion, NotDecidable: nothing was answered.
+        LogUnavailable: the answers are recorded; a correction's counts at the next turn.
     """
     with site.database.write() as connection:
         if request.kind is None:
@@ -252,7 +257,24 @@ def decide(site: Stored, actor: Actor, request: AnswerRequest) -> QuestionsAnswe
                 raise NotDecidable(f"{each.kind} cannot be answered by {request.answer}", remedy=remedy)
         for each in found:
             _answer(connection, site.database, actor, each, request.answer, request.reason, about=each.kind)
-    return QuestionsAnswered(decided=len(found), answer=request.answer)
+        corrected = [
+            Adoption(each.target, each.student_number, each.object, BY_HAND)
+            for each in found
+            if each.kind == QuestionKind.CORRECTED and each.student_number is not None
+        ]
+        adoptions.adopt(connection, site.database, corrected, site.database.now(connection))
+    for target in sorted({each.target for each in corrected}):
+        replay(
+            [each.student_number for each in corrected if each.target == target],
+            consumer=target,
+            reason="a correction was accepted",
+            actor=actor.name,
+            lane=Lane.BULK,
+            producer=site.producer,
+            database=site.database,
+            clock=partial(datetime.now, UTC),
+        )
+    return QuestionsAnswered(decided=len(found), answer=request.answer, replayed=len(corrected))
 
 
 @act("adopt.link", OPERATORS)

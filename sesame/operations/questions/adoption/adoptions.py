@@ -65,6 +65,8 @@ adoption_questions = Table(
 
 
 BY_ERASURE: Final = "erasure"
+CORRECTED: Final = "corrected"
+"""Kind of the question that a turn raises; turns do not wait for its answer."""
 NUMBER_AFTER: Final = "\n"
 """Separates an adopted object of a service from the other number that it carried."""
 
@@ -290,16 +292,24 @@ def _found(connection: Connection, *wanted: ColumnElement[bool]) -> list[Questio
     return found
 
 
+def corrected(connection: Connection, target: str, student_numbers: Collection[str]) -> set[str]:
+    """Ids of the open questions that turns of these students have raised in a target."""
+    table = adoption_questions.c
+    mine = (table.target == target, table.student_number.in_(student_numbers), table.kind == CORRECTED)
+    return {each.id for each in _found(connection, table.state == AdoptionAnswer.OPEN, *mine)}
+
+
 def undecided(
     connection: Connection, target: str, student_numbers: Collection[str]
 ) -> dict[str, tuple[str, ...]]:
-    """Kinds of open questions in one target, for those of these students who have any."""
+    """Kinds of open questions that keep these students from a target."""
     rows = connection.execute(
         select(adoption_questions.c.student_number, adoption_questions.c.kind)
         .where(
             adoption_questions.c.target == target,
             adoption_questions.c.student_number.in_(student_numbers),
             adoption_questions.c.state == AdoptionAnswer.OPEN,
+            adoption_questions.c.kind != CORRECTED,
         )
         .order_by(adoption_questions.c.kind)
     )

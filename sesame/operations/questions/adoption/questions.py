@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 
-from sesame.operations.questions.adoption.adoptions import AdoptionAnswer, QuestionRow
+from sesame.operations.questions.adoption.adoptions import CORRECTED, AdoptionAnswer, QuestionRow
 from sesame.operations.questions.adoption.sheet import FoundObject, Sheet, Standing
 
 
@@ -32,6 +32,7 @@ class QuestionKind(StrEnum):
     LEDGER_ACTIVE = "ledger_active"
     ACCOUNT_DIFFERS = "account_differs"
     NUMBER_OF_NOBODY = "number_of_nobody"
+    CORRECTED = CORRECTED
 
 
 _LINKED, _SEPARATE = AdoptionAnswer.LINKED, AdoptionAnswer.SEPARATE
@@ -46,6 +47,7 @@ ANSWERS: Final[dict[str, tuple[AdoptionAnswer, ...]]] = {
     QuestionKind.NAMES_DIFFER: (_LINKED, _SEPARATE),
     QuestionKind.LEDGER_OTHER: (_LINKED, _SEPARATE),
     QuestionKind.NUMBER_OF_NOBODY: (_SEPARATE,),
+    QuestionKind.CORRECTED: (_LINKED,),
 }
 """The answers that each kind takes, where it takes any: LINKED, the object is this student's, as it is;
 SEPARATE, it is another person's."""

@@ -31,6 +31,8 @@ from sesame.operations.questions.adoption.ledger_comparison import holder_of
 from sesame.operations.questions.adoption.questions import QuestionKind
 from sesame.operations.questions.adoption.sheet import PAGE, FoundObject, Sheet, Standing
 
+_RAISED_ELSEWHERE = (QuestionKind.NUMBER_OF_NOBODY, QuestionKind.CORRECTED)
+
 
 class Written(Report):
     """What was written to the store.
@@ -160,7 +162,7 @@ class Writer:
             stale = {
                 each.id
                 for each in adoptions.questions(connection, [AdoptionAnswer.OPEN])
-                if each.target in targets and each.kind != QuestionKind.NUMBER_OF_NOBODY
+                if each.target in targets and each.kind not in _RAISED_ELSEWHERE
             }
         found = (
             QuestionRow(row.target, row.ref, student or None, kind)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import select
 
 from consumers.registry.ledger import ledger
+from pipeline.eventlog.port import NewRecord
 from schemas.events import ReplayRequested
 from sesame.acts.acts import Actor, Role
 from sesame.operations.questions.adoption import acts, adoptions
@@ -100,10 +102,13 @@ def questions(desk: RegistryHarness) -> list[QuestionRow]:
         return adoptions.questions(connection, [AdoptionAnswer.OPEN])
 
 
-def decide(desk: RegistryHarness, answer: str = "linked", *ids: str) -> None:
-    """Answer these questions, or every open one."""
+def decide(desk: RegistryHarness, answer: str = "linked", *ids: str) -> list[ReplayRequested]:
+    """Answer these questions, or every open one; return the replays that this asks for."""
     given = {"ids": ids or [each.id for each in questions(desk)], "answer": answer, "reason": REASON}
-    acts.decide(desk, ALINE, AnswerRequest.model_validate(given))
+    appended: list[NewRecord] = []
+    site: Any = SimpleNamespace(database=desk.database, producer=SimpleNamespace(append=appended.extend))
+    acts.decide(site, ALINE, AnswerRequest.model_validate(given))
+    return [ReplayRequested.model_validate_json(record.value) for record in appended]
 
 
 def held(desk: RegistryHarness) -> dict[tuple[str, str], str | None]:

@@ -388,6 +388,52 @@ def test_nobody_is_written_while_a_question_is_open_but_access_is_shut(
     assert isinstance(handler.handle([Task(lea)])[LEA], Done)
 
 
+class Corrected(Writing):
+    """A target where somebody changed what these students have."""
+
+    def __init__(self, *numbers: str) -> None:
+        self.numbers = set(numbers)
+
+    def handle(self, tasks: Iterable[Task]) -> dict[str, Any]:
+        said = super().handle(tasks)
+        return said | {number: Waiting("changed_there") for number in said.keys() & self.numbers}
+
+
+def test_a_correction_is_asked_about_until_it_is_accepted_or_gone(
+    desk: RegistryHarness, targets: Targets
+) -> None:
+    desk.apply(enrolled())
+    desk.apply(enrolled(PAUL, birth_name="Durand", given_name="Paul", birth_date=date(2005, 1, 2)))
+    tasks = [Task(desk.account(number).model_copy(update={"stage": Stage.ACTIVE})) for number in (LEA, PAUL)]
+    target = Corrected(LEA, PAUL)
+    handler = GuardedHandler(target, desk.database, asking=["changed_there"])
+    both = {("moodle", "corrected", LEA), ("moodle", "corrected", PAUL)}
+
+    assert handler.handle(tasks)[LEA] == Waiting("changed_there")
+    assert asked(desk) == both
+    raised = {each.student_number: each.raised_at for each in questions(desk)}
+    desk.clock.now += 60
+    assert handler.handle(tasks[:1])[LEA] == Waiting("changed_there"), "the question holds no turn up"
+    targets.adopt()
+    assert {each.student_number: each.raised_at for each in questions(desk)} == raised
+
+    mine, his = ([each.id for each in questions(desk) if each.student_number == n] for n in (LEA, PAUL))
+    with pytest.raises(NotDecidable):
+        decide(desk, "separate", *mine)
+    [replayed] = decide(desk, "linked", *mine)
+    assert (replayed.student_number, replayed.consumer) == (LEA, "moodle")
+    assert adopted_refs(desk.database, "moodle", [LEA, PAUL]).keys() == {LEA}
+    assert handler.handle(tasks)[LEA] == Waiting("changed_there")
+    assert asked(desk) == {("moodle", "corrected", PAUL)}, "an answered one is not asked again"
+
+    target.numbers.clear()
+    assert isinstance(handler.handle(tasks)[PAUL], Done)
+    assert asked(desk) == set()
+    target.numbers.add(PAUL)
+    handler.handle(tasks)
+    assert [each.id for each in questions(desk)] == his
+
+
 @ONLY_SQLITE
 def test_nobody_is_welcomed_to_a_mailbox_that_they_had(desk: RegistryHarness, targets: Targets) -> None:
     desk.apply(enrolled())
