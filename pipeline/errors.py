@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from schemas.language import gettext, gettext_noop
@@ -78,6 +80,25 @@ class WriteForbidden(SesameError):
 
 class DependencyDown(SesameError):
     """The database or the event log cannot be used. Work stops until it can; nothing is lost."""
+
+
+class NotInstalled(SesameError):
+    """A package of one of Sésame's extras is not installed."""
+
+    def __init__(self, extra: str) -> None:
+        super().__init__(
+            gettext("what the extra {extra!r} brings is not installed", extra=extra),
+            remedy=gettext("Install it: pip install 'sesame[{extra}]'. Then restart.", extra=extra),
+        )
+
+
+@contextmanager
+def of_extra(extra: str) -> Iterator[None]:
+    """Import packages of an extra. Raises `NotInstalled`: they are not there."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise NotInstalled(extra) from error
 
 
 _SYSTEM_WORDS = (

@@ -107,14 +107,8 @@ def local_time(at: datetime) -> str:
     return f"{written_time(local(at), spoken())} {local(at):%Z}"
 
 
-def compiled(catalogue: Path, language: Language) -> GNUTranslations:
+def compiled(catalogue: Path) -> GNUTranslations:
     """The translations that a catalogue (`.po`) holds."""
-    from babel.messages.mofile import write_mo
-    from babel.messages.pofile import read_po
+    from polib import pofile
 
-    with catalogue.open("rb") as file:
-        messages = read_po(file, locale=language)
-    binary = BytesIO()
-    write_mo(binary, messages)
-    binary.seek(0)
-    return GNUTranslations(binary)
+    return GNUTranslations(BytesIO(pofile(str(catalogue), encoding="utf-8").to_binary()))

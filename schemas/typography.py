@@ -1,8 +1,9 @@
-"""Typography: the blanks at which no line may break, and days in words."""
+"""Typography: the blanks at which no line may break, numbers, and days in words."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import date
 from typing import Final
 
@@ -18,6 +19,18 @@ _SETTINGS: Final = (
     (re.compile(r"[ \u00a0]*»"), f"{NO_BREAK}»"),
     (re.compile(r"\bn° *(?=\S)"), f"n°{NO_BREAK}"),
 )
+_NAMES: Final[Mapping[Language, tuple[str, str]]] = {
+    "fr": (
+        "lundi mardi mercredi jeudi vendredi samedi dimanche",
+        "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
+    ),
+    "en": (
+        "Monday Tuesday Wednesday Thursday Friday Saturday Sunday",
+        "January February March April May June July August September October November December",
+    ),
+}
+"""The names of weekdays and of months."""
+
 _WORD: Final = re.compile(r"\S*'\S*")
 _APOSTROPHE: Final = re.compile(r"(?<=[^\W\d_])'(?=[\w%{«])")
 _ADDRESS: Final = re.compile(r"@|://")
@@ -39,8 +52,19 @@ def _with_apostrophe(word: re.Match[str]) -> str:
 
 
 def day(when: date, language: Language) -> str:
-    """A day as people write it; no line breaks between its number and its month."""
-    from babel.dates import format_date
+    """A day in words, in British English; no line breaks before its month."""
+    number = "1er" if language == "fr" and when.day == 1 else str(when.day)
+    _, months = _NAMES[language]
+    return f"{number}{NO_BREAK}{months.split()[when.month - 1]} {when.year}"
 
-    number = "d" if language == "en" or when.day > 1 else "'1er'"
-    return format_date(when, f"{number}{NO_BREAK}MMMM y", locale="en_GB" if language == "en" else "fr")
+
+def weekday(when: date, language: Language) -> str:
+    """A day with its name in front."""
+    weekdays, _ = _NAMES[language]
+    return f"{weekdays.split()[when.weekday()]} {day(when, language)}"
+
+
+def number(value: float, language: Language) -> str:
+    """A number with at most three decimals, its thousands apart."""
+    text = f"{value:,}" if isinstance(value, int) else f"{value:,.3f}".rstrip("0").rstrip(".")
+    return text.replace(",", NARROW).replace(".", ",") if language == "fr" else text

@@ -19,7 +19,7 @@ from typing import Final, Self
 from consumers.kit.connector import Anything, Connector, ConnectorUnusable
 from consumers.kit.reasons import Reason
 from consumers.kit.settings import ConnectorSettings
-from pipeline.errors import fault
+from pipeline.errors import NotInstalled, fault
 from schemas.language import LANGUAGES
 
 GROUP: Final = "sesame.connectors"
@@ -143,6 +143,8 @@ def _load(one: Installed) -> type[Anything]:
     where = f"the connector {one.name!r} ({one.package}, {one.points[0].value})"
     try:
         found = one.points[0].load()
+    except NotInstalled as error:
+        raise ConnectorUnusable(f"{where}: {error}", remedy=error.remedy) from error
     except Exception as error:  # third-party code: whatever it raises, the other targets continue
         said = f"{fault(error)}: {error}" if isinstance(error, ImportError) else fault(error)
         raise ConnectorUnusable(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from http import HTTPStatus
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -25,12 +26,15 @@ from consumers.kit.reasons import Reason, read_reasons
 from consumers.scim.service import USERS, FilterIgnored, ScimService, UnexpectedStatus, path_of
 from consumers.scim.settings import ScimSettings
 from consumers.scim.writes import Operation, UserWrites, refusal, write
-from pipeline.errors import TargetDown
+from pipeline.errors import NotInstalled, TargetDown
 from schemas.account import Account, Membership
 from schemas.language import Language
 
 if TYPE_CHECKING:
     from consumers.scim.groups import Groups
+
+if find_spec("scim2_models") is None:  # it takes long to load: not before the first use
+    raise NotInstalled("scim")
 
 _FIELDS: Final = (
     "userName",

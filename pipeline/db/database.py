@@ -32,7 +32,7 @@ from tenacity import wait_random_exponential as wait_random
 
 from pipeline.db import embedded
 from pipeline.db import postgresql as server
-from pipeline.errors import DependencyDown
+from pipeline.errors import DependencyDown, of_extra
 
 BUSY_TIMEOUT_S = 30.0
 CONNECTIONS_MAX = 32
@@ -101,6 +101,8 @@ class Database:
 
     def _connect(self) -> Engine:
         if not self.is_sqlite:
+            with of_extra("postgres"):
+                import psycopg  # noqa: F401  (SQLAlchemy's driver for it)
             engine = create_engine(
                 self._url,
                 pool_pre_ping=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -11,13 +10,12 @@ from datetime import date, datetime
 from email.message import EmailMessage
 from typing import Any, Final
 
-from babel.dates import format_date
-
 from pipeline.letters import Letterhead, in_ascii, mailbox, texts
 from producers.activation.proofs import PASSWORD
 from producers.activation.sms import code_text
 from schemas.language import Language
-from schemas.typography import spaced
+from schemas.typography import NO_BREAK, spaced
+from schemas.typography import day as written_day
 
 
 def canonical(mail: str) -> str:
@@ -137,5 +135,4 @@ def paper(language: Language, **words: object) -> str:
 def _day(day: str | None, language: Language) -> str:
     if day is None:
         return ""
-    written = format_date(date.fromisoformat(day), "long", locale="en_GB" if language == "en" else "fr")
-    return re.sub(r"^1 ", "1er ", written) if language == "fr" else written
+    return written_day(date.fromisoformat(day), language).replace(NO_BREAK, " ")

@@ -7,23 +7,29 @@ world, and so may do little. See ADR 44.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Final
 
 import structlog
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp
 
-from pipeline.errors import SesameError
+from pipeline.errors import NotInstalled, SesameError, told
 from pipeline.vault import read_keys
 from sesame.app import cas
+from sesame.app.lazy import lazily
 from sesame.app.wiring import Application, utc_now
 from sesame.operations.people.diagnosis.figures import Figures
 from sesame.web.api import API_PREFIX, make_api
-from sesame.web.api.scim import SCIM_PREFIX, LateAnswers, make_scim
+from sesame.web.api.routes import SCIM_PREFIX, Api
 from sesame.web.console import PREFIX, ConsoleContext, make_console
 from sesame.web.kit import figures
 from sesame.web.kit.server import Listening, WebServer
+
+with lazily():
+    from sesame.web.api import scim
 
 CONNECTIONS_MAX: Final = 256
 
@@ -63,8 +69,9 @@ def serve(application: Application, stopping: threading.Event) -> None:
         shared = (context.overview, context.forecast, context.cohorts)
         for keep in (*(each.keep for each in shared), context.kept.keep_swept):
             threading.Thread(target=keep, args=(stopping,), name="keep", daemon=True).start()
-    answers = LateAnswers(application, settings.origin + SCIM_PREFIX)
-    threading.Thread(target=answers.keep, args=(stopping,), name="late-answers", daemon=True).start()
+    with suppress(NotInstalled):
+        answers = scim.LateAnswers(application, settings.origin + SCIM_PREFIX)
+        threading.Thread(target=answers.keep, args=(stopping,), name="late-answers", daemon=True).start()
     structlog.get_logger().info("console_listening", host=settings.host, port=server.port)
     try:
         while not stopping.wait(0.5) and server.alive:
@@ -97,8 +104,16 @@ def make_app(application: Application, context: ConsoleContext | None) -> Starle
         Route("/livez", lambda _request: PlainTextResponse("ok\n")),
         *figures.routes(Figures(application.database, settings.targets, settings.propagation).now),
         Mount(API_PREFIX, api),
-        Mount(SCIM_PREFIX, make_scim(api.state.api, keys)),
+        Mount(SCIM_PREFIX, _scim(api.state.api, keys)),
     ]
     if context is not None:
         routes.append(Mount(PREFIX, make_console(context)))
     return Starlette(routes=routes)
+
+
+def _scim(api: Api, keys: list[str]) -> ASGIApp:
+    """SCIM, or why it is not there."""
+    try:
+        return scim.make_scim(api, keys)
+    except NotInstalled as missing:
+        return PlainTextResponse(f"{told(missing)}\n", status_code=501)

@@ -44,7 +44,7 @@ def speak_as_asked(words: Sequence[str]) -> None:
 
 @cache
 def _translations(language: Language) -> GNUTranslations:
-    return compiled(CATALOGUES / f"{language}.po", language)
+    return compiled(CATALOGUES / f"{language}.po")
 
 
 def of_locale() -> Language:

@@ -14,7 +14,10 @@ How the port's guarantees are kept:
   lost the end of its log leads under a new one, so that a consumer that continues there notices (`epochs`).
 """
 
-from pipeline.eventlog.kafka.access import Access, Security, Timing
-from pipeline.eventlog.kafka.log import KafkaEventLog
+from pipeline.errors import of_extra
+
+with of_extra("kafka"):
+    from pipeline.eventlog.kafka.access import Access, Security, Timing
+    from pipeline.eventlog.kafka.log import KafkaEventLog
 
 __all__ = ["Access", "KafkaEventLog", "Security", "Timing"]

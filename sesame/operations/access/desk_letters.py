@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from babel.dates import format_date
 from pydantic import Field
 from sqlalchemy import Connection
 
@@ -18,6 +17,7 @@ from producers.activation.letters import paper
 from schemas.account import Account, Stage
 from schemas.language import LANGUAGES, Language, local
 from schemas.scalars import Text
+from schemas.typography import weekday
 from sesame.acts.acts import DESK, STAFF, Actor, ActRequest, Report, act, shown_one, utc
 from sesame.acts.ports import Lettering
 from sesame.login import cas_sessions
@@ -153,5 +153,5 @@ def _moment(at: datetime, language: Language) -> str:
     """A day and a time on paper, in the site's zone."""
     here = local(at)
     if language == "en":
-        return f"{format_date(here, 'full', locale='en_GB')} at {here:%H:%M}"
-    return f"{format_date(here, 'full', locale='fr')} à {here:%H h %M}"
+        return f"{weekday(here, language)} at {here:%H:%M}"
+    return f"{weekday(here, language)} à {here:%H h %M}"

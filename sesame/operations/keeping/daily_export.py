@@ -18,7 +18,7 @@ from consumers.propagation.rows import propagation as p
 from consumers.propagation.settings import PropagationSettings
 from pipeline import target_states
 from pipeline.dead_letters import rows as dead_letters
-from pipeline.errors import SesameError
+from pipeline.errors import SesameError, of_extra
 from schemas.account import Lane
 from schemas.language import gettext
 from sesame.acts.acts import EVERYBODY, Actor, ActRequest, Report, act
@@ -36,13 +36,6 @@ class DayNotOver(SesameError):
     """A day is exported when it is over: what is counted of it would be taken for the whole of it."""
 
     exit_code = 2
-
-
-class ParquetMissing(SesameError):
-    """Parquet is written by DuckDB, which is not installed. Install Sésame with the extra `parquet`, or ask
-    for CSV."""
-
-    remedy = "pip install 'sesame[parquet]'"
 
 
 class DayExportRequest(ActRequest):
@@ -106,7 +99,7 @@ def export_day(
 
     Raises:
         DayNotOver: the day is not over.
-        ParquetMissing: DuckDB is not installed.
+        NotInstalled: DuckDB is not.
     """
     settings = site.settings
     zone = ZoneInfo(settings.portal.timezone)
@@ -195,10 +188,8 @@ def _csv(rows: Sequence[DayRow]) -> bytes:
 
 
 def _parquet(rows: Sequence[DayRow]) -> bytes:
-    try:
+    with of_extra("parquet"):
         import duckdb
-    except ImportError as error:
-        raise ParquetMissing from error
     with TemporaryDirectory(prefix="sesame-export-") as folder, duckdb.connect() as database:
         path = Path(folder) / "day.parquet"
         database.execute(f"CREATE TABLE day ({', '.join(map(' '.join, _COLUMNS.items()))})")

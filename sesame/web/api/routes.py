@@ -44,6 +44,8 @@ from sesame.web.kit.guard import BodyRefused, received_whole, whole_body
 from sesame.web.kit.languages import speak_for, spoken
 from sesame.web.kit.site import Site
 
+SCIM_PREFIX: Final = "/scim/v2"
+
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 FILE: Final = "api.jsonl"

@@ -8,11 +8,8 @@ from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_datetime, format_time
-from babel.numbers import format_decimal
-
-from schemas.language import LANGUAGES, Language, gettext, local_time, spoken
-from schemas.typography import day, spaced
+from schemas.language import LANGUAGES, Language, gettext, local_time, spoken, written_time
+from schemas.typography import day, number, spaced
 from sesame.operations.people.diagnosis import act_sentences
 from sesame.operations.people.diagnosis.reasons import explain
 from sesame.operations.people.diagnosis.words import word
@@ -84,7 +81,7 @@ def _zone(name: str) -> str:
 def _filters(language: Language, settings: Settings) -> dict[str, Callable[..., str]]:
     zone = ZoneInfo(settings.portal.timezone)
     return {
-        "number": lambda value: format_decimal(value, locale=language),
+        "number": partial(number, language=language),
         "took": partial(took, language=language),
         "upto": lambda seconds: duration(seconds, language),
         "role": lambda role: _ROLES[role][language],
@@ -92,7 +89,7 @@ def _filters(language: Language, settings: Settings) -> dict[str, Callable[..., 
         "moment": lambda at: _moment(at, datetime.now(UTC), language, zone),
         "stamp": lambda at: _set(local_time(at), language),
         "hour": lambda at: moment(at, datetime.now(UTC), language, zone),
-        "clock": lambda at: format_time(at.astimezone(zone), "HH:mm:ss", locale=language),
+        "clock": lambda at: f"{at.astimezone(zone):%H:%M:%S}",
         "day": lambda when: day(date.fromisoformat(str(when)), language),
         "place": lambda name: f"/console/cibles{'/' if name in settings.targets else '#cible-'}{name}",
         "service": partial(service_name, settings, language=language),
@@ -120,9 +117,8 @@ def _moment(at: datetime, now: datetime, language: Language, zone: ZoneInfo) -> 
     """The time of day to the second, and the date if it is another day's."""
     local = at.astimezone(zone)
     if local.date() == now.astimezone(zone).date():
-        return format_time(local, "HH:mm:ss", locale=language)
-    form = "dd/MM/yyyy HH:mm:ss" if language == "fr" else "yyyy-MM-dd HH:mm:ss"
-    return format_datetime(local, form, locale=language)
+        return f"{local:%H:%M:%S}"
+    return written_time(local, language)
 
 
 def _in_words(value: Any, language: Language, zone: ZoneInfo) -> str:

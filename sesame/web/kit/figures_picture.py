@@ -6,11 +6,10 @@ import math
 from functools import cache, partial
 from typing import Final
 
-from babel.dates import format_date
-from babel.numbers import format_decimal
 from jinja2 import Template
 
 from schemas.language import Language
+from schemas.typography import day, number
 from sesame.operations.people.diagnosis.figures import PropagationFigures
 from sesame.web.kit.languages import took
 from sesame.web.kit.templates import environment
@@ -28,7 +27,7 @@ def picture(found: PropagationFigures, language: Language) -> str:
             start: {span: of.all for span, of in spans.items()} for start, spans in found.windows.items()
         },
         ticks=_TICKS_S,
-        day=format_date(found.at, "long", locale=language),
+        day=day(found.at, language),
     )
 
 
@@ -44,6 +43,6 @@ def _template(language: Language) -> Template:
     made.filters |= {
         "x": _x,
         "took": partial(took, language=language),
-        "number": partial(format_decimal, locale=language),
+        "number": partial(number, language=language),
     }
     return made.get_template("propagation.svg")

@@ -9,13 +9,9 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from babel import negotiate_locale
-from babel.dates import format_date, format_time
-from babel.numbers import format_decimal
-
 import sesame
 from schemas.language import LANGUAGES, Language, compiled, in_code, speak
-from schemas.typography import NO_BREAK, spaced
+from schemas.typography import NO_BREAK, day, number, spaced
 
 _DAY_S: Final = 86_400
 LOCALE_FOLDER: Final = Path(__file__).with_name("locale")
@@ -38,7 +34,7 @@ def translations(language: Language) -> NullTranslations:
     """The translations from French into a language, compiled on first use."""
     if language == "fr":
         return French()
-    return compiled(LOCALE_FOLDER / f"{language}.po", language)
+    return compiled(LOCALE_FOLDER / f"{language}.po")
 
 
 def spoken(chosen: str | None, accepted: str) -> Language:
@@ -50,7 +46,8 @@ def spoken(chosen: str | None, accepted: str) -> Language:
         return "en" if chosen == "en" else "fr"
     parts = sorted(accepted.split(","), key=_weight, reverse=True)
     wanted = [part.partition(";")[0].strip() for part in parts if _weight(part) > 0]
-    return "en" if negotiate_locale(wanted, LANGUAGES, sep="-") == "en" else "fr"
+    known = (tag for part in wanted if (tag := part.partition("-")[0].lower()) in LANGUAGES)
+    return "en" if next(known, "fr") == "en" else "fr"
 
 
 def _weight(part: str) -> float:
@@ -65,11 +62,11 @@ def moment(at: datetime, now: datetime, language: Language, zone: ZoneInfo) -> s
     """A time as people say it: the hour, and the day if it is another one."""
     local = at.astimezone(zone)
     french = f"{local.hour}{NO_BREAK}h{NO_BREAK}{local.minute:02d}"
-    hour = french if language == "fr" else format_time(local, "short", locale=language)
+    hour = french if language == "fr" else f"{local:%H:%M}"
     if local.date() == now.astimezone(zone).date():
         return hour
-    day = format_date(local, "long", locale=language)
-    return f"le {day} à {hour}" if language == "fr" else f"{day}, {hour}"
+    written = day(local, language)
+    return f"le {written} à {hour}" if language == "fr" else f"{written}, {hour}"
 
 
 def duration(seconds: float, language: Language) -> str:
@@ -87,7 +84,7 @@ def duration(seconds: float, language: Language) -> str:
 def took(seconds: float, *, language: Language) -> str:
     """A duration, with a decimal below ten seconds: 2,9 s; 12 s; 4 min; 3 h; 2 j."""
     if seconds < 10:  # noqa: PLR2004
-        return f"{format_decimal(round(seconds, 1), locale=language)}{NO_BREAK}s"
+        return f"{number(round(seconds, 1), language)}{NO_BREAK}s"
     if seconds >= 2 * _DAY_S:
         return f"{seconds / _DAY_S:.0f}{NO_BREAK}{'j' if language == 'fr' else 'd'}"
     return duration(seconds, language)
@@ -100,4 +97,4 @@ def speak_for(language: Language) -> None:
 
 @cache
 def _of_staff(language: Language) -> NullTranslations:
-    return compiled(Path(sesame.__file__).with_name("locale") / f"{language}.po", language)
+    return compiled(Path(sesame.__file__).with_name("locale") / f"{language}.po")

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from babel.dates import format_date
-
 from consumers.registry.lifecycle.settings import PROLONGATIONS_MAX
 from producers.activation.proofs import LIFETIME_H, MESSAGES_AT_ONCE
 from schemas.language import LANGUAGES, Language
-from schemas.typography import spaced
+from schemas.typography import day, spaced
 from sesame.settings import Settings
 from sesame.web.kit.assets import Assets
 from sesame.web.kit.templates import environment
@@ -54,7 +52,7 @@ class Pages:
 def _in_language(settings: Settings, language: Language) -> dict[str, Any]:
     portal = settings.portal
     office = portal.registrar_office_en if language == "en" else spaced(portal.registrar_office)
-    audited = [format_date(day, "long", locale=language) for day in portal.accessibility.values()]
+    audited = [day(each, language) for each in portal.accessibility.values()]
     return {
         "charter": _charter(settings, language),
         "registrar_office": office,

@@ -25,7 +25,8 @@ from sesame.operations.work.canary.runs import CanaryStep
 from sesame.settings import load
 from sesame.web.api import make_api
 from sesame.web.api.api_app import API_PREFIX
-from sesame.web.api.scim import SCIM_PREFIX, make_scim
+from sesame.web.api.routes import SCIM_PREFIX
+from sesame.web.api.scim import make_scim
 from sesame.web.kit.server import Listening, WebServer
 from tests import filled_store
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from babel.dates import format_date
+from babel.numbers import format_decimal
 from jinja2 import Environment, nodes
 
 from pipeline.letters import Letterhead
 from producers.activation.letters import Letters
-from schemas.typography import spaced
+from schemas.language import Language
+from schemas.typography import NO_BREAK, day, number, spaced, weekday
 from sesame.operations.people.diagnosis.engine import Diagnosis
 from sesame.operations.people.diagnosis.rules import Finding, all_rules
 from sesame.operations.people.diagnosis.situation import Situation
@@ -100,3 +103,18 @@ def test_causes_are_set_too() -> None:
 
 def test_a_number_stays_with_its_unit() -> None:
     assert [duration(s, "fr") for s in (5, 120, 7200)] == ["5\u00a0s", "2\u00a0min", "2\u00a0h"]
+
+
+LOCALES: dict[Language, str] = {"fr": "fr", "en": "en_GB"}
+
+
+@pytest.mark.parametrize("language", LOCALES)
+def test_days_and_numbers_are_those_of_cldr(language: Language) -> None:
+    locale = LOCALES[language]
+    for when in (date(2026, 1, 1) + timedelta(days=n) for n in range(366)):
+        first = language == "fr" and when.day == 1
+        long = format_date(when, "'1er' MMMM y" if first else "long", locale=locale)
+        assert day(when, language).replace(NO_BREAK, " ") == long
+        assert weekday(when, language).startswith(format_date(when, "EEEE", locale=locale))
+    for value in (0, 7, -7, 999, 1000, -1234, 40_000, 12_345_678, 0.5, 2.0, 1234.5678, -0.125, 1e6):
+        assert number(value, language) == format_decimal(value, locale=locale)

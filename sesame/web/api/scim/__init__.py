@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sesame.web.api.scim.late_answers import LateAnswers
-from sesame.web.api.scim.scim_app import SCIM_PREFIX, make_scim
+from pipeline.errors import of_extra
 
-__all__ = ["SCIM_PREFIX", "LateAnswers", "make_scim"]
+with of_extra("scim"):
+    from sesame.web.api.scim.late_answers import LateAnswers
+    from sesame.web.api.scim.scim_app import make_scim
+
+__all__ = ["LateAnswers", "make_scim"]

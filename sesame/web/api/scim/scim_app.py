@@ -46,6 +46,7 @@ from sesame.web.api import problems
 from sesame.web.api.api_app import ApiGuard
 from sesame.web.api.places import AT_ONCE
 from sesame.web.api.routes import (
+    SCIM_PREFIX,
     Api,
     UnusableRequest,
     bearer_token,
@@ -64,7 +65,6 @@ from sesame.web.api.scim.storage import Storage
 from sesame.web.api.scim.users import ScimUsers
 from sesame.web.kit.languages import speak_for
 
-SCIM_PREFIX: Final = "/scim/v2"
 WAIT_S_MAX: Final = 15.0
 """How long a request waits for the registry; clients wait 30 s or more."""
 

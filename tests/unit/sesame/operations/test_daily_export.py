@@ -19,8 +19,9 @@ from consumers.propagation.settings import PropagationSettings
 from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.dead_letters.rows import DeadLetter
+from pipeline.errors import NotInstalled
 from sesame.acts.acts import Actor, Role
-from sesame.operations.keeping.daily_export import DayExportRequest, DayNotOver, ParquetMissing, export_day
+from sesame.operations.keeping.daily_export import DayExportRequest, DayNotOver, export_day
 from sesame.testing.servers.database_kit import START
 from sesame.testing.servers.population_kit import TARGETS, done, join, student
 
@@ -172,10 +173,10 @@ def test_without_duckdb_it_is_said_what_to_install(
 
     def refuse(name: str, *rest: Any) -> Any:
         if name == "duckdb":
-            raise ImportError(name)
+            raise ModuleNotFoundError(name)
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(ParquetMissing) as met:
+    with pytest.raises(NotInstalled) as met:
         exported(database, "parquet")
     assert "sesame[parquet]" in met.value.remedy
