@@ -11,6 +11,7 @@
 #             TESTS="tests/unit -k name" JOBS=4   for `make test`
 #             SECONDS=600 SEED=0 JSON=FILE DOCS=1   for `make soak`; YEARS=10000: five years of so many students
 #             KILLS=200 STUDENTS=2000 PROCESSES=1 SEED=1 JSON=FILE DOCS=1   for `make faults`
+#             KEY=FILE   for `make release`: minisign's secret key
 #             ONLY="engine-full" RUNS=3 JSON=FILE DOCS=1 BESIDE=COMMIT   for `make bench`
 
 SHELL := /bin/bash
@@ -43,10 +44,11 @@ DOCS ?=
 SECONDS ?=
 SEED ?=
 KILLS ?= 200
+KEY ?=
 
 BIN := $(VENV)/bin
 
-.PHONY: help setup python servers machine demo stop test collected bench soak faults check lint types layers schemas docs format pages pictures wheels lock mutation clean
+.PHONY: help setup python servers machine demo stop test collected bench soak faults check lint types layers schemas docs format pages pictures wheels release lock mutation clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -60,7 +62,7 @@ servers: # slapd and Dovecot, which demo and tests start for themselves
 	@scripts/setup-debian servers
 
 machine: python # all of the Debian packages that the tests use, and what Maven brings
-	@scripts/setup-debian servers samba node postgres java browser prometheus systemd containers
+	@scripts/setup-debian servers samba node postgres java browser prometheus systemd containers release
 	@scripts/stage kafka "$(BIN)/python" -m sandbox.kafka
 	@scripts/stage apereo "$(BIN)/python" -m sandbox.apereo
 
@@ -152,6 +154,10 @@ pictures: python # take the documents' pictures, of an incident too, and the pat
 wheels: python ## Fill the folder wheels, from which a server installs Sésame without a clone
 	@scripts/stage wheels scripts/wheels wheels
 
+release: python ## Build HEAD's release in dist/VERSION, signed by minisign's KEY=FILE: docs/how-to/release.md
+	@scripts/setup-debian release
+	@scripts/release "$(KEY)"
+
 lock: ## Resolve requirements.lock anew
 	@scripts/lock
 
@@ -159,5 +165,5 @@ mutation: python # mutation run; MUTANTS=directory for one group, MUTANTS="PATTE
 	@"$(BIN)/python" -m scripts.mutation --jobs "$(or $(JOBS),3)" $(MUTANTS)
 
 clean: stop ## Remove the environment, caches and the demo's leftovers
-	@rm -rf "$(VENV)" .cache .demo wheels .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis node_modules *.egg-info
+	@rm -rf "$(VENV)" .cache .demo wheels dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis node_modules *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
