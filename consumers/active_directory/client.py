@@ -49,8 +49,9 @@ class DomainController(PatientLdapClient):
             if (login := login_of(account)) is not None:
                 names[LOGIN].append(login)
         criterion = "".join(any_of(name, values) for name, values in names.items() if values)
-        wanted = looked_at(self._settings)
-        return self.find(self._settings.domain_dn, f"(|{criterion})", wanted)
+        if not criterion:
+            return []
+        return self.find(self._settings.domain_dn, f"(|{criterion})", looked_at(self._settings))
 
     def deleted_since(self, usn: int) -> bool:
         """True if we see that a person was deleted since this update sequence number."""

@@ -113,6 +113,11 @@ FAULTS = {
         'refusal(self.http.call("PATCH", f"/patrons/{each.ref}", deadline, body={"blocked": True}))',
         ("erased_means_not_found",),
     ),
+    "nobody means everybody": Planted(
+        "deadline)) for each in found\n",
+        "deadline)) for each in found or self.objects()\n",
+        ("an_empty_call_touches_no_student",),
+    ),
     "a reason without words": Planted(
         'return Refused("library_refused",', 'return Refused("library_refusal",', ("every_reason_has_words",)
     ),

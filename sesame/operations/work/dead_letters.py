@@ -48,6 +48,12 @@ class SeveralDeadLetters(SesameError):
     """Several dead letters have ids that start so: give more characters."""
 
 
+class UnclearDismissal(SesameError):
+    """Dead letters are dismissed by their ids, or all of a cause: give one of them, and not both."""
+
+    exit_code = 2
+
+
 class StillOwed(SesameError):
     """What a target could not do for a student stays listed until it is done: dismissing it would hide a
     student without a service. Mend its cause, then replay."""
@@ -220,7 +226,7 @@ def dismiss(site: Configured, actor: Actor, request: DismissRequest) -> DismissR
     work that a target could not do for a student; nothing is found if none is unresolved.
 
     Raises:
-        StillOwed, NoSuchDeadLetter, SeveralDeadLetters: nothing was dismissed.
+        UnclearDismissal, StillOwed, NoSuchDeadLetter, SeveralDeadLetters: nothing was dismissed.
     """
     with site.database.read() as connection:
         chosen = _chosen(connection, request)
@@ -251,7 +257,7 @@ def only(connection: Connection, prefix: str) -> DeadLetter:
     Raises:
         NoSuchDeadLetter, SeveralDeadLetters: it matches none, or several.
     """
-    found = dead_letters.by_id(connection, prefix)
+    found = dead_letters.by_id(connection, prefix) if prefix else []
     if not found:
         raise NoSuchDeadLetter(gettext("no dead letter {prefix!r}", prefix=prefix))
     if len(found) > 1:
@@ -275,6 +281,8 @@ def _shown(letter: DeadLetter) -> DeadLetterReport:
 
 def _chosen(connection: Connection, request: DismissRequest) -> list[DeadLetter]:
     found: Iterable[DeadLetter]
+    if bool(request.letters) == (request.cause is not None):
+        raise UnclearDismissal
     if request.cause is None:
         found = [only(connection, letter) for letter in request.letters]
     else:

@@ -301,6 +301,18 @@ def erased_means_not_found(bench: ConnectorBench) -> None:
     _only(bench.seen(other))
 
 
+@check
+def an_empty_call_touches_no_student(bench: ConnectorBench) -> None:
+    """A call for no student never means all of them: nothing is read, written, shut or erased."""
+    with _known(bench) as (account, connector, _):
+        before = bench.seen(account)
+        for verb in ("read", "apply", "close", "erase"):
+            if verb in connector.verbs():
+                answered = getattr(connector, verb)([], Deadline.after(READ_S_MAX))
+                assert not answered, f"{verb} of no student answered {answered}"
+    assert bench.seen(account) == before
+
+
 # --- words ---
 
 

@@ -56,7 +56,7 @@ one, and its scopes say what it may do. Lists name their next page in `Link` (RF
 Errors are problem details (RFC 9457). 422: the request is wrong, and `errors` says where; a parameter or
 field that is not known is, and so is a name that is given twice. 409: the request is right, and cannot be
 done as things stand: `detail` and `remedy` say why. 429: a token has 600 requests in a minute, those of SCIM
-included; `RateLimit` says how many are left, `Retry-After` when to ask again.
+included, and 3,000 operations in bulk; `RateLimit` says how many are left, `Retry-After` when to ask again.
 
 A person exists as soon as an enrolment is imported or sent, and nothing is made at a target before the
 activation, by the student or by `/activations`: only then completions follow. Who has one name only is taken

@@ -1,4 +1,4 @@
-"""Rate limits of tokens (requests, processor time), kept in this process's memory.
+"""Rate limits of tokens (requests, operations of bulks, processor time), kept in this process's memory.
 
 A table would make each read a write. Each further copy of this process allows a token more requests, never
 fewer: the limit protects one process.
@@ -19,6 +19,9 @@ PER_MINUTE: Final = 600
 PROCESSOR_S: Final = 20.0
 """Processor time of one token's searches in a minute: a third of a processor."""
 
+BULK_PER_MINUTE: Final = 3_000
+"""Operations that one token's bulk requests carry in a minute: more than the registry takes from one."""
+
 _WINDOW_S: Final = 60
 
 
@@ -30,10 +33,11 @@ class TooManyRequests(ApiError):
 
 @dataclass
 class _Window:
-    """The start of a count, its requests, and the time they took."""
+    """The start of a count, its requests, their operations in bulk, and the time they took."""
 
     since: float
     count: int = 0
+    carried: int = 0
     spent_s: float = 0.0
 
 
@@ -56,26 +60,45 @@ class Rates:
         """
         now = self._clock()
         with self._turn:
-            window = self._windows.get(name)
-            if window is None or now - window.since >= _WINDOW_S:
-                over = [each for each, one in self._windows.items() if now - one.since >= _WINDOW_S]
-                for each in over:
-                    del self._windows[each]
-                window = self._windows[name] = _Window(now)
+            window = self._window(name, now)
             refused = window.count >= self._most or window.spent_s >= PROCESSOR_S
             window.count += not refused
             left = self._most - window.count
-        wait_s = math.ceil(window.since + _WINDOW_S - now)
-        said = {
-            "RateLimit-Policy": f'"token";q={self._most};w={_WINDOW_S}',
-            "RateLimit": f'"token";r={left};t={wait_s}',
-        }
-        if refused:
-            raise TooManyRequests(headers=said | {"Retry-After": str(wait_s)})
-        return said
+        return _said("token", self._most, left, window.since + _WINDOW_S - now, refused=refused)
+
+    def carry(self, name: str, operations: int) -> None:
+        """Count the operations of a bulk request. Raises `TooManyRequests`: too many; none is counted."""
+        now = self._clock()
+        with self._turn:
+            window = self._window(name, now)
+            refused = window.carried + operations > BULK_PER_MINUTE
+            window.carried += 0 if refused else operations
+            left = BULK_PER_MINUTE - window.carried
+        _said("bulk", BULK_PER_MINUTE, left, window.since + _WINDOW_S - now, refused=refused)
+
+    def _window(self, name: str, now: float) -> _Window:
+        window = self._windows.get(name)
+        if window is None or now - window.since >= _WINDOW_S:
+            over = [each for each, one in self._windows.items() if now - one.since >= _WINDOW_S]
+            for each in over:
+                del self._windows[each]
+            window = self._windows[name] = _Window(now)
+        return window
 
     def spend(self, name: str, seconds: float) -> None:
         """Count the processor time that a request took."""
         with self._turn:
             if (window := self._windows.get(name)) is not None:
                 window.spent_s += seconds
+
+
+def _said(policy: str, most: int, left: int, wait_s: float, *, refused: bool) -> dict[str, str]:
+    """The headers of an answer; raised with `Retry-After` if it is refused."""
+    seconds = math.ceil(wait_s)
+    said = {
+        "RateLimit-Policy": f'"{policy}";q={most};w={_WINDOW_S}',
+        "RateLimit": f'"{policy}";r={left};t={seconds}',
+    }
+    if refused:
+        raise TooManyRequests(headers=said | {"Retry-After": str(seconds)})
+    return said

@@ -319,3 +319,35 @@ def test_a_number_in_other_letters_is_another_persons(world: ApiWorld) -> None:
         desk.apply(enrolled("a22600001", birth_name="Durand", given_name="Paul", birth_date=date(2005, 1, 2)))
     numbers = [world.get(f"/students/{n}").json()["student_number"] for n in ("A22600001", "a22600001")]
     assert numbers == ["A22600001", "a22600001"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/dead-letters/dismiss", {}),
+        ("/dead-letters/dismiss", {"letters": []}),
+        ("/dead-letters/dismiss", {"letters": ["0a1b"], "cause": "internal_error"}),
+        ("/dead-letters/dismiss", {"consumer": "moodle"}),
+        ("/dead-letters/dismiss", {"until": 2e9}),
+        ("/adoption/decide", {"answer": "linked"}),
+        ("/adoption/decide", {"answer": "linked", "ids": []}),
+        ("/adoption/decide", {"answer": "linked", "ids": ["5be2f1c09a44"], "kind": "mail_differs"}),
+        ("/replays", {"consumer": "moodle", "students": [], "lane": "bulk"}),
+        ("/replays/select", {"consumer": "moodle"}),
+        ("/replays/select", {"consumer": "moodle", "students": [], "everybody": False}),
+    ],
+)
+def test_an_empty_selection_is_refused_and_never_means_everybody(
+    path: str, body: dict[str, Any], module_world: ApiWorld
+) -> None:
+    given = body if path == "/replays/select" else body | {"reason": "a test"}
+    refused = module_world.post(path, json=given)
+    assert refused.status_code in (409, 422), refused.text
+    assert refused.json()["type"].startswith("urn:sesame:error:")
+
+
+def test_an_empty_beginning_of_an_id_or_an_empty_cause_names_no_dead_letter(module_world: ApiWorld) -> None:
+    for asked, status in (({"letters": [""]}, 404), ({"cause": ""}, 200)):
+        answered = module_world.post("/dead-letters/dismiss", json={**asked, "reason": "a test"})
+        assert answered.status_code == status, answered.text
+        assert answered.json().get("found", 0) == 0

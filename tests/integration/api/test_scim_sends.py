@@ -20,6 +20,7 @@ from sesame.operations.identities import acts as identities
 from sesame.operations.identities.acts import DoubtDecisionRequest
 from sesame.operations.programs.registered_persons import find
 from sesame.testing.servers import stores
+from sesame.web.api import rates
 from sesame.web.api.scim import scim_app
 from sesame.web.api.scim.users import ScimUsers
 from tests.integration.api.api_kit import CAMILLE, ApiWorld, api_world
@@ -427,3 +428,39 @@ def test_what_is_not_applied_in_time_is_sent_again_and_done_once(
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) > 0
         assert refused.json()["status"] == "429"
+
+
+def test_nobody_is_taken_for_another_by_mail_or_by_a_login(world: ApiWorld) -> None:
+    """An account takeover by a mail address: ciso-assistant 4658."""
+    held = scim(
+        world, "POST", "/Users", status=201, json=user("22900501", personalMail="zoe@courriel.example")
+    )
+    before = scim(world, "GET", "/Users/22900501", status=200)
+    addresses = [each["value"] for each in before["emails"]]
+    assert addresses
+    for number, mail in enumerate([*addresses, "zoe@courriel.example", held["userName"]], start=22900502):
+        other = user(str(number), family="Petit", personalMail="petit@courriel.example")
+        sent = other | {"userName": held["userName"], "emails": [{"value": mail, "primary": True}]}
+        made = scim(world, "POST", "/Users", status=201, json=sent)
+        assert made["id"] == str(number)
+        assert made["userName"] != held["userName"]
+        assert not {each["value"] for each in made["emails"]} & {mail, *addresses}
+    assert scim(world, "GET", "/Users/22900501", status=200) == before
+
+
+def test_the_operations_of_bulks_have_a_quota_of_their_own(
+    world: ApiWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rates, "BULK_PER_MINUTE", 5)
+    world.ticking.now += 60
+    look = [{"method": "DELETE", "path": f"/Users/2290060{n}"} for n in range(3)]
+    body = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"], "Operations": look}
+    scim(world, "POST", "/Bulk", status=200, json=body)
+    refused = world.post("/scim/v2/Bulk", json=body)
+    assert (refused.status_code, refused.json()["status"]) == (429, "429")
+    assert 0 < int(refused.headers["retry-after"]) <= 60
+    assert world.get("/scim/v2/Users").status_code == 200, "single requests have theirs"
+    scim(world, "POST", "/Bulk", status=200, json=body | {"Operations": look[:2]})
+    scim(world, "POST", "/Bulk", "registrar", status=200, json=body)
+    world.ticking.now += 60
+    scim(world, "POST", "/Bulk", status=200, json=body)

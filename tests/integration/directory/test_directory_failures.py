@@ -200,3 +200,28 @@ def test_a_server_killed_in_the_middle_loses_nobody(own_slapd: Slapd) -> None:
     for number, entries in directory.read(students, Deadline.after(30.0)).items():
         assert len(entries) == 1, number
     directory.disconnect()
+
+
+@pytest.mark.parametrize("limits", ["size=5 size.prtotal=5", "size=unlimited size.prtotal=5", "size=5"])
+def test_a_list_that_the_server_cuts_off_is_not_taken_for_everybody(limits: str, tmp_path: Path) -> None:
+    class Cut(Slapd):
+        limits = "size=unlimited size.prtotal=unlimited"
+
+        def _render(self, name: str, extra: dict[str, str] | None = None) -> str:
+            return super()._render(name, extra).replace(Cut.limits, self.limits)
+
+    with require_service(lambda: Cut(tmp_path, fsync=False)) as slapd:
+        directory = directory_of(slapd)
+        several = [account(number=f"2260{n:04}") for n in range(9)]
+        for each in several:
+            assert put(directory, each) is None
+        numbers = {one.student_number for one in directory.objects()}
+        assert numbers >= {each.student_number for each in several}
+        directory.disconnect()
+        slapd.stop()
+        slapd.limits = limits
+        slapd.start()
+        directory = directory_of(slapd)
+        with pytest.raises(Misconfigured, match="limits how many entries"):
+            list(directory.objects())
+        directory.disconnect()

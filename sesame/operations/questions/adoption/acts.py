@@ -51,6 +51,12 @@ class NotDecidable(SesameError):
     directory or in the other target. Mend it there, then adopt again."""
 
 
+class UnclearAnswer(SesameError):
+    """An answer is to questions by their ids, or to all of a kind: give one of them, and not both."""
+
+    exit_code = 2
+
+
 class UnknownStudent(SesameError):
     """The registry knows no student of this number. Check it, or import the registrar's file first."""
 
@@ -242,9 +248,11 @@ def decide(site: Publishing, actor: Actor, request: AnswerRequest) -> QuestionsA
     A correction's is acted on at once, by a turn of its target.
 
     Raises:
-        NoSuchQuestion, NotDecidable: nothing was answered.
+        UnclearAnswer, NoSuchQuestion, NotDecidable: nothing was answered.
         LogUnavailable: the answers are recorded; a correction's counts at the next turn.
     """
+    if bool(request.ids) == (request.kind is not None):
+        raise UnclearAnswer
     with site.database.write() as connection:
         if request.kind is None:
             found = [_beginning_with(connection, each) for each in request.ids]

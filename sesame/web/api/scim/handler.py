@@ -7,7 +7,7 @@ set a condition (`If-Match`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
@@ -24,6 +24,7 @@ from scim2_server.service import ScimService
 
 from sesame.operations.programs.person_facts import PersonUnderWay
 from sesame.web.api.places import OF_ONE
+from sesame.web.api.rates import Rates
 from sesame.web.api.scim.group_patch import split
 from sesame.web.api.scim.resources import GROUPS, student_of
 from sesame.web.api.scim.storage import Storage
@@ -34,20 +35,21 @@ _AGAIN_MAX: Final = 5
 class RequestHandler(ScimHandler):
     """Serves one request: see `ScimHandler`.
 
-    `spend`: called with the processor time, in seconds, that other threads took for it.
+    `rates`: where the operations of a bulk count, and the processor time that other threads take for it.
     """
 
     storage: Storage
 
-    def __init__(self, service: ScimService, storage: Storage, spend: Callable[[float], None]) -> None:
+    def __init__(self, service: ScimService, storage: Storage, rates: Rates) -> None:
         super().__init__(service, storage)
-        self._spend = spend
+        self._rates = rates
 
     def bulk(self, request: ScimRequest) -> ScimResponse:
         """See `ScimHandler.bulk`. Users created in a row wait for the registry together."""
         with self.service.provider, ThreadPoolExecutor(OF_ONE) as threads:
             self.service.route(request, Operation.bulk)
             plan = self.service.read_bulk(request.body, request.header("Content-Type"))
+            self._rates.carry(request.subject.name, len(plan.operations))
             begun: dict[int, Future[Any]] = {}
             for place, step in enumerate(plan.steps):
                 if plan.stopped:
@@ -65,7 +67,7 @@ class RequestHandler(ScimHandler):
         try:
             return self.run_bulk_step(request, plan, step)
         finally:
-            self._spend(time.thread_time() - before)
+            self._rates.spend(request.subject.name, time.thread_time() - before)
 
     def patch_resource(
         self, resource_type: ResourceType, resource_id: str, patch_op: PatchOp[Any], conditions: Conditions

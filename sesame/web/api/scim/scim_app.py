@@ -10,7 +10,6 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qsl
 from uuid import uuid4
@@ -144,8 +143,7 @@ class _Scim:
             accept=asked.query.get("accept"),
         )
         storage = Storage(users, ScimGroups(api.site, asked.subject))
-        spend = partial(api.rates.spend, asked.subject.name)
-        return RequestHandler(self._service, storage, spend).handle(asked)
+        return RequestHandler(self._service, storage, api.rates).handle(asked)
 
 
 class _Patience:
