@@ -46,7 +46,7 @@ def bench(site: MoodleStandIn, database: Database) -> ConnectorBench:
         MoodleConnector,
         lambda address: {"base_url": f"http://{address}", "token": site.token, "timeout_s": 1.5},
         site.url.removeprefix("http://"),
-        stranger=lambda account: Operator(site).create_user(account.login),
+        stranger=lambda account: Operator(site).create_user(account.login.lower()),  # Moodle takes no others
         refuse=refused,
         site=SiteFacts(database=database),
     )

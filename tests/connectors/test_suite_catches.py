@@ -113,6 +113,25 @@ FAULTS = {
         'refusal(self.http.call("PATCH", f"/patrons/{each.ref}", deadline, body={"blocked": True}))',
         ("erased_means_not_found",),
     ),
+    "a letter with a meaning is dropped": Planted(
+        "body = {name: values[0] for name, values in change.fields.items()}",
+        "body = {name: values[0].replace('*', '') for name, values in change.fields.items()}",
+        ("names_of_any_letters_are_written_as_they_are",),
+    ),
+    "numbers are looked for in small letters": Planted(
+        'patrons = self.http.fetch("/patrons", deadline, params={key: value})',
+        'patrons = self.http.fetch("/patrons", deadline, params={key: value.lower()})\n'
+        "            patrons = [each | {key: value} for each in patrons]",
+        ("a_number_in_other_letters_is_another_students",),
+    ),
+    "whoever holds the login in capitals is ours": Planted(
+        "        return list(found.values())",
+        '        patrons = self.http.fetch("/patrons", deadline, params={"login": account.login.upper()})\n'
+        "        mine = {'student_number': account.student_number}\n"
+        '        found |= {each["id"]: replace(shown(each), **mine) for each in patrons}\n'
+        "        return list(found.values())",
+        ("a_foreign_object_in_other_letters_stays_as_it_is",),
+    ),
     "nobody means everybody": Planted(
         "deadline)) for each in found\n",
         "deadline)) for each in found or self.objects()\n",

@@ -17,7 +17,7 @@ from consumers.kit.connector import Anything, Held, TargetObject
 from consumers.kit.deadline import Deadline
 from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled, WriteForbidden
 from pipeline.target import Closed, Dead, Done, Handler, HandlerOutcome, Retry, Task, Waiting
-from schemas.account import Account, Stage
+from schemas.account import Account, Person, Stage
 from schemas.language import LANGUAGES
 from sesame.operations.people.diagnosis.reasons import explanations
 from sesame.testing.connector.bench import READ_S_MAX, ConnectorBench, Skipped, renamed, shut
@@ -31,6 +31,15 @@ CHECKS: Final[dict[str, Check]] = {}
 _QUICK: Final[dict[str, Any]] = {"connect_timeout_s": 5.0, "timeout_s": 5.0}
 _FIFTY: Final = 50
 _MANY: Final = 60
+_NAMES: Final = (
+    "L'Éçoï",
+    "Dupont (Martin)*",
+    "a\\b",
+    "Müller & Söhne; #1, +x=y",
+    "Αλέξης",
+    "李",
+    "Żółć-İnan",
+)
 _MEMORY_BYTES_MAX: Final = 4_000_000
 
 
@@ -239,6 +248,57 @@ def foreign_objects_are_never_taken_over(bench: ConnectorBench) -> None:
     assert preview.obstacle, "the stranger is not foreseen"
     assert isinstance(outcome, Dead | Waiting), f"{outcome} was said though somebody else holds the login"
     assert before == after, "a stranger's object was changed"
+
+
+@check
+def a_foreign_object_in_other_letters_stays_as_it_is(bench: ConnectorBench) -> None:
+    """An object with the login in capitals is foreign, too, whether or not the target tells them apart."""
+    bench.needs("apply", "objects")
+    if bench.stranger is None:
+        raise Skipped("the bench puts no stranger into the target (`stranger`)")
+    account = bench.account()
+    names = {name: getattr(account, name).upper() for name in ("login", "mail", "principal")}
+    bench.stranger(account.model_copy(update=names))
+    with bench.handler() as (connector, handler):
+        before = _alike(connector, account)
+        _handle(handler, account)
+        assert _alike(connector, account) == before, "a stranger's object was changed"
+    assert before, "the stranger is not listed"
+
+
+@check
+def a_number_in_other_letters_is_another_students(bench: ConnectorBench) -> None:
+    """A student is not found by a number that differs by case alone."""
+    bench.needs("apply")
+    with _known(bench) as (account, _, handler):
+        number = account.student_number.upper()
+        names = {name: f"x{getattr(account, name)}" for name in ("login", "mail", "principal")}
+        other = account.model_copy(update={"student_number": number, **names})
+        assert not bench.seen(other), "it is found by another student's number"
+        preview = handler.preview([other])[number]
+        assert preview.differs or preview.obstacle, "nothing would be written for who is not there"
+    _only(bench.seen(account))
+
+
+@check
+def names_of_any_letters_are_written_as_they_are(bench: ConnectorBench) -> None:
+    """Characters that mean something in a filter, an address or a path stay what they are."""
+    bench.needs("apply")
+    accounts = [
+        bench.account(person=Person(birth_name=name, given_name=given))
+        for name in _NAMES
+        for given in ("Zoé", name)
+    ]
+    with bench.handler() as (connector, handler):
+        for page in _pages(accounts, handler.batch_size):
+            for outcome in handler.handle([Task(account) for account in page]).values():
+                _done(outcome)
+            for preview in handler.preview(page).values():
+                assert not preview.differs, f"the second run would write {', '.join(preview.differs)}"
+        wanted = {each.student_number: dict(connector.wanted(each).fields) for each in accounts}
+    for each in accounts:
+        found = _only(bench.seen(each)).fields
+        assert {name: found.get(name) for name in wanted[each.student_number]} == wanted[each.student_number]
 
 
 @check
@@ -475,6 +535,13 @@ def _others(bench: ConnectorBench, connector: Anything, account: Account) -> lis
         names = {("login", account.login), ("mail", account.mail)}
         seen = [each for each in connector.objects() if names.intersection(each.names)]
     return [each for each in seen if not each.student_number] if isinstance(seen, Sequence) else []
+
+
+def _alike(connector: Anything, account: Account) -> list[TargetObject]:
+    """Objects without a number that hold this account's names in whatever letters."""
+    names = {account.login, account.mail}
+    listed = [each for each in connector.objects() if not each.student_number]
+    return [each for each in listed if names.intersection(value.casefold() for _, value in each.names)]
 
 
 def _only(found: Sequence[TargetObject]) -> TargetObject:

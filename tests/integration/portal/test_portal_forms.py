@@ -9,6 +9,7 @@ import pytest
 
 from sesame.testing.servers.portal_kit import Portal, enter
 from sesame.testing.servers.portal_reader import GOOD, MAIL
+from sesame.testing.servers.registry_kit import enrolled
 from sesame.web.kit.assets import STATIC_FOLDER
 
 PAGES = ["/", "/charte", "/compte", "/compte/etat", "/compte/aide", "/code", "/lien/x.y", "/nulle-part"]
@@ -27,6 +28,37 @@ def test_a_number_and_a_code_may_be_typed_with_blanks(portal: Portal, blank: str
         assert browser.send("/demande", numero=typed, courriel=f" {MAIL} ").url.path == "/code"
         code = portal.message(number).code.replace(" ", "")
         assert browser.send("/code", code=f" {spread(code, blank)}").url.path == "/mot-de-passe"
+
+
+@pytest.mark.parametrize(
+    ("known", "typed"),
+    [
+        (MAIL, MAIL.upper()),
+        (MAIL.title(), MAIL),
+        ("zo\u00e9@perso.example", "ZOE\u0301@perso.example"),
+        ("zoe@\u00e9cole.example", "zoe@xn--cole-9oa.example"),
+    ],
+    ids=["capitals", "known in capitals", "decomposed", "punycode"],
+)
+def test_a_mail_address_in_other_letters_is_the_student_s(portal: Portal, known: str, typed: str) -> None:
+    number, other = portal.student(known), portal.student(f"x{known}")
+    with portal.browser() as browser:
+        browser.get("/")
+        assert browser.send("/demande", numero=number, courriel=typed).url.path == "/code"
+        assert browser.send("/code", code=portal.message(number).code).url.path == "/mot-de-passe"
+    assert portal.letters(other) == []
+
+
+def test_a_number_in_other_letters_is_another_student_s(portal: Portal) -> None:
+    number = portal.student()
+    lettered = [f"A{number}", f"a{number}"]
+    for each in lettered:
+        portal.apply(enrolled(each, int(number), personal_mail=MAIL, birth_name=f"Essai{each}"))
+    with portal.browser() as browser:
+        browser.get("/")
+        browser.send("/demande", numero=lettered[1], courriel=MAIL)
+        assert browser.send("/code", code=portal.message(lettered[1]).code).url.path == "/mot-de-passe"
+    assert portal.letters(lettered[0]) == []
 
 
 def test_the_charter_stays_ticked_when_the_password_is_refused(portal: Portal) -> None:
