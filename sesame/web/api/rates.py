@@ -76,6 +76,12 @@ class Rates:
             left = BULK_PER_MINUTE - window.carried
         _said("bulk", BULK_PER_MINUTE, left, window.since + _WINDOW_S - now, refused=refused)
 
+    def spend(self, name: str, seconds: float) -> None:
+        """Count the processor time that a request took."""
+        with self._turn:
+            if (window := self._windows.get(name)) is not None:
+                window.spent_s += seconds
+
     def _window(self, name: str, now: float) -> _Window:
         window = self._windows.get(name)
         if window is None or now - window.since >= _WINDOW_S:
@@ -85,15 +91,9 @@ class Rates:
             window = self._windows[name] = _Window(now)
         return window
 
-    def spend(self, name: str, seconds: float) -> None:
-        """Count the processor time that a request took."""
-        with self._turn:
-            if (window := self._windows.get(name)) is not None:
-                window.spent_s += seconds
-
 
 def _said(policy: str, most: int, left: int, wait_s: float, *, refused: bool) -> dict[str, str]:
-    """The headers of an answer; raised with `Retry-After` if it is refused."""
+    """The headers of an answer. Raises `TooManyRequests`, with them and `Retry-After`, if it is refused."""
     seconds = math.ceil(wait_s)
     said = {
         "RateLimit-Policy": f'"{policy}";q={most};w={_WINDOW_S}',
