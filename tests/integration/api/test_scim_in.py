@@ -7,9 +7,13 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import anyio
+import httpx
 import pytest
 
+from pipeline.errors import NotInstalled
 from sesame.acts.acts import RIGHTS, Role
+from sesame.app import console
 from sesame.operations.people import known_persons
 from sesame.operations.programs import registered_persons
 from sesame.web.api.scim.scim_app import ACTS
@@ -420,3 +424,21 @@ def test_without_a_token_in_force_and_over_the_rate_nobody_is_answered(world: Ap
         assert refused.headers["www-authenticate"].startswith("Bearer")
         get(world, path, token="sesame_no_such", status=401)
     assert world.client.get("/scim/v2/Users", headers={"Host": "elsewhere.example"}).status_code == 421
+
+
+def test_without_its_extra_the_rest_is_served_and_it_says_what_to_install(
+    world: ApiWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object) -> None:
+        raise NotInstalled("scim")
+
+    monkeypatch.setattr("sesame.web.api.scim.make_scim", missing)
+    served = httpx.ASGITransport(console.make_app(world.site, None))
+
+    async def ask() -> list[httpx.Response]:
+        async with httpx.AsyncClient(transport=served, base_url=f"https://{HOST}") as client:
+            return [await client.get(path) for path in ("/scim/v2/Users", "/livez", "/v1/overview")]
+
+    users, alive, overview = anyio.run(ask)
+    assert (users.status_code, alive.status_code, overview.status_code) == (501, 200, 401)
+    assert "pip install 'sesame[scim]'" in users.text
