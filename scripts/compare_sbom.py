@@ -1,4 +1,4 @@
-"""Compare an SBOM with a lock, read by another tool than the one that wrote it: compare_sbom.py SBOM LOCK."""
+"""Compare an SBOM with a lock: compare_sbom.py SBOM LOCK. Another tool than its author reads it."""
 
 from __future__ import annotations
 

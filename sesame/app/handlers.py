@@ -1,4 +1,4 @@
-"""A guard around a target's calls: open questions, refused secrets, dry runs, traces."""
+"""A guard around a target's calls: questions, refused secrets, dry runs, traces."""
 
 from __future__ import annotations
 

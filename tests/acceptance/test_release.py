@@ -1,4 +1,4 @@
-"""A release: the same bytes from two folders, its how-to's commands, a plain installation."""
+"""A release: the same bytes twice, its how-to's commands, a plain installation."""
 
 from __future__ import annotations
 

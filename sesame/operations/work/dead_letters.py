@@ -49,7 +49,7 @@ class SeveralDeadLetters(SesameError):
 
 
 class UnclearDismissal(SesameError):
-    """Dead letters are dismissed by their ids, or all of a cause: give one of them, and not both."""
+    """Give the ids of dead letters, or a cause, and not both."""
 
     exit_code = 2
 

@@ -252,7 +252,7 @@ def foreign_objects_are_never_taken_over(bench: ConnectorBench) -> None:
 
 @check
 def a_foreign_object_in_other_letters_stays_as_it_is(bench: ConnectorBench) -> None:
-    """An object with the login in capitals is foreign, too, whether or not the target tells them apart."""
+    """An object with the login in capitals is foreign, too. Some targets tell them apart."""
     bench.needs("apply", "objects")
     if bench.stranger is None:
         raise Skipped("the bench puts no stranger into the target (`stranger`)")
@@ -282,7 +282,7 @@ def a_number_in_other_letters_is_another_students(bench: ConnectorBench) -> None
 
 @check
 def names_of_any_letters_are_written_as_they_are(bench: ConnectorBench) -> None:
-    """Characters that mean something in a filter, an address or a path stay what they are."""
+    """Names stay as they are where a filter, an address or a path knows a letter, too."""
     bench.needs("apply")
     accounts = [
         bench.account(person=Person(birth_name=name, given_name=given))
@@ -363,7 +363,7 @@ def erased_means_not_found(bench: ConnectorBench) -> None:
 
 @check
 def an_empty_call_touches_no_student(bench: ConnectorBench) -> None:
-    """A call for no student never means all of them: nothing is read, written, shut or erased."""
+    """A call for no student never means all. Nothing is read, written, shut or erased."""
     with _known(bench) as (account, connector, _):
         before = bench.seen(account)
         for verb in ("read", "apply", "close", "erase"):

@@ -1,4 +1,4 @@
-"""Rate limits of tokens (requests, operations of bulks, processor time), kept in this process's memory.
+"""Rate limits of tokens, in this process's memory: requests, bulks, processor time.
 
 A table would make each read a write. Each further copy of this process allows a token more requests, never
 fewer: the limit protects one process.
@@ -33,7 +33,7 @@ class TooManyRequests(ApiError):
 
 @dataclass
 class _Window:
-    """The start of a count, its requests, their operations in bulk, and the time they took."""
+    """A minute's counts. `carried`: operations in bulk; `spent_s`: processor time."""
 
     since: float
     count: int = 0

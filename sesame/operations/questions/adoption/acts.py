@@ -52,7 +52,7 @@ class NotDecidable(SesameError):
 
 
 class UnclearAnswer(SesameError):
-    """An answer is to questions by their ids, or to all of a kind: give one of them, and not both."""
+    """Give the ids of questions, or a kind, and not both."""
 
     exit_code = 2
 

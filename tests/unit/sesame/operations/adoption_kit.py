@@ -103,7 +103,7 @@ def questions(desk: RegistryHarness) -> list[QuestionRow]:
 
 
 def decide(desk: RegistryHarness, answer: str = "linked", *ids: str) -> list[ReplayRequested]:
-    """Answer these questions, or every open one; return the replays that this asks for."""
+    """Answer these questions, or every open one; return the replays asked for."""
     given = {"ids": ids or [each.id for each in questions(desk)], "answer": answer, "reason": REASON}
     appended: list[NewRecord] = []
     site: Any = SimpleNamespace(database=desk.database, producer=SimpleNamespace(append=appended.extend))
