@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -72,7 +72,8 @@ class PegaseMailConnector(Connector[PegaseMailSettings]):
 
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
         """See `Connector.read`: nobody without access."""
-        return one_by_one(accounts, deadline, lambda account: self._look(account, deadline))
+        accepted = self.adopted_refs([account.student_number for account in accounts])
+        return one_by_one(accounts, deadline, lambda account: self._look(account, accepted, deadline))
 
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
         """See `Connector.apply`."""
@@ -92,7 +93,7 @@ class PegaseMailConnector(Connector[PegaseMailSettings]):
         """See `Connector.disconnect`."""
         self._http.disconnect()
 
-    def _look(self, account: Account, deadline: Deadline) -> Seen:
+    def _look(self, account: Account, accepted: Collection[str], deadline: Deadline) -> Seen:
         if not account.access_open:
             return ()
         found = [
@@ -102,8 +103,8 @@ class PegaseMailConnector(Connector[PegaseMailSettings]):
         ]
         if not found:
             return Held("pegase_unknown")
-        accepted = account.student_number in self.adopted_refs([account.student_number])
-        return [_shown(ref, one, account, accepted=accepted) for ref, one in found]
+        is_accepted = account.student_number in accepted
+        return [_shown(ref, one, account, accepted=is_accepted) for ref, one in found]
 
     def _write(self, change: Change, deadline: Deadline) -> Refused | None:
         assert change.found is not None  # noqa: S101 (who is not there waits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Final
@@ -91,18 +91,19 @@ class GuardedHandler:
                 return {
                     n: Waiting(OBSERVED_ONLY, _would_write(each), WHEN_RUNG) for n, each in previews.items()
                 }
+            questions = self._questions([task.account for task in tasks])
             writing = [task.account for task in tasks if not task.close_only]
-            asked = self._asked([a for a in writing if a.access_open or a.stage is Stage.ERASED])
+            asked = _kept_out([a for a in writing if a.access_open or a.stage is Stage.ERASED], questions)
             settled = [task for task in tasks if task.account.student_number not in asked]
             waiting = {number: Waiting(ADOPTION_UNDECIDED, kinds) for number, kinds in asked.items()}
             with self._naming_secrets():
                 outcomes = self._handler.handle(settled) if settled else {}
-            self._ask([task.account for task in settled], outcomes)
+            self._ask([task.account for task in settled], outcomes, questions)
             return {**waiting, **outcomes}
 
     def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
         """See `Handler.preview`; an open question is an obstacle."""
-        asked = self._asked(accounts)
+        asked = _kept_out(accounts, self._questions(accounts))
         with self._naming_secrets():
             previews = self._handler.preview(accounts)
         return {
@@ -135,13 +136,19 @@ class GuardedHandler:
                 f"{error}; it was given {told}", remedy=error.remedy, unknown=error.unknown
             ) from error
 
-    def _asked(self, accounts: Sequence[Account]) -> Mapping[str, tuple[str, ...]]:
+    def _questions(self, accounts: Sequence[Account]) -> list[QuestionRow]:
         if self._database is None:
-            return {}
+            return []
         with self._database.read() as connection:
-            return adoptions.undecided(connection, self.name, [one.student_number for one in accounts])
+            return adoptions.open_about(connection, self.name, [one.student_number for one in accounts])
 
-    def _ask(self, accounts: Sequence[Account], outcomes: Mapping[str, HandlerOutcome]) -> None:
+    def _ask(
+        self,
+        accounts: Sequence[Account],
+        outcomes: Mapping[str, HandlerOutcome],
+        questions: Iterable[QuestionRow],
+    ) -> None:
+        """Raise the questions of these outcomes; close the open ones that they do not ask any more."""
         if self._database is None or not self._asking:
             return
         raised = [
@@ -149,13 +156,27 @@ class GuardedHandler:
             for account in accounts
             if isinstance(end := outcomes.get(account.student_number), Waiting) and end.reason in self._asking
         ]
-        with self._database.read() as connection:
-            asked = adoptions.corrected(connection, self.name, [one.student_number for one in accounts])
+        numbers = {account.student_number for account in accounts}
+        asked = {
+            each.id
+            for each in questions
+            if each.kind == adoptions.CORRECTED and each.student_number in numbers
+        }
         still = {question.id for question in raised}
         if still != asked:
             with self._database.write() as connection:
                 adoptions.ask(connection, self._database, raised, self._database.now(connection))
                 adoptions.mended(connection, asked - still)
+
+
+def _kept_out(accounts: Sequence[Account], questions: Iterable[QuestionRow]) -> Mapping[str, tuple[str, ...]]:
+    """Kinds of the questions that keep these students from a target, by number."""
+    numbers = {account.student_number for account in accounts}
+    found: dict[str, tuple[str, ...]] = {}
+    for each in sorted(questions, key=lambda question: question.kind):
+        if each.kind != adoptions.CORRECTED and each.student_number in numbers:
+            found[each.student_number] = (*found.get(each.student_number, ()), each.kind)
+    return found
 
 
 class Unusable:

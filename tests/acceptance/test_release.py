@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from sesame.testing.servers import require_service
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "how-to" / "release.md"
 BIN = Path(sys.executable).parent
-DAY = "## [0.1.0] - 2026-12-01"
-CONTACT = "security@univ-exemple.fr"
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+DIST = f"dist/{VERSION}"
+WHEEL = f"sesame-{VERSION}-py3-none-any.whl"
 
 
 def run(
@@ -53,16 +55,27 @@ def clone(folder: Path) -> Path:
 
 def commit(folder: Path) -> None:
     who = ("-c", "user.name=a", "-c", "user.email=a@univ-exemple.fr")
-    run("git", *who, "commit", "--quiet", "--all", "--message", "release: give it its day", folder=folder)
+    run(
+        "git",
+        *who,
+        "commit",
+        "--quiet",
+        "--all",
+        "--allow-empty",
+        "--message",
+        "release: give it its day",
+        folder=folder,
+    )
 
 
-def made_ready(folder: Path) -> None:
-    """Do what the refusal says."""
+def told(folder: Path, contact: str, heading: str) -> None:
+    """Commit this contact, and this heading of the newest version, whatever stands there."""
     for name, pattern, new in (
-        ("SECURITY.md", r"\S+@\S+\.example\*\*", f"**{CONTACT}**"),
-        ("CHANGELOG.md", r"## \[Unreleased\].*", DAY),
+        ("SECURITY.md", r"\*\*\S+@\S+\*\*", f"**{contact}**"),
+        ("CHANGELOG.md", r"^## \[.*", heading),
     ):
-        text, n = re.subn(pattern, new, (folder / name).read_text(encoding="utf-8"))
+        before = (folder / name).read_text(encoding="utf-8")
+        text, n = re.subn(pattern, new, before, count=1, flags=re.MULTILINE)
         assert n == 1
         (folder / name).write_text(text, encoding="utf-8")
     commit(folder)
@@ -78,7 +91,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a clone, its release in `dist`, and the key's halves."""
     folder = tmp_path_factory.mktemp("release")
     require_service(find_minisign)
-    made_ready(clone(folder / "one"))
+    told(clone(folder / "one"), "security@univ-exemple.fr", f"## [{VERSION}] - 2026-12-01")
     run("minisign", "-G", "-W", "-s", "minisign.key", "-p", "minisign.pub", folder=folder)
     run("scripts/release", folder / "minisign.key", folder=folder / "one")
     return folder
@@ -102,19 +115,19 @@ def test_another_folder_gives_the_same_bytes(released: Path) -> None:
         folder=other,
         more=elsewhere,
     )
-    one = digests(released / "one/dist/0.1.0")
-    assert one == digests(other / "dist/0.1.0")
-    kinds = (".cdx.json", "-image.tar.gz", "-py3-none-any.whl", "0.1.0.tar.gz", "SHA256SUMS")
+    one = digests(released / "one" / DIST)
+    assert one == digests(other / DIST)
+    kinds = (".cdx.json", "-image.tar.gz", "-py3-none-any.whl", f"{VERSION}.tar.gz", "SHA256SUMS")
     assert len(one) == len(kinds)
     assert all(any(name.endswith(kind) for name in one) for kind in kinds)
 
 
 def test_the_how_tos_commands_verify_it_and_see_a_changed_byte(released: Path) -> None:
     verify = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[0]
-    folder = released / "one/dist/0.1.0"
+    folder = released / "one" / DIST
     (folder / "minisign.pub").write_bytes((released / "minisign.pub").read_bytes())
     run("bash", "-ec", verify, folder=folder)
-    for name in ("SHA256SUMS", "sesame-0.1.0-py3-none-any.whl"):
+    for name in ("SHA256SUMS", WHEEL):
         whole = (folder / name).read_bytes()
         (folder / name).write_bytes(whole[:-2] + bytes([whole[-2] ^ 1]) + whole[-1:])
         run("bash", "-ec", verify, folder=folder, fails=True)
@@ -124,18 +137,19 @@ def test_the_how_tos_commands_verify_it_and_see_a_changed_byte(released: Path) -
 
 def test_what_is_not_ready_is_refused_with_every_reason(released: Path) -> None:
     folder = clone(released / "early")
+    told(folder, "security@sesame.example", f"## [Unreleased]: {VERSION}")
     (folder / "README.md").write_text("changed\n", encoding="utf-8")
     said = run("scripts/release", folder=folder, fails=True).stderr
     assert "the tree has changes" in said
     assert re.search(r"SECURITY\.md:\d+: the contact is a placeholder", said)
-    assert "CHANGELOG.md has no heading '## [0.1.0] - 20" in said
+    assert f"CHANGELOG.md has no heading '## [{VERSION}] - 20" in said
     assert "make release KEY=minisign.key" in said
     assert not (folder / "dist").exists()
 
 
 def test_an_sbom_that_is_not_the_lock_is_seen(released: Path) -> None:
     folder = released / "one"
-    lock, sbom = folder / "requirements.runtime.lock", folder / "dist/0.1.0/sesame-0.1.0.cdx.json"
+    lock, sbom = folder / "requirements.runtime.lock", folder / DIST / f"sesame-{VERSION}.cdx.json"
     compare = (BIN / "python", "scripts/compare_sbom.py", sbom, lock)
     run(*compare, folder=folder)
     whole = lock.read_text(encoding="utf-8")
@@ -146,7 +160,7 @@ def test_an_sbom_that_is_not_the_lock_is_seen(released: Path) -> None:
 
 
 def test_a_plain_installation_works_and_names_the_extra_that_something_needs(released: Path) -> None:
-    wheel = released / "one/dist/0.1.0/sesame-0.1.0-py3-none-any.whl"
+    wheel = released / "one" / DIST / WHEEL
     plain = released / "plain"
     run(BIN / "uv", "venv", "--quiet", "--python", sys.executable, plain, folder=released)
     install = (BIN / "uv", "pip", "install", "--quiet", "--python", plain / "bin/python")

@@ -235,10 +235,8 @@ def one_refused_student_is_found_among_fifty(bench: ConnectorBench) -> None:
 def foreign_objects_are_never_taken_over(bench: ConnectorBench) -> None:
     """An object with the login and none of our numbers is foreign: it stays as it is."""
     bench.needs("apply")
-    if bench.stranger is None:
-        raise Skipped("the bench puts no stranger into the target (`stranger`)")
     account = bench.account()
-    bench.stranger(account)
+    _put_stranger(bench, account)
     with bench.handler() as (connector, handler):
         before = _others(bench, connector, account)
         preview = handler.preview([account])[account.student_number]
@@ -254,11 +252,9 @@ def foreign_objects_are_never_taken_over(bench: ConnectorBench) -> None:
 def a_foreign_object_in_other_letters_stays_as_it_is(bench: ConnectorBench) -> None:
     """An object with the login in capitals is foreign, too. Some targets tell them apart."""
     bench.needs("apply", "objects")
-    if bench.stranger is None:
-        raise Skipped("the bench puts no stranger into the target (`stranger`)")
     account = bench.account()
     names = {name: getattr(account, name).upper() for name in ("login", "mail", "principal")}
-    bench.stranger(account.model_copy(update=names))
+    _put_stranger(bench, account.model_copy(update=names))
     with bench.handler() as (connector, handler):
         before = _alike(connector, account)
         _handle(handler, account)
@@ -535,6 +531,12 @@ def _others(bench: ConnectorBench, connector: Anything, account: Account) -> lis
         names = {("login", account.login), ("mail", account.mail)}
         seen = [each for each in connector.objects() if names.intersection(each.names)]
     return [each for each in seen if not each.student_number] if isinstance(seen, Sequence) else []
+
+
+def _put_stranger(bench: ConnectorBench, account: Account) -> None:
+    if bench.stranger is None:
+        raise Skipped("the bench puts no stranger into the target (`stranger`)")
+    bench.stranger(account)
 
 
 def _alike(connector: Anything, account: Account) -> list[TargetObject]:

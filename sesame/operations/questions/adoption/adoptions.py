@@ -292,28 +292,8 @@ def _found(connection: Connection, *wanted: ColumnElement[bool]) -> list[Questio
     return found
 
 
-def corrected(connection: Connection, target: str, student_numbers: Collection[str]) -> set[str]:
-    """Ids of the open questions that turns of these students have raised in a target."""
+def open_about(connection: Connection, target: str, student_numbers: Collection[str]) -> list[QuestionRow]:
+    """The open questions about these students in one target, the oldest first."""
     table = adoption_questions.c
-    mine = (table.target == target, table.student_number.in_(student_numbers), table.kind == CORRECTED)
-    return {each.id for each in _found(connection, table.state == AdoptionAnswer.OPEN, *mine)}
-
-
-def undecided(
-    connection: Connection, target: str, student_numbers: Collection[str]
-) -> dict[str, tuple[str, ...]]:
-    """Kinds of open questions that keep these students from a target."""
-    rows = connection.execute(
-        select(adoption_questions.c.student_number, adoption_questions.c.kind)
-        .where(
-            adoption_questions.c.target == target,
-            adoption_questions.c.student_number.in_(student_numbers),
-            adoption_questions.c.state == AdoptionAnswer.OPEN,
-            adoption_questions.c.kind != CORRECTED,
-        )
-        .order_by(adoption_questions.c.kind)
-    )
-    found: dict[str, tuple[str, ...]] = {}
-    for number, kind in rows:
-        found[number] = (*found.get(number, ()), kind)
-    return found
+    mine = (table.target == target, table.student_number.in_(student_numbers))
+    return _found(connection, *mine, table.state == AdoptionAnswer.OPEN)
