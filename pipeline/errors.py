@@ -26,6 +26,12 @@ def meaning(error: type[SesameError]) -> str:
     return " ".join((error.__doc__ or "").split())
 
 
+def remedy_of(error: SesameError) -> str:
+    """The error's remedy, or its class's docstring unless that is its message."""
+    explanation = gettext(error.remedy or meaning(type(error)))
+    return "" if explanation == str(error) else explanation
+
+
 class TargetDown(SesameError):
     """The target cannot be reached, or answers that it is out of order. Nobody's attempts are charged;
     the consumer stops, probes, and goes on from the backlog when the target is back.

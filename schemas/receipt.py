@@ -105,7 +105,7 @@ class SignedReceipt(Model):
         return json.dumps(document, ensure_ascii=False, sort_keys=True, indent=1) + "\n"
 
 
-def signed_bytes(receipt: ErasureReceipt) -> bytes:
+def signed_bytes(signed: Model) -> bytes:
     """Return the bytes that the signature is over."""
-    document = receipt.model_dump(mode="json")
+    document = signed.model_dump(mode="json")
     return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()

@@ -154,6 +154,7 @@ LOOKS: Final = frozenset(
             "overview.people",
             "person.look",
             "privacy.receipt",
+            "review.show",
         ),
         *("restored.list", "support.look", "target.holders"),
         *("status.show", "students.list", "students.search", "students.show", "students.timeline"),

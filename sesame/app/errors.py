@@ -1,4 +1,4 @@
-"""An error's remedy, whether a dependency is down, and the reference's errors."""
+"""Whether a dependency is down, and the reference's errors."""
 
 from __future__ import annotations
 
@@ -9,13 +9,6 @@ from collections.abc import Callable, Collection, Iterator
 
 from pipeline.errors import DependencyDown, Misconfigured, SesameError, TargetDown, Throttled, meaning
 from pipeline.eventlog.port import LogUnavailable
-from schemas.language import gettext
-
-
-def remedy_of(error: SesameError) -> str:
-    """The error's remedy, or its class's docstring unless that is its message."""
-    explanation = gettext(error.remedy or meaning(type(error)))
-    return "" if explanation == str(error) else explanation
 
 
 def is_away(error: BaseException) -> bool:

@@ -14,14 +14,13 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from pipeline.db.database import StoreDamaged
-from pipeline.errors import SesameError, fault
+from pipeline.errors import SesameError, fault, remedy_of
 from pipeline.eventlog.sqlite_file import DamagedLog
 from pipeline.facts import FactHandler
 from schemas.language import gettext
 from sesame.acts.admission import StoreRestored, admit, count
 from sesame.app import gc_freeze
 from sesame.app.background import Background, Loop
-from sesame.app.errors import remedy_of
 from sesame.app.health import health_server
 from sesame.app.integrity import Integrity
 from sesame.app.observability.metrics import Metrics

@@ -65,9 +65,12 @@ def verify(context: Context, *, folder: Path, keys: Path | None) -> CommandResul
     """Prove the backup in FOLDER: restore it into a scratch folder, open it, and compare.
 
     Nothing else is touched. What was cut off, changed, or made by a newer version is told, with code 1; so is
-    a backup that the persons' keys do not open.
+    a backup that the persons' keys do not open. The audit keeps the rehearsal.
     """
-    found = backup_acts.verify(context, operator(), backup_acts.RestoreRequest(folder=folder, keys=keys))
+    request = backup_acts.RestoreRequest(folder=folder, keys=keys)
+    path = context.settings.store_file
+    store = context.looking if path is None or path.exists() else None
+    found = backup_acts.verify(context, operator(), request, store=store)
     return CommandResult(found.model_dump(mode="json"), partial(_show_proved, found))
 
 

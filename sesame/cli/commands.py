@@ -63,6 +63,8 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "privacy": "sesame.cli.privacy:privacy",
         "audit": "sesame.cli.audit:audit",
         "export": "sesame.cli.export:export",
+        "evidence": "sesame.cli.evidence:evidence",
+        "review": "sesame.cli.evidence:review",
     },
     gettext_noop("Processes"): {
         "run": "sesame.cli.services:run",

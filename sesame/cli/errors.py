@@ -8,9 +8,9 @@ from enum import IntEnum
 
 import click
 
-from pipeline.errors import SesameError, system_words
+from pipeline.errors import SesameError, remedy_of, system_words
 from schemas.language import gettext
-from sesame.app.errors import is_away, remedy_of
+from sesame.app.errors import is_away
 
 DEBUG_VARIABLE = "SESAME_DEBUG"
 

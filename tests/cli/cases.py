@@ -494,6 +494,38 @@ def _privacy() -> Iterator[Case]:
     yield Case("privacy-verify-changed", ("privacy verify groups.csv", "privacy verify groups.csv --lang fr"))
 
 
+def _evidence() -> Iterator[Case]:
+    """What an auditor asks, and the review of accounts. The clock of the filled store stands in 2026."""
+    yield Case("evidence-unknown", ("evidence --framework iso", "evidence --framework iso --lang fr"))
+    yield Case(
+        "evidence-passwords",
+        ("evidence --framework cnil-passwords", "evidence --framework cnil-passwords --json"),
+    )
+    yield Case(
+        "evidence-verify-changed", ("evidence verify groups.csv", "evidence verify groups.csv --lang fr")
+    )
+    yield Case("review-none", ("review show", "review decide SCI --rest --keep --lang fr"))
+    yield Case(
+        "review",
+        (
+            "review open --days 30",
+            "review open --days 30 --lang fr",
+            "review show --json",
+            "review show SCI --lang fr",
+            "review show DROIT",
+            "review decide SCI 22600001 --end",
+            "review decide SCI 22600001 --rest --keep",
+            "review decide SCI 22609999 --keep",
+            "review decide NIRGENDS --rest --keep",
+            "review decide SCI 22600001",
+            "review decide SCI 22600001 --end --reason parti",
+            "review decide SCI --rest --keep --json",
+            "review show SCI",
+            "audit --limit 3 --lang fr",
+        ),
+    )
+
+
 def _french() -> Iterator[Case]:
     """What staff read where French is spoken."""
     yield Case(
@@ -600,6 +632,7 @@ _KINDS = (
     _targets,
     _tokens,
     _privacy,
+    _evidence,
     _french,
     _servers,
     refusals,

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pipeline.errors import SesameError
+from pipeline.errors import SesameError, remedy_of
 from schemas.language import gettext
-from sesame.app.errors import is_away, remedy_of
+from sesame.app.errors import is_away
 
 
 class CheckState(StrEnum):

@@ -53,9 +53,32 @@ def site_key(privacy: PrivacyKey) -> SiteKey:
 
 def sign(receipt: ErasureReceipt, privacy: PrivacyKey) -> str:
     """The signed document."""
-    value = privacy.signing.sign(signed_bytes(receipt)).hex()
-    signature = Signature(algorithm="Ed25519", value=value, **site_key(privacy).model_dump())
-    return SignedReceipt(receipt=receipt, signature=signature).text()
+    return SignedReceipt(receipt=receipt, signature=signature(signed_bytes(receipt), privacy)).text()
+
+
+def signature(content: bytes, privacy: PrivacyKey) -> Signature:
+    """This site's signature of some bytes."""
+    value = privacy.signing.sign(content).hex()
+    return Signature(algorithm="Ed25519", value=value, **site_key(privacy).model_dump())
+
+
+def signed_by(content: bytes, given: Signature, key: str | None) -> str:
+    """The fingerprint of the key that signed these bytes. `key`: the expected one, or its fingerprint.
+
+    Raises:
+        ReceiptRefused: they are not what was signed, or another key signed them.
+    """
+    public = bytes.fromhex(given.public_key)
+    found = _fingerprint(public)
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(bytes.fromhex(given.value), content)
+    except (InvalidSignature, ValueError) as error:
+        raise ReceiptRefused from error
+    if not hmac.compare_digest(found, given.fingerprint):
+        raise ReceiptRefused
+    if key is not None and key.lower() not in (found, found.removeprefix("sha256:"), public.hex()):
+        raise ReceiptRefused(gettext("it was signed by another key: {found}", found=found))
+    return found
 
 
 def folder(site: HasSettings) -> Path:
@@ -88,19 +111,11 @@ def verify(
     """
     try:
         signed = SignedReceipt.model_validate_json(document)
-        if signed.text().encode() != document:
-            raise ReceiptRefused
-        public = bytes.fromhex(signed.signature.public_key)
-        value = bytes.fromhex(signed.signature.value)
-        Ed25519PublicKey.from_public_bytes(public).verify(value, signed_bytes(signed.receipt))
-    except (ValidationError, InvalidSignature, ValueError) as error:
+    except ValidationError as error:
         raise ReceiptRefused from error
-    found = _fingerprint(public)
-    if not hmac.compare_digest(found, signed.signature.fingerprint):
+    if signed.text().encode() != document:
         raise ReceiptRefused
-    known = (found, found.removeprefix("sha256:"), public.hex())
-    if fingerprint is not None and fingerprint.lower() not in known:
-        raise ReceiptRefused(gettext("the receipt was signed by another key: {found}", found=found))
+    found = signed_by(signed_bytes(signed.receipt), signed.signature, fingerprint)
     whose = None if student is None or privacy is None else privacy.pseudonym(student)
     if whose is not None and whose not in signed.receipt.pii_principal_id:
         raise ReceiptRefused(gettext("the receipt is not this student's"))

@@ -17,13 +17,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pipeline.errors import DependencyDown, SesameError
+from pipeline.errors import DependencyDown, SesameError, remedy_of
 from schemas.language import keep_time
 from sesame.acts.acts import ActRefused
 from sesame.operations import load_all
 from sesame.web.console import (
     console_login,
     erasures,
+    evidence,
     failures,
     now,
     persons,
@@ -46,6 +47,7 @@ ROOMS: Final = (
     now,
     persons,
     erasures,
+    evidence,
     failures,
     waiting,
     targets,
@@ -132,7 +134,7 @@ def _http_error(request: Request, error: Exception) -> Response:
 
 def _explained(status: int, what: str, request: Request, error: Exception) -> Response:
     """A page for a failed act: of our own errors, why, and what to do."""
-    words = (str(error), error.remedy) if isinstance(error, SesameError) else ()
+    words = (str(error), remedy_of(error)) if isinstance(error, SesameError) else ()
     return _say(request, status, what, words)
 
 

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Response
 
+from sesame.acts.acts import may
+from sesame.operations.evidence import reviews
 from sesame.operations.people.diagnosis.overview import Bar
 from sesame.web.console.alerts import troubles
 from sesame.web.console.console_request import ConsoleRequest, Visiting
@@ -45,6 +47,7 @@ def _now(visit: ConsoleRequest) -> dict[str, Any]:
         "retrying": by_consumer(seen.retrying),
         "failed": by_consumer(seen.dead_letters_by_cause),
         "waiting": seen.waiting_by_reason,
+        "review_due": reviews.reminder(visit.context.site) if may(visit.actor, "review.show") else None,
     }
 
 

@@ -63,6 +63,8 @@ BUTTONS: Final = {
     "/imports": {"imports": OFFICE},
     "/imports/{import}": {"approuver": OPERATORS},
     "/effacements": {},
+    "/revue": {"ouvrir": OPERATORS},
+    "/preuves": {"preuves": OPERATORS},
 }
 """By view, the last word of each form's address, and who is shown it."""
 
@@ -74,8 +76,10 @@ NAVIGATION: Final = {
     "/journal": OPERATORS,
     "/personnes": DESK,
     "/plans": OPERATORS,
+    "/preuves": OPERATORS,
     "/questions": OFFICE,
     "/relances": EVERYBODY,
+    "/revue": OFFICE,
 }
 
 

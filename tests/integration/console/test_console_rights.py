@@ -66,6 +66,12 @@ MAY = {
     ("POST", "/plans/liberer"): OPERATORS,
     ("GET", "/journal"): OPERATORS,
     ("GET", "/journal.{form}"): OPERATORS,
+    ("GET", "/preuves"): OPERATORS,
+    ("POST", "/preuves"): OPERATORS,
+    ("GET", "/revue"): OFFICE,
+    ("POST", "/revue/ouvrir"): OPERATORS,
+    ("GET", "/revue/{component}"): OFFICE,
+    ("POST", "/revue/{component}"): OFFICE,
     ("GET", "/questions"): OFFICE,
     ("GET", "/questions/{name}/{key}"): OPERATORS,
     ("POST", "/questions/{name}/{key}/trancher"): OPERATORS,
@@ -84,6 +90,10 @@ FIELDS = {
     "motif": "suspended",
     "jusqu_au": "2027-12-01",
     "reponse": "deux",
+    "cadre": "recyf",
+    "jours": "30",
+    "decision": "keep",
+    "reste": "oui",
 }
 GIVEN = {
     "{kind}": "inscriptions",
@@ -96,6 +106,7 @@ GIVEN = {
     "{target}": "moodle",
     "{form}": "csv",
     "{erasure_id}": "none",
+    "{component}": "SCI",
     "{name}": "objets",
     "{key}": "abcdef012345",
 }

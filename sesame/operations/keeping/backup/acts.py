@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from pipeline.person_keys import PersonKeys, PersonKeysError
 from schemas.language import gettext
 from sesame.acts import acts
 from sesame.acts.acts import ADMINISTRATORS, Actor, Report, act
-from sesame.acts.ports import Configured, HasSettings
+from sesame.acts.ports import Configured, HasSettings, Stored
 from sesame.operations.keeping.backup import copies
 from sesame.operations.keeping.backup.copies import LOG, STORE, Manifest
 from sesame.operations.keeping.backup.sealing import Identifier, Owned
@@ -161,10 +162,15 @@ def back_up(
 
 
 @act("backup.verify", ADMINISTRATORS)
-def verify(site: HasSettings, _actor: Actor, request: RestoreRequest) -> BackupReport:
+def verify(
+    site: HasSettings, actor: Actor, request: RestoreRequest, *, store: Stored | None = None
+) -> BackupReport:
     """Restore a backup into a scratch folder, open it, compare it with its manifest.
 
     The scratch folder is in `data_dir`.
+
+    Args:
+        store: whose audit keeps the rehearsal, with its result; None: there is none on this machine.
 
     Raises:
         BackupUnusable: it could not be restored.
@@ -172,8 +178,19 @@ def verify(site: HasSettings, _actor: Actor, request: RestoreRequest) -> BackupR
     """
     folders.make(site.settings.data_dir)
     keys = person_keys(site) if request.keys is None else PersonKeys(request.keys)
-    found = copies.prove(request.folder, keys=keys, scratch=site.settings.data_dir)
-    return _report(request.folder, found.manifest, found.erased)
+    begun, said = time.monotonic(), {"folder": str(request.folder)}
+    try:
+        found = copies.prove(request.folder, keys=keys, scratch=site.settings.data_dir)
+    except SesameError as error:
+        if store is not None:
+            acts.note_look(store.database, actor, "backup.verify", **said, unusable=type(error).__name__)
+        raise
+    report = _report(request.folder, found.manifest, found.erased)
+    if store is not None:
+        told = report.model_dump(mode="json", include={"accounts", "records", "erased", "made_at"})
+        seconds = round(time.monotonic() - begun, 1)
+        acts.note_look(store.database, actor, "backup.verify", **said, **told, seconds=seconds)
+    return report
 
 
 @act("restore", ADMINISTRATORS)

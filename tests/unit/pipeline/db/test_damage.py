@@ -12,14 +12,13 @@ from sqlalchemy import select, text
 
 from pipeline.db import migrate
 from pipeline.db.database import Database, StoreDamaged, stores_fault
-from pipeline.errors import SesameError
+from pipeline.errors import SesameError, remedy_of
 from pipeline.eventlog.port import LogError, NewRecord
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.eventlog.sqlite_file import DamagedLog, LostFile
 from pipeline.timers import timers
 from sandbox.postgres import Postgres
 from sesame.app import integrity
-from sesame.app.errors import remedy_of
 from sesame.testing.servers.running_kit import Run, Site
 
 PAGE_BYTES = 4096

@@ -16,10 +16,10 @@ from sqlalchemy.pool import NullPool
 
 from pipeline.db import database as module
 from pipeline.db.database import Database, StoreUnavailable, stores_fault
+from pipeline.errors import remedy_of
 from pipeline.locks import site_locks
 from pipeline.timers import timers
 from sandbox.process import wait_until
-from sesame.app.errors import remedy_of
 from sesame.testing.servers.database_kit import ONLY_POSTGRESQL, ONLY_SQLITE, Clock, kept, put, undone
 
 

@@ -1,0 +1,359 @@
+"""The yearly review of accounts: by component, each account is kept or is to end.
+
+A review has no table: its opening and each decision are entries of the audit, under the real user, in the
+chain of hashes; marks of the audit name the newest opening, and the decision that ended it. Concerned are the
+accounts that were activated before it was opened and are still open. A decision shuts nothing by itself: what
+is to end stands in the evidence until a hold or the account's stage has shut it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any, Final, Literal, NamedTuple
+
+from pydantic import Field
+from sqlalchemy import Connection, select
+
+from consumers.registry.people import people
+from pipeline import audit
+from pipeline.audit import operator_notes, trail
+from pipeline.audit.trail import Entry
+from pipeline.errors import SesameError
+from schemas.account import Stage
+from schemas.language import gettext
+from schemas.scalars import Text
+from sesame.acts.acts import OFFICE, OPERATORS, Actor, ActPath, ActRequest, Report, act, note, shown, utc
+from sesame.acts.ports import Configured, Stored
+from sesame.login.cas_sessions import cas_sessions
+from sesame.operations.evidence.look import DAY_S, Look, ReadAccount
+
+Decision = Literal["keep", "end"]
+
+OPENED: Final = "review.open"
+DECIDED: Final = "review.decide"
+LISTED_MAX: Final = 200
+"""Accounts of one component that are shown at a time."""
+_NAMED_MAX: Final = 500
+"""Persons whom one entry of the audit names."""
+_ENTRIES: Final = 1_000_000
+DONE: Final = "review.done"
+"""The audit's mark of the decision that left no account without one."""
+YEAR_DAYS: Final = 366
+_REMIND_DAYS: Final = 30
+"""From how many days before the end of the year on it is time to open the next review."""
+
+
+class NoReview(SesameError):
+    """No review of the accounts was opened yet. `sesame review open --days 30` opens one."""
+
+
+class ReviewUnderWay(SesameError):
+    """A review is under way: accounts of it are without a decision. `sesame review show` lists them."""
+
+
+class NotUnderReview(SesameError):
+    """The review concerns no such account of this component. `sesame review show` lists them."""
+
+    exit_code = 2
+
+
+class UnclearReview(SesameError):
+    """A decision is about students that are named, or, to keep them, about all the rest of a component."""
+
+    exit_code = 2
+
+
+class ReviewOpening(ActRequest):
+    """In how many days every account has to have its decision."""
+
+    days: int = Field(30, ge=1, le=365)
+
+
+class ReviewRequest(ActRequest):
+    """The component to list; empty: only the figures of all."""
+
+    component: str = ""
+
+
+class ReviewDecision(ActRequest):
+    """A decision on accounts of one component.
+
+    Attributes:
+        students: their numbers.
+        rest: instead of naming them, all undecided ones without a note.
+        reason: why; needed for `end`.
+    """
+
+    component: str
+    students: tuple[str, ...] = Field((), max_length=_NAMED_MAX)
+    rest: bool = False
+    decision: Decision
+    reason: Text | None = None
+
+
+class ReviewedAccount(Report):
+    """One account. `notes`: why it is worth a look: tokens of `review_notes`; `decision` None: none yet."""
+
+    student_number: str
+    notes: tuple[str, ...]
+    decision: Decision | None
+    decided_by: str | None
+
+
+class ReviewedComponent(Report):
+    """A component's accounts: all, those without a decision, and those that are to end."""
+
+    component: str
+    accounts: int
+    undecided: int
+    to_end: int
+
+
+class ReviewReport(Report):
+    """The newest review.
+
+    Attributes:
+        due_on: the day on which every account has to have its decision.
+        accounts: of the component asked for: first the undecided ones with a note, at most `LISTED_MAX`.
+        more: there are others.
+    """
+
+    opened_at: datetime
+    opened_by: str
+    due_on: date
+    components: Sequence[ReviewedComponent]
+    accounts: Sequence[ReviewedAccount] = ()
+    more: bool = False
+
+    @property
+    def undecided(self) -> int:
+        """Accounts without a decision."""
+        return sum(each.undecided for each in self.components)
+
+
+class ReviewVerdict(NamedTuple):
+    """The newest decision on an account. `at`: seconds since the epoch."""
+
+    decision: Decision
+    actor: str
+    at: float
+
+
+class Review(NamedTuple):
+    """The newest review, as the audit has it. `opened_at`: seconds since the epoch."""
+
+    opened_at: float
+    opened_by: str
+    due_on: date
+    concerned: Mapping[str, ReadAccount]
+    decided: Mapping[str, ReviewVerdict]
+
+    @property
+    def undecided(self) -> list[ReadAccount]:
+        """Accounts without a decision."""
+        return [each for number, each in self.concerned.items() if number not in self.decided]
+
+
+@act(OPENED, OPERATORS, path=ActPath("open_review", "POST", "/review/open"))
+def open_review(site: Configured, actor: Actor, request: ReviewOpening) -> ReviewReport:
+    """Open the review of all open accounts.
+
+    Raises:
+        ReviewUnderWay: the one before is not ended.
+    """
+    with site.database.write() as connection:
+        site.database.alone(connection, "review")
+        look = Look(site, connection)
+        before = newest(look)
+        if before is not None and before.undecided:
+            raise ReviewUnderWay
+        due_on = look.today + timedelta(days=request.days)
+        note(site.database, actor, OPENED, connection, due_on=due_on.isoformat())
+        _set_mark(site, connection, OPENED)
+    return review(site, actor, ReviewRequest())
+
+
+@act(
+    "review.show",
+    OFFICE,
+    path=ActPath("show_review", "POST", "/review"),
+    shows=lambda found, _request: shown(each.student_number for each in found.accounts),
+)
+def review(site: Configured, _actor: Actor, request: ReviewRequest) -> ReviewReport:
+    """Show the newest review, and one component's accounts.
+
+    Raises:
+        NoReview: there is none.
+    """
+    with site.database.read() as connection:
+        found = newest(Look(site, connection))
+        if found is None:
+            raise NoReview
+        wanted = [each for each in found.concerned.values() if each.component == request.component]
+        notes = _notes(connection, found) if request.component else {}
+    listed = sorted(
+        (_account(each, notes.get(each.number, ()), found.decided) for each in wanted if request.component),
+        key=lambda each: (each.decision is not None, not each.notes, each.student_number),
+    )
+    return ReviewReport(
+        opened_at=utc(found.opened_at),
+        opened_by=found.opened_by,
+        due_on=found.due_on,
+        components=_components(found),
+        accounts=listed[:LISTED_MAX],
+        more=len(listed) > LISTED_MAX,
+    )
+
+
+@act(DECIDED, OFFICE, path=ActPath("decide_review", "POST", "/review/decide"))
+def decide(site: Configured, actor: Actor, request: ReviewDecision) -> ReviewedComponent:
+    """Decide on accounts of a component; a later decision replaces an earlier one.
+
+    Raises:
+        NoReview: there is none.
+        UnclearReview: neither students nor the rest are named, or both, or an end has no reason.
+        NotUnderReview: a named account is none of them; nothing was decided.
+    """
+    if request.rest == bool(request.students):
+        raise UnclearReview
+    if request.decision == "end" and (request.rest or request.reason is None):
+        raise UnclearReview(gettext("an account that is to end is named, with the reason"))
+    with site.database.write() as connection:
+        site.database.alone(connection, "review")
+        found = newest(Look(site, connection))
+        if found is None:
+            raise NoReview
+        mine = {number for number, each in found.concerned.items() if each.component == request.component}
+        if not mine:
+            raise NotUnderReview(gettext("{name} has no account of this review", name=request.component))
+        if strange := sorted(set(request.students) - mine):
+            raise NotUnderReview(gettext("{number} is no account of this review", number=strange[0]))
+        numbers: Sequence[str] = request.students
+        if request.rest:
+            noted = _notes(connection, found)
+            numbers = sorted(number for number in mine - found.decided.keys() if number not in noted)
+        for begin in range(0, len(numbers), _NAMED_MAX):
+            some = numbers[begin : begin + _NAMED_MAX]
+            detail = {"student_numbers": list(some), "component": request.component}
+            _record(site, connection, actor, request, detail)
+        after = newest(Look(site, connection))
+        assert after is not None  # noqa: S101  (for the type checker)
+        if not after.undecided:
+            _set_mark(site, connection, DONE)
+    return next(each for each in _components(after) if each.component == request.component)
+
+
+def newest(look: Look) -> Review | None:
+    """The newest review; None: the audit has none."""
+    look.read(f"audit: the newest {OPENED}, and each {DECIDED} since")
+    begun = _opening(look.connection)
+    if begun is None:
+        return None
+    decided: dict[str, ReviewVerdict] = {}
+    since = audit.entries(look.connection, action=DECIDED, since=begun.at, limit=_ENTRIES)
+    for entry in reversed(since):
+        if entry.id > begun.id:
+            said = ReviewVerdict(entry.detail["decision"], entry.actor, entry.at)
+            decided |= dict.fromkeys(entry.detail["student_numbers"], said)
+    concerned = {
+        number: each
+        for number, each in look.accounts.items()
+        if each.is_open and each.activated_at is not None and each.activated_at < begun.at
+    }
+    return Review(begun.at, begun.actor, date.fromisoformat(begun.detail["due_on"]), concerned, decided)
+
+
+def reminder(site: Stored) -> date | None:
+    """The day on which the review has to be ended, or the next one opened; None: nothing is due."""
+    with site.database.read() as connection:
+        begun = _opening(connection)
+        if begun is None:
+            return None
+        now, done = site.database.now(connection), trail.mark(connection, DONE)
+    if done.entry_id < begun.id:
+        return date.fromisoformat(begun.detail["due_on"])
+    next_at = begun.at + YEAR_DAYS * DAY_S
+    return utc(next_at).date() if now > next_at - _REMIND_DAYS * DAY_S else None
+
+
+def _opening(connection: Connection) -> Entry | None:
+    """The newest opening, while the audit has it."""
+    mark = trail.mark(connection, OPENED)
+    found = (
+        audit.entries(connection, action=OPENED, before=mark.entry_id + 1, limit=1) if mark.entry_id else []
+    )
+    return next(iter(found), None)
+
+
+def _set_mark(site: Stored, connection: Connection, name: str) -> None:
+    """Let a mark name the newest entry, which this transaction made."""
+    trail.set_mark(connection, site.database, name, trail.mark(connection, trail.HEAD))
+
+
+def _record(
+    site: Configured,
+    connection: Connection,
+    actor: Actor,
+    request: ReviewDecision,
+    detail: Mapping[str, Any],
+) -> None:
+    said = {**detail, "decision": request.decision}
+    if request.reason is None:
+        note(site.database, actor, DECIDED, connection, **said)
+        return
+    one = request.students[0] if len(request.students) == 1 else None
+    operator_notes.keep_and_audit(
+        connection,
+        site.database,
+        action=DECIDED,
+        about=request.component,
+        student_number=one,
+        actor=actor.name,
+        words=request.reason,
+        detail=said,
+    )
+
+
+def _components(found: Review) -> list[ReviewedComponent]:
+    of: dict[str, list[ReadAccount]] = {}
+    for each in found.concerned.values():
+        of.setdefault(each.component, []).append(each)
+    ends = {number for number, each in found.decided.items() if each.decision == "end"}
+    return [
+        ReviewedComponent(
+            component=component,
+            accounts=len(those),
+            undecided=sum(each.number not in found.decided for each in those),
+            to_end=sum(each.number in ends for each in those),
+        )
+        for component, those in sorted(of.items())
+    ]
+
+
+def _notes(connection: Connection, review: Review) -> Mapping[str, Sequence[str]]:
+    """Why accounts are worth a look, by student number."""
+    found: dict[str, list[str]] = {}
+    for number, each in review.concerned.items():
+        if each.stage == Stage.GRACE.value:
+            found[number] = ["grace"]
+    roles = select(cas_sessions.c.student_number).where(
+        cas_sessions.c.student_number.is_not(None), cas_sessions.c.roles.is_not(None)
+    )
+    prolonged = select(people.c.student_number).where(people.c.prolongations != "[]")
+    for token, query in (("role", roles.distinct()), ("prolonged", prolonged)):
+        for number in connection.execute(query).scalars():
+            found.setdefault(number, []).append(token)
+    return found
+
+
+def _account(
+    each: ReadAccount, notes: Sequence[str], decided: Mapping[str, ReviewVerdict]
+) -> ReviewedAccount:
+    said = decided.get(each.number)
+    return ReviewedAccount(
+        student_number=each.number,
+        notes=tuple(notes),
+        decision=None if said is None else said.decision,
+        decided_by=None if said is None else said.actor,
+    )

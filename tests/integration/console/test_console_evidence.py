@@ -1,0 +1,165 @@
+"""Evidence and the yearly review at the console; signatures are verified by the library alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from sqlalchemy import text
+
+from sesame.acts.acts import Actor, Role
+from sesame.operations.evidence.pack import EvidenceRefused, verify
+from sesame.operations.privacy import acts as privacy
+from sesame.testing.servers.console_kit import ConsoleDesk
+
+DAY_S = 86_400.0
+
+
+@pytest.fixture
+def desk(store_url: str, tmp_path: Path) -> Iterator[ConsoleDesk]:
+    with ConsoleDesk(tmp_path, store=store_url) as desk:
+        yield desk
+
+
+def signed(desk: ConsoleDesk, framework: str, login: str = "rssi") -> bytes:
+    with desk.browser("operator", login=login) as browser:
+        browser.get("/console/preuves")
+        answer = browser.send("/console/preuves", cadre=framework, forme="json")
+        assert answer.headers["Content-Disposition"].startswith(f'attachment; filename="{framework}-2')
+        return answer.content
+
+
+def keyed(desk: ConsoleDesk) -> None:
+    privacy.init(desk.application, Actor("root", frozenset({Role.ADMINISTRATOR})))
+
+
+def test_the_signed_file_is_verified_with_nothing_but_itself(desk: ConsoleDesk) -> None:
+    keyed(desk)
+    document = signed(desk, "cnil-logs")
+    said: dict[str, Any] = json.loads(document)
+    public, evidence = bytes.fromhex(said["signature"]["public_key"]), said["evidence"]
+    content = json.dumps(evidence, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    key, value = Ed25519PublicKey.from_public_bytes(public), bytes.fromhex(said["signature"]["value"])
+    key.verify(value, content)
+    with pytest.raises(InvalidSignature):
+        key.verify(value, content.replace(b"rssi", b"rsso"))
+    assert said["signature"]["fingerprint"] == f"sha256:{hashlib.sha256(public).hexdigest()}"
+    assert (evidence["framework"], evidence["asked_by"]) == ("cnil-logs", "rssi")
+    assert [each["measure"].split()[-1] for each in evidence["measures"]] == [
+        *("logs_kept", "logs_whole", "retention", "erased_in_time")
+    ]
+    (entry,) = desk.audit("evidence")
+    assert (entry.actor, entry.detail) == ("rssi", {"framework": "cnil-logs", "exceptions": 0})
+
+
+def test_whichever_byte_is_changed_the_file_is_refused(desk: ConsoleDesk) -> None:
+    keyed(desk)
+    document = signed(desk, "cnil-passwords")
+    fingerprint = json.loads(document)["signature"]["fingerprint"]
+    assert verify(document, key=fingerprint).key_known
+    for at in range(0, len(document), 7):
+        changed = document[:at] + bytes([document[at] ^ 1]) + document[at + 1 :]
+        with pytest.raises(EvidenceRefused):
+            verify(changed, key=None)
+    with pytest.raises(EvidenceRefused, match="another key"):
+        verify(document, key=f"sha256:{'0' * 64}")
+
+
+def test_the_page_to_hand_over_names_whom_each_exception_is_about(desk: ConsoleDesk) -> None:
+    keyed(desk)
+    number = desk.portal.active()
+    change(desk, number, valid_until="2026-01-01")
+    with desk.browser("operator", **{"Accept-Language": "fr"}) as browser:
+        browser.get("/console/preuves")
+        page = browser.send("/console/preuves", cadre="recyf", forme="html").text
+    _, _, departures = page.partition(
+        "4.4 · Aucun compte ne reste ouvert plus de 7 jours après la fin du droit"
+    )
+    assert number in departures.partition("</section>")[0]
+    assert "valid_until=2026-01-01" in departures.partition("</section>")[0]
+    assert "SELECT" in departures.partition("</section>")[0]
+    assert "http" not in page, "the file needs no other"
+
+
+def test_without_a_key_nothing_is_measured_and_the_remedy_is_said(desk: ConsoleDesk) -> None:
+    with desk.browser("operator", **{"Accept-Language": "en"}) as browser:
+        browser.get("/console/preuves")
+        answer = browser.send("/console/preuves", cadre="recyf", forme="html")
+    assert answer.status_code == 409
+    assert "sesame privacy init" in answer.text
+    assert [each.detail["framework"] for each in desk.audit("evidence")].count("recyf") <= 1, (
+        "of the test before"
+    )
+
+
+def test_a_review_is_led_by_component_and_shuts_nothing(desk: ConsoleDesk) -> None:
+    plain, prolonged, elsewhere, late = (desk.portal.active() for _ in range(4))
+    change(desk, elsewhere, entities=["DROIT"])
+    for number in (plain, prolonged):
+        change(desk, number, entities=["CHIM"])
+    sql(desk, "UPDATE people SET prolongations = '[\"2026-12-01\"]' WHERE student_number = :n", n=prolonged)
+    sql(desk, "UPDATE accounts SET activated_at = activated_at + 9999 WHERE student_number = :n", n=late)
+    change(desk, late, entities=["CHIM"])
+    desk.portal.clock.now += 60.0
+    with desk.browser("operator") as browser:
+        assert "Revue annuelle" not in browser.get("/console/").text
+        browser.get("/console/revue")
+        assert browser.send("/console/revue/ouvrir", jours="30").status_code == 200
+        assert "Revue annuelle" in browser.get("/console/").text
+        assert browser.get("/console/revue").text.count("/console/revue/CHIM") == 1
+        browser.send("/console/revue/ouvrir", jours="30")
+        assert browser.page.status_code == 409, "one is under way"
+    with desk.browser("registrar", login="odile") as browser:
+        page = browser.get("/console/revue/CHIM").text
+        assert page.index(prolonged) < page.index(plain), "first who is worth a look"
+        assert late not in page, "activated after the review was opened"
+        assert elsewhere not in page
+        browser.send("/console/revue/CHIM", reste="oui", decision="keep")
+        sci = browser.get("/console/revue/CHIM").text
+        assert sci.count("gardé · odile") == 1, "the one with a remark is left"
+        refused = browser.client.post(
+            "/console/revue/CHIM",
+            data={"jeton": token(sci), "numero": prolonged, "decision": "end"},
+            headers={"Origin": browser.origin},
+        )
+        assert refused.status_code == 409, "an end needs a reason"
+        browser.client.post(
+            "/console/revue/CHIM",
+            data={"jeton": token(sci), "numero": prolonged, "decision": "end", "raison": "parti en juin"},
+            headers={"Origin": browser.origin},
+        )
+        browser.get("/console/revue/DROIT")
+        browser.send("/console/revue/DROIT", reste="oui", decision="keep")
+    (ended,) = [each for each in desk.audit("review.decide") if each.detail["decision"] == "end"]
+    assert (ended.actor, ended.reason) == ("odile", "parti en juin")
+    assert ended.detail["student_numbers"] == [prolonged]
+    with desk.browser("operator") as browser:
+        assert "Revue annuelle" not in browser.get("/console/").text, "all are decided"
+    with desk.portal.database.read() as connection:
+        held = connection.execute(text("SELECT count(*) FROM people WHERE holds <> '[]'")).scalar_one()
+    assert held == 0
+    for number in (plain, prolonged, elsewhere):
+        assert [each.key for each in desk.log.appended if each.key == number] == [], "nothing was asked for"
+
+
+def token(page: str) -> str:
+    return page.partition('name="jeton" value="')[2].partition('"')[0]
+
+
+def change(desk: ConsoleDesk, number: str, **values: Any) -> None:
+    """Change an account's document, past the product."""
+    query = "SELECT document FROM accounts WHERE student_number = :n"
+    with desk.portal.database.write() as connection:
+        document = json.loads(connection.execute(text(query), {"n": number}).scalar_one()) | values
+    sql(desk, "UPDATE accounts SET document = :d WHERE student_number = :n", d=json.dumps(document), n=number)
+
+
+def sql(desk: ConsoleDesk, statement: str, **values: Any) -> None:
+    with desk.portal.database.write() as connection:
+        connection.execute(text(statement), values)
