@@ -1,4 +1,4 @@
-"""`sesame evidence` and `sesame review`: what an auditor asks, and the yearly review of accounts."""
+"""`sesame evidence` and `sesame review`: for auditors, and the yearly review."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _SHOWN = 20
 @json_option
 @pass_context
 def evidence(context: Context, *, framework: str, folder: Path | None) -> CommandResult | None:
-    """Measure what a framework asks of identities: each measure with its figure and exceptions.
+    """Measure what a framework asks of identities: figures and exceptions.
 
     Ends with 1 if there are exceptions. `--json` has the queries too. Noted in the audit.
     """
@@ -150,7 +150,7 @@ def decide(
 ) -> CommandResult:
     """Decide on STUDENTS of a COMPONENT. A later decision replaces an earlier one.
 
-    An account that is to end is shut by a hold or its own end, and stands in the evidence until then.
+    An account that is to end is shut by a hold or its own end, and is in the evidence until then.
     """
     if decision is None:
         raise click.UsageError(gettext("either --keep or --end"))

@@ -1,1 +1,1 @@
-"""Evidence for an auditor: measures of a framework, with query, figure and exceptions."""
+"""Evidence for auditors: a framework's measures, with figures and exceptions."""

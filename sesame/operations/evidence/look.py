@@ -119,7 +119,7 @@ class Look:
 
     @cached_property
     def main_of(self) -> Mapping[str, str]:
-        """For each number that was merged, the number that goes on."""
+        """For each merged number, the number that remains."""
         query = select(people.c.student_number, people.c.merged_into).where(people.c.merged_into.is_not(None))
         return {row.student_number: row.merged_into for row in self.connection.execute(query)}
 
@@ -129,7 +129,10 @@ class Look:
 
 
 def shared(named: Iterable[tuple[str, str]], look: Look) -> Iterator[tuple[str, list[str]]]:
-    """Values that belong to several persons, each with the sorted numbers; `named`: value and number."""
+    """Values that belong to several persons, each with the sorted numbers.
+
+    `named`: value and number.
+    """
     holders: dict[str, set[str]] = {}
     for value, number in named:
         holders.setdefault(value, set()).add(number)

@@ -78,7 +78,7 @@ def _measure(function: Callable[[Look], MeasureResult]) -> Callable[[Look], Meas
 
 @_measure
 def arrivals(look: Look) -> MeasureResult:
-    """Activated accounts that are not complete, and wait for nobody."""
+    """Activated accounts that are neither complete nor waiting."""
     p = propagation.c
     query = (
         select(p.student_number, p.lane, p.state, p.opened_at, p.elapsed_s)
@@ -100,7 +100,7 @@ def arrivals(look: Look) -> MeasureResult:
 
 @_measure
 def failures(look: Look) -> MeasureResult:
-    """Dead letters that nobody has settled."""
+    """Unresolved dead letters."""
     d = dead_letters.c
     open_ones = select(d.student_number, d.consumer, d.cause, d.recorded_at).where(d.resolved_at.is_(None))
     rows = look.rows(open_ones)
@@ -142,7 +142,7 @@ def departures(look: Look) -> MeasureResult:
 
 @_measure
 def closings(look: Look) -> MeasureResult:
-    """Shut accounts that a target has not shut, and how long it took from the end of the right."""
+    """Shut accounts that a target has not shut, and the delays of the others."""
     t, targets = target_states.c, look.settings.targets
     query = select(t.student_number, t.target, t.applied_version).where(
         t.target.in_(targets), t.applied_version > 0
@@ -241,7 +241,7 @@ def persons(look: Look) -> MeasureResult:
 
 @_measure
 def logins(look: Look) -> MeasureResult:
-    """Logins and addresses of two accounts, of another's ledger entry, or of two persons' sessions."""
+    """Logins and addresses that several persons hold or use."""
     holders = [each for each in look.accounts.values() if each.stage != Stage.ERASED.value]
     found = []
     for what, of in _NAMES:
@@ -269,7 +269,7 @@ def logins(look: Look) -> MeasureResult:
 
 @_measure
 def recovery(look: Look) -> MeasureResult:
-    """Personal addresses and mobiles by which one person could take over another's account."""
+    """Personal addresses and mobiles that several persons have."""
     rows = [
         row
         for row in look.rows(select(people.c.student_number, people.c.personal_mail, people.c.mobile))
@@ -356,7 +356,7 @@ def administrators(look: Look) -> MeasureResult:
 
 @_measure
 def programs(look: Look) -> MeasureResult:
-    """Tokens of programs that live long, or that nobody uses."""
+    """Tokens of programs that live long, or are unused."""
     t = api_tokens.c
     rows = look.rows(
         select(t.id, t.name, t.created_at, t.expires_at, t.last_used_at).where(

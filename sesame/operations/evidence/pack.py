@@ -1,4 +1,4 @@
-"""The pack: a framework's measures on one site at one moment, signed, and verified offline."""
+"""The pack: a framework's measures on one site, signed, and verified offline."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class UnknownFramework(SesameError):
 
 
 class EvidenceRefused(SesameError):
-    """This is no evidence of Sésame's as it was signed: a byte was changed, or another key signed it."""
+    """This is no evidence as Sésame signed it. A byte was changed, or another key signed it."""
 
     exit_code = 6
 
@@ -81,7 +81,7 @@ class Evidence(Model):
 
 
 class SignedEvidence(Model):
-    """Evidence and its signature, over `evidence` as JSON with sorted names and no blanks."""
+    """Evidence, and a signature over it as JSON with sorted names, without blanks."""
 
     evidence: Evidence
     signature: Signature
@@ -120,7 +120,7 @@ def rule(measure: str, language: Language) -> str:
 
 @act("evidence", OPERATORS, path=ActPath("make_evidence", "POST", "/evidence"))
 def measure(site: Configured, actor: Actor, request: EvidenceRequest) -> list[Measured]:
-    """Measure a framework on this site; the audit has who asked, and how many exceptions were found.
+    """Measure a framework on this site. The audit has who asked, and the number of exceptions.
 
     Raises:
         UnknownFramework: with the names that there are.

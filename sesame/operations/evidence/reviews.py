@@ -2,8 +2,8 @@
 
 A review has no table: its opening and each decision are entries of the audit, under the real user, in the
 chain of hashes; marks of the audit name the newest opening, and the decision that ended it. Concerned are the
-accounts that were activated before it was opened and are still open. A decision shuts nothing by itself: what
-is to end stands in the evidence until a hold or the account's stage has shut it.
+accounts that were activated before it was opened and are still open. A decision alone shuts nothing: what is
+to end is in the evidence until a hold or the account's stage has shut it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class NotUnderReview(SesameError):
 
 
 class UnclearReview(SesameError):
-    """A decision is about students that are named, or, to keep them, about all the rest of a component."""
+    """Name the students, or keep all the rest of a component."""
 
     exit_code = 2
 
@@ -102,7 +102,7 @@ class ReviewedAccount(Report):
 
 
 class ReviewedComponent(Report):
-    """A component's accounts: all, those without a decision, and those that are to end."""
+    """A component's accounts: all, the undecided ones, and those that are to end."""
 
     component: str
     accounts: int
@@ -265,7 +265,7 @@ def newest(look: Look) -> Review | None:
 
 
 def reminder(site: Stored) -> date | None:
-    """The day on which the review has to be ended, or the next one opened; None: nothing is due."""
+    """The day on which the review is due, or the next one; None: none is."""
     with site.database.read() as connection:
         begun = _opening(connection)
         if begun is None:

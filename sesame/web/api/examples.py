@@ -95,7 +95,7 @@ BODIES: Final[Mapping[str, Any]] = {
     "show_review": {"component": "SCI"},
     "decide_review": {
         "component": "SCI",
-        "students": ["22600005"],
+        "students": ["22600001"],
         "decision": "end",
         "reason": "left in June",
     },

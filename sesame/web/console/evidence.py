@@ -1,4 +1,4 @@
-"""'Preuves' and 'Revue': a framework's evidence as page and files, and the yearly review of accounts."""
+"""'Preuves' and 'Revue': a framework's evidence, and the yearly review."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def choose_framework(visit: Visiting) -> Response:
 
 @router.post("/preuves")
 def make_evidence(visit: Visiting, fields: Posted) -> Response:
-    """Measure a framework; give the page to hand over (`html`), or the signed file (`json`)."""
+    """Measure a framework; give the page (`html`), or the signed file (`json`)."""
     check(visit.actor, "evidence")
     site, framework = visit.context.site, fields.get("cadre", "")[:64]
     form = fields.get("forme", "html")
