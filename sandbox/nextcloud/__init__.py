@@ -1,0 +1,1 @@
+"""A stand-in for Nextcloud's provisioning API (OCS), odd answers included."""
