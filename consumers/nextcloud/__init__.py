@@ -1,0 +1,1 @@
+"""Nextcloud: users and groups of one cloud, over its provisioning API."""
