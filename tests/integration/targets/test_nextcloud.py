@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
+from itertools import count
 from typing import Any
 
 import pytest
@@ -162,6 +163,27 @@ def test_somebody_else_with_the_student_s_address_does_not_become_the_student(
     assert isinstance(desk.outcome(account()), Done)
     assert cloud.users["noe.martin"].displayname == ""
     assert "lea.martin" in cloud.users
+
+
+def test_of_users_that_are_not_ours_the_login_alone_is_a_name(desk: ConnectorHarness, cloud: Cloud) -> None:
+    cloud.users["noe"] = User("noe", email=account().mail)
+    desk.outcome(account())
+    assert {each.ref: each.names for each in desk.objects()} == {
+        "sesame": (("login", "sesame"),),
+        "noe": (("login", "noe"),),
+        "lea.martin": (("login", "lea.martin"), ("mail", account().mail)),
+    }
+
+
+@pytest.mark.parametrize("login", ["noe/disable", "../users/noe", "noe?x", "noe#x", "noe%2Fdisable"])
+def test_a_login_is_never_more_than_one_part_of_a_path(
+    desk: ConnectorHarness, cloud: Cloud, login: str
+) -> None:
+    cloud.users["noe"] = User("noe", groups={"sesame"})
+    before = deepcopy(cloud.users)
+    found = desk.outcome(account(login, mail="noe@etu.univ-exemple.fr"))
+    assert isinstance(found, Dead)
+    assert (found.cause, cloud.users) == ("nextcloud_refused", before)
 
 
 def test_an_adopted_user_gets_our_mark_and_keeps_its_own_groups(address: str, cloud: Cloud) -> None:
@@ -351,6 +373,8 @@ def test_a_list_that_repeats_itself_is_found_out(
     monkeypatch.setattr(ocs, "PAGE", 10)
     cloud.users |= {f"u{n:03}": User(f"u{n:03}") for n in range(25)}
     cloud.offset_ignored = True
+    answer, calls = cloud.answer, count()
+    monkeypatch.setattr(cloud, "answer", lambda *call: answer(*call) if next(calls) < 9 else (101, []))
     with pytest.raises(TargetDown, match="repeats"):
         desk.objects()
 
