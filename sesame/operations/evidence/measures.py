@@ -67,6 +67,8 @@ SECRET_DAYS: Final = 30
 LENGTH_MIN: Final = 12
 """CNIL, 2022-100: 80 bits with characters of four kinds."""
 
+_OTHERS_MAX: Final = 5
+
 MEASURES: Final[dict[str, Callable[[Look], MeasureResult]]] = {}
 """Every measure by its name."""
 
@@ -230,12 +232,9 @@ def persons(look: Look) -> MeasureResult:
     by_names = ((_named(row.identity), row.student_number) for row in rows)
     for evidence, named in (("ine", by_ine), ("names and birth date", by_names)):
         for _, numbers in shared(named, look):
-            found += [
-                Deviation(number=number, data={"evidence": evidence, "other": other})
-                for number in numbers
-                for other in numbers
-                if number != other and frozenset((number, other)) not in separate
-            ]
+            for number in numbers:
+                others = [each for each in numbers if each != number and {each, number} not in separate]
+                found += [Deviation(number=number, data=_same(evidence, others))] if others else []
     return MeasureResult({"persons": len(rows)}, found)
 
 
@@ -279,9 +278,10 @@ def recovery(look: Look) -> MeasureResult:
     mails = ((folded(row.personal_mail), row.student_number) for row in rows if row.personal_mail)
     mobiles = ((folded(row.mobile), row.student_number) for row in rows if row.mobile)
     for what, named in (("personal_mail", mails), ("mobile", mobiles)):
-        for _, numbers in shared(named, look):  # the value itself is personal, and not said
+        for _, numbers in shared(named, look):  # the value itself is personal, and left out
             found += [
-                Deviation(number=n, data={what: " ".join(x for x in numbers if x != n)}) for n in numbers
+                Deviation(number=number, data=_same(what, [each for each in numbers if each != number]))
+                for number in numbers
             ]
     return MeasureResult({"persons": len(rows)}, found)
 
@@ -559,6 +559,11 @@ def _lately(
         return MeasureResult({f"{what}s": len(times), **figure}, [])
     missing = Deviation(since=since, data={what: f"none for {days} days"})
     return MeasureResult({f"{what}s": len(times), **figure}, [missing])
+
+
+def _same(what: str, others: Sequence[str]) -> dict[str, str | int | float]:
+    """What several persons have in common: with how many, and the first of them."""
+    return {what: "the same", "others": len(others), "first": " ".join(others[:_OTHERS_MAX])}
 
 
 def _is_open(look: Look, number: str) -> bool:
