@@ -1,0 +1,1 @@
+"""Koha, the library system, by its REST interface. Run against `sandbox/koha` only."""

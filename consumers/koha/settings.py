@@ -1,0 +1,20 @@
+"""Koha's settings: new patrons' library and category, and where the student number is."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from consumers.kit.settings import HttpConnectorSettings
+
+
+class KohaSettings(HttpConnectorSettings):
+    """Koha. Its `token` is the login and the password of a patron, as `login:password`."""
+
+    library: str = Field(min_length=1, description="Koha's code of the library that new patrons belong to.")
+    category: str = Field(min_length=1, description="Koha's code of new patrons' category.")
+    number_field: Literal["cardnumber", "statistics_1", "statistics_2"] = Field(
+        "cardnumber",
+        description="Where the student number is; not in `cardnumber` where that is the card's own number.",
+    )
