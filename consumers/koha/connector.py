@@ -99,10 +99,7 @@ class KohaConnector(Connector[KohaSettings]):
         return map(self._shown, self._patrons.all({}))
 
     def changes_since(self, mark: str) -> Changes[TargetObject] | None:
-        """See `Connector.changes_since`: by `updated_on`, which does not tell our changes from others'.
-
-        The mark's own second is read again: more may have happened in it. Fewer patrons: one was deleted.
-        """
+        """See `Connector.changes_since`: by `updated_on`, the mark's second too. Fewer: one was deleted."""
         newest, count = self._patrons.newest()
         since, _, before = mark.partition(" ")
         found = self._patrons.all({"updated_on": {">=": since}}) if since else ()

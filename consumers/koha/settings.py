@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from consumers.kit.settings import HttpConnectorSettings
+from pipeline.settings import ADVANCED
 
 
 class KohaSettings(HttpConnectorSettings):
@@ -17,4 +18,5 @@ class KohaSettings(HttpConnectorSettings):
     number_field: Literal["cardnumber", "statistics_1", "statistics_2"] = Field(
         "cardnumber",
         description="Where the student number is; not in `cardnumber` where that is the card's own number.",
+        json_schema_extra=ADVANCED,
     )

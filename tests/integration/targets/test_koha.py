@@ -11,9 +11,9 @@ import pytest
 from consumers.koha.connector import KohaConnector
 from consumers.koha.patrons import PAGE
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown
-from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry
+from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
 from sandbox.koha import KohaServer, Library
-from schemas.account import Account, Hold, Person
+from schemas.account import Account, Hold, Person, Stage
 from sesame.testing.servers.accounts import account_of
 from sesame.testing.servers.connector_harness import ConnectorHarness
 
@@ -221,7 +221,7 @@ def test_a_member_of_the_staff_with_the_login_is_never_taken_over(
 ) -> None:
     library.add(surname="Martin", userid=userid, cardnumber=cardnumber, category_id="PERS")
     before = dict(only(library))
-    assert cause(desk.outcome(account())) in ("identity_collision", "koha_taken")
+    assert cause(desk.outcome(account())) == "identity_collision"
     desk.outcome(shut(account()))
     assert only(library) == before
     assert not [call for call in koha.calls if call.startswith("PUT")]
@@ -394,6 +394,21 @@ def test_a_patron_with_loans_or_debts_is_kept_whole_and_says_why(
     assert only(library) == before, "the other is gone"
     getattr(library, owed).clear()
     assert desk.erase(*desk.objects()) == {}
+    assert not library.patrons
+
+
+def test_an_erased_account_waits_for_its_loans_shut_and_otherwise_whole(
+    desk: ConnectorHarness, library: Library
+) -> None:
+    desk.outcome(account())
+    before = dict(only(library))
+    library.loans.add(before["patron_id"])
+    erased = account(version=2, stage=Stage.ERASED)
+    assert desk.outcome(erased) == Waiting("koha_loans")
+    kept = only(library)
+    assert {name for name in before if kept[name] != before[name]} <= {"expiry_date", "updated_on"}
+    library.loans.clear()
+    assert isinstance(desk.outcome(erased), Done)
     assert not library.patrons
 
 

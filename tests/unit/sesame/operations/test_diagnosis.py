@@ -309,7 +309,7 @@ def test_a_token_has_the_words_of_the_list_of_all() -> None:
         ("identity_collision", []),
         (None, []),
         ("seal_broken", []),
-        ("mailbox_full", ["active_directory", "apereo", "directory", "mailbox"]),
+        ("mailbox_full", ["active_directory", "apereo", "directory", "koha", "mailbox"]),
     ],
 )
 def test_what_a_token_means_loads_no_connector_that_does_not_say_it(
