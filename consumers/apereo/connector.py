@@ -8,7 +8,6 @@ known yet, and names are compared with their case.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
@@ -23,7 +22,6 @@ from consumers.kit.connector import (
     Seen,
     TargetObject,
     Wanted,
-    secret_of,
 )
 from consumers.kit.deadline import Deadline
 from consumers.kit.reasons import Reason, read_reasons
@@ -52,7 +50,6 @@ class ApereoConnector(Connector[ApereoSettings]):
         from consumers.kit.http import HttpClient
 
         self._http = HttpClient(context, self.settings.url)
-        self._password = context.secret("password") if self.settings.has_secret("password") else None
 
     def wanted(self, account: Account) -> Wanted:  # noqa: ARG002
         """See `Connector.wanted`: nothing. Sessions of open accounts are the students' affair."""
@@ -102,7 +99,7 @@ class ApereoConnector(Connector[ApereoSettings]):
             "",
             deadline,
             params={"username": login},
-            headers=self._headers(),
+            headers={"Accept": "application/json"},
             reads=reads,
             again=True,
         )
@@ -113,10 +110,3 @@ class ApereoConnector(Connector[ApereoSettings]):
                 remedy=f"check {self.name}.url: it ends with /actuator/ssoSessions",
             )
         return [each.get("status", 0) for each in said.values()]
-
-    def _headers(self) -> Mapping[str, str]:
-        headers = {"Accept": "application/json"}
-        if self._password is not None:
-            pair = f"{self.settings.username}:{secret_of(self._password)}"
-            headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode("ascii")
-        return headers

@@ -2,45 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from pydantic import Field, SecretStr, model_validator
-
-from consumers.kit.settings import HttpClientSettings, server_of
-from pipeline.settings import ADVANCED, HttpsUrl, tls
+from consumers.kit.settings import HttpConnectorSettings, server_of
 
 
-class ApereoSettings(HttpClientSettings):
-    """Sessions of the CAS server, ended when access is shut. Used when `apereo` is among the
-    `targets`."""
+class ApereoSettings(HttpConnectorSettings):
+    """Sessions of Apereo CAS, ended when access is shut. Used when `apereo` is among the `targets`.
+
+    `url` is its endpoint `ssoSessions`, `token` is `login:password`.
+    """
 
     place: ClassVar[str] = "apereo"
 
-    url: HttpsUrl = Field(
-        "https://cas.univ-exemple.fr/cas/actuator/ssoSessions",
-        description="The endpoint `ssoSessions` of Apereo CAS; `http://` on loopback only.",
-        json_schema_extra=ADVANCED,
-    )
-    username: str = Field(
-        "sesame",
-        min_length=1,
-        max_length=255,
-        pattern=r"^[^:]+$",
-        description="As whom it is called (HTTP Basic), where there is a password.",
-        json_schema_extra=ADVANCED,
-    )
-    password: SecretStr | None = None
-    password_file: Path | None = Field(
-        None, description="File that holds the password, if CAS asks for one.", json_schema_extra=ADVANCED
-    )
+    basic: ClassVar[bool] = True
 
     @property
     def system(self) -> str:
         """See `ConnectorSettings.system`."""
         return f"Apereo CAS {server_of(self.url)}"
-
-    @model_validator(mode="after")
-    def _under_tls(self) -> Self:
-        tls("url", self.url)
-        return self

@@ -6,6 +6,7 @@ engine's errors; the connector judges what an answer means for one student.
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import ssl
@@ -106,7 +107,7 @@ class HttpClient:
         self._token: Secret | None = None
         if isinstance(settings, HttpTokenSettings) and settings.has_secret("token"):
             self._token = context.secret("token")
-            self._token_header = settings.token_header
+            self._token_header, self._basic = settings.token_header, settings.basic
         self._base = url.rstrip("/")
         self._timeout = httpx.Timeout(
             self._limits.answer_s, connect=self._limits.connect_s, write=self._limits.send_s
@@ -315,13 +316,19 @@ class HttpClient:
     def _authorization(self) -> dict[str, str]:
         if self._token is None:
             return {}
-        token = secret_of(self._token)
+        token, name = secret_of(self._token), self._token_header
+        if self._basic and ":" not in token:
+            raise Misconfigured(
+                f"{self._name}.token is not of the form login:password",
+                remedy="Write both into its file, with a colon between them.",
+            )
+        if self._basic:
+            return {name: f"Basic {base64.b64encode(token.encode()).decode('ascii')}"}
         if not token.isascii() or not token.isprintable():
             raise Misconfigured(
                 f"{self._name}.token has characters that no header can carry",
                 remedy="Write the token into its file and nothing else, as the service gave it.",
             )
-        name = self._token_header
         return {name: f"Bearer {token}" if name.lower() == "authorization" else token}
 
     @contextmanager

@@ -123,6 +123,9 @@ class HttpClientSettings(ClientSettings):
 class HttpTokenSettings(HttpClientSettings, TokenSettings):
     """The same, of a service that may want a token with each call."""
 
+    basic: ClassVar[bool] = False
+    """True: the token is `login:password`, for HTTP Basic (RFC 7617)."""
+
     token_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")] = Field(
         "Authorization",
         description="The header that carries it; `Authorization` carries `Bearer` and it.",

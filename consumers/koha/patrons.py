@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from consumers.kit.connector import ConnectorContext, Held, Refused, secret_of
+from consumers.kit.connector import ConnectorContext, Held, Refused
 from consumers.kit.deadline import Deadline
+from consumers.kit.http import HttpClient
 from consumers.kit.http_answers import HttpAnswer
 from consumers.koha.settings import KohaSettings
 from pipeline.errors import Misconfigured, TargetDown
@@ -26,10 +26,7 @@ class Patrons:
     """The patrons of one Koha. Thread-safe."""
 
     def __init__(self, context: ConnectorContext[KohaSettings]) -> None:
-        from consumers.kit.http import HttpClient  # slow to load; reasons are read without it
-
         self._settings = context.settings
-        self._login = context.secret("token")
         self.http = HttpClient(context, self._settings.url)
 
     def all(self, query: Mapping[str, object], deadline: Deadline | None = None) -> Iterator[Patron]:
@@ -41,7 +38,7 @@ class Patrons:
             after = page[-1]["patron_id"] if page else after
 
     def newest(self) -> tuple[str, int]:
-        """When a patron last changed, by Koha's clock (empty: there is none), and how many there are."""
+        """When a patron last changed, by Koha's clock, and how many there are. Empty: none is."""
         page, total = self._page({}, "-updated_on", 1, None)
         return page[0]["updated_on"] if page else "", total
 
@@ -49,7 +46,7 @@ class Patrons:
         """The first page, and how many there are in all. Raises TargetDown: the page is cut."""
         params = {"q": json.dumps(query), "_order_by": order, "_page": "1", "_per_page": str(size)}
         deadline = deadline or Deadline.after(self._settings.call_s_max)
-        answer = self._call("GET", "/patrons", deadline, params=params)
+        answer = self.http.call("GET", "/patrons", deadline, params=params)
         page, total = _shown(answer), answer.headers.get("x-total-count", "")
         if not total.isdecimal() or len(page) != min(int(total), size):
             raise TargetDown("the service shows fewer patrons than its X-Total-Count", unknown=False)
@@ -57,19 +54,19 @@ class Patrons:
 
     def one(self, ref: str, deadline: Deadline) -> Patron | None:
         """The patron as it is now; None: it is gone."""
-        answer = self._call("GET", f"/patrons/{ref}", deadline)
+        answer = self.http.call("GET", f"/patrons/{ref}", deadline)
         return None if answer.status == HTTPStatus.NOT_FOUND else _shown(answer)[0]
 
     def write(self, patron: Patron, deadline: Deadline) -> Refused | None:
-        """Make a patron, or replace the one with its `patron_id`: what is left out, Koha empties."""
+        """Make a patron, or replace the one of its `patron_id`. Koha empties what is left out."""
         ref = patron.get("patron_id")
         method, path = ("PUT", f"/patrons/{ref}") if ref else ("POST", "/patrons")
         body = {name: value for name, value in patron.items() if name not in NOT_SENT}
-        return _refusal(self._call(method, path, deadline, body=body, expect=(HTTPStatus.FORBIDDEN,)))
+        return _refusal(self.http.call(method, path, deadline, body=body, expect=(HTTPStatus.FORBIDDEN,)))
 
     def delete(self, ref: str, deadline: Deadline) -> Held | Refused | None:
         """Delete a patron. Koha keeps one with loans or debts whole."""
-        answer = self._call("DELETE", f"/patrons/{ref}", deadline)
+        answer = self.http.call("DELETE", f"/patrons/{ref}", deadline)
         if answer.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_FOUND):
             return None
         if answer.status != HTTPStatus.CONFLICT:
@@ -77,10 +74,6 @@ class Patrons:
         if answer.json().get("error_code") in ("has_checkouts", "has_debt"):
             return Held("koha_loans")
         return Refused("koha_refused", "Koha keeps a protected patron, or a guarantor (409)", lasting=True)
-
-    def _call(self, method: str, path: str, deadline: Deadline, **how: Any) -> HttpAnswer:
-        basic = base64.b64encode(secret_of(self._login).encode()).decode("ascii")
-        return self.http.call(method, path, deadline, headers={"Authorization": f"Basic {basic}"}, **how)
 
 
 def _shown(answer: HttpAnswer) -> list[Patron]:

@@ -1,8 +1,8 @@
-"""Koha's settings: new patrons' library and category, and where the student number is."""
+"""Koha's settings: new patrons' library and category, and the number's field."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ from pipeline.settings import ADVANCED
 class KohaSettings(HttpConnectorSettings):
     """Koha. Its `token` is the login and the password of a patron, as `login:password`."""
 
+    basic: ClassVar[bool] = True
     library: str = Field(min_length=1, description="Koha's code of the library that new patrons belong to.")
     category: str = Field(min_length=1, description="Koha's code of new patrons' category.")
     number_field: Literal["cardnumber", "statistics_1", "statistics_2"] = Field(

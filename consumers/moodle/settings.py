@@ -42,6 +42,7 @@ class MoodleSettings(TokenSettings):
         default_factory=dict,
         description='A person\'s language to a language pack installed on the site, e.g. `{fr = "fr"}`. '
         "Without it the language is left to Moodle.",
+        json_schema_extra=ADVANCED,
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The Nextcloud connector: a user for each student, and the groups that the site names.
+"""The Nextcloud connector: a user for each student, and groups of a prefix.
 
 Nextcloud has no field for a student number that its owner cannot change and others do not see. A user is ours
 if it is in the group `sesame`, which only administrators fill, and has the student's login.
@@ -42,11 +42,9 @@ class NextcloudSettings(HttpConnectorSettings):
     """A Nextcloud, by its provisioning API. Used when `nextcloud` is among the `targets`."""
 
     place: ClassVar[str] = "nextcloud"
+    basic: ClassVar[bool] = True
     group_prefix: str = Field(
         "", description="Students' groups that begin so are given. Empty: none.", json_schema_extra=ADVANCED
-    )
-    quota_gb: int = Field(
-        0, description="Students' quota in gigabytes; 0: unset.", json_schema_extra=ADVANCED, ge=0, le=9999
     )
 
 
@@ -55,7 +53,7 @@ class NextcloudConnector(Connector[NextcloudSettings]):
 
     section = NextcloudSettings
     title: ClassVar = {"fr": "Les fichiers Nextcloud", "en": "Nextcloud files"}
-    owns = ("email", "displayname", "quota", "groups")
+    owns = ("email", "displayname", "groups")
     known_by = "mail"
     reasons = read_reasons(Path(__file__).with_name("reasons.toml"))
 
@@ -67,9 +65,8 @@ class NextcloudConnector(Connector[NextcloudSettings]):
         """See `Connector.wanted`."""
         groups = {each.key for each in account.groups if each.met and self._is_ours(each.key)}
         mail, name = account.mail.lower(), tidy(account.person.display_name)
-        quota = {"quota": (str(self.settings.quota_gb * 1024**3),)} if self.settings.quota_gb else {}
         given = tuple(sorted({MARK, *groups}))
-        return Wanted({"email": (mail,), "displayname": (name,), "groups": given, **quota})
+        return Wanted({"email": (mail,), "displayname": (name,), "groups": given})
 
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
         """See `Connector.read`: the users with the logins, and those that were adopted."""
@@ -91,7 +88,6 @@ class NextcloudConnector(Connector[NextcloudSettings]):
         fields = {
             "email": (mail,),
             "displayname": (tidy(user.get("displayname") or ""),),
-            "quota": (str((user.get("quota") or {}).get("quota")),),
             "groups": tuple(sorted(filter(self._is_ours, user["groups"]))),
         }
         names = (("login", user["id"]), *((("mail", mail),) if marked else ()))  # strangers may set any
@@ -126,7 +122,7 @@ class NextcloudConnector(Connector[NextcloudSettings]):
         return _refusal(self._ocs.write("PUT", path, deadline), "nextcloud_undone")
 
     def _make(self, change: Change, deadline: Deadline) -> Held | Refused | None:
-        """Make a user with our mark and a password that nobody knows. With an address it would get a mail."""
+        """Make a user with our mark and a random password. With an address it would get a mail."""
         password = f"aA1!{secrets.token_urlsafe(40)}"
         form = ("userid", change.account.login), ("password", password), ("groups[]", MARK)
         code = self._ocs.write("POST", "/users", deadline, *form)

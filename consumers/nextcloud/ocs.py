@@ -1,4 +1,4 @@
-"""Nextcloud's provisioning API (OCS, version 1): its calls, and the status codes of its answers.
+"""Nextcloud's provisioning API (OCS, version 1): calls, and the status of answers.
 
 HTTP says 200 to nearly everything; the status is a code in the body. After Nextcloud's administration manual
 ("Instruction set for users", "for groups") and the source of its app `provisioning_api`.
@@ -6,12 +6,11 @@ HTTP says 200 to nearly everything; the status is a code in the body. After Next
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from consumers.kit.connector import ConnectorContext, secret_of
+from consumers.kit.connector import ConnectorContext
 from consumers.kit.deadline import Deadline
 from consumers.kit.http import HttpClient
 from pipeline.errors import TargetDown
@@ -29,14 +28,13 @@ class Ocs:
 
     def __init__(self, context: ConnectorContext[Any]) -> None:
         self.http = HttpClient(context, context.settings.url)
-        self._login = context.secret("token")  # "user:app password"
 
     def write(self, method: str, path: str, deadline: Deadline, *form: tuple[str, str]) -> int:
         """Write, and return OCS's own status code."""
         return self._call(method, path, deadline, *form)[0]
 
     def user(self, uid: str, deadline: Deadline) -> User | None:
-        """Return the user of that name, which Nextcloud compares without case; None: there is none."""
+        """Return the user of that name, compared without case; None: there is none."""
         code, data = self._call("GET", path_of(uid), deadline)
         return None if code in GONE else shown(code, data, *SHOWN)
 
@@ -61,14 +59,13 @@ class Ocs:
     def _call(
         self, method: str, path: str, deadline: Deadline, *form: tuple[str, str], **params: str
     ) -> tuple[int, Any]:
-        login = base64.b64encode(secret_of(self._login).encode()).decode()
         answer = self.http.call(
             method,
             f"/ocs/v1.php/cloud{path}",
             deadline,
             form=form or None,
             params={"format": "json", **params},
-            headers={"OCS-APIRequest": "true", "Authorization": f"Basic {login}"},
+            headers={"OCS-APIRequest": "true"},
         )
         try:
             said = answer.json()["ocs"]

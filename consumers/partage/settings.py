@@ -46,6 +46,7 @@ class PartageSettings(HttpClientSettings):
     hidden: bool | None = Field(
         None,
         description="Whether accounts are hidden in the address list (`zimbraHideInGal`). Unset: left alone.",
+        json_schema_extra=ADVANCED,
     )
     quota_bytes: int | None = Field(
         None,

@@ -1,4 +1,4 @@
-"""A stand-in of Koha's REST interface: patrons, as its published description and tests have them."""
+"""A stand-in of Koha's REST interface: patrons, as its description and tests say."""
 
 from sandbox.koha.library import Library
 from sandbox.koha.server import KohaServer

@@ -20,7 +20,7 @@ PAGE = 20
 
 
 class KohaServer:
-    """Koha on a port of its own.
+    """Koha on a port.
 
     Attributes:
         library: what it knows.
@@ -159,7 +159,7 @@ def _compares(value: Any, wanted: Any) -> bool:
 
 
 def _like(value: object, wanted: str, match: str) -> bool:
-    """As the named parameters compare: `contains` unless told, and % and _ are wildcards."""
+    """As named parameters compare: `contains` by default, with wildcards % and _."""
     mine, theirs = str(fold(value or "")), str(fold(wanted))
     if match == "exact":
         return mine == theirs

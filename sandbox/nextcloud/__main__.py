@@ -10,7 +10,7 @@ from sandbox.nextcloud.server import ADMINISTRATOR, OcsRequests
 
 
 def main() -> None:
-    """Serve until stopped: the administrator `sesame`, whose app password is `app-password`."""
+    """Serve until stopped. The administrator is `sesame`, by `app-password`."""
     parser = argparse.ArgumentParser(prog="python -m sandbox.nextcloud", description=__doc__)
     add_arguments(parser)
     options = parser.parse_args()

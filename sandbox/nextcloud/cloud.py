@@ -1,4 +1,4 @@
-"""The state of a Nextcloud, and its provisioning API's answers as status codes of OCS."""
+"""The state of a Nextcloud, and its API's answers as status codes of OCS."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ OK, INVALID, EXISTS, UNKNOWN, NO_GROUP, NO_RIGHT, NONE_GIVEN, HINT, NO_INVITATIO
     404,
 )
 NAME_MAX = 64
-GIB = 1024**3
 UID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _.@-'")
 COMMON = frozenset({"123456", "password", "motdepasse"})
 
@@ -27,7 +26,6 @@ class User:
     password: str = ""
     email: str | None = None
     displayname: str = ""
-    quota: str = "none"
     enabled: bool = True
     groups: set[str] = field(default_factory=set)
 
@@ -106,9 +104,8 @@ class Cloud:
         if not password and not email:
             return 108
         user = self.users[uid.lower()] = User(uid, password, displayname=uid, groups=set(groups))
-        for key, name in (("displayName", "displayname"), ("quota", "quota")):
-            if one.get(key) and self._edit(user, name, one[key]) != OK:
-                return INVALID  # and the user is there
+        if one.get("displayName") and self._edit(user, "displayname", one["displayName"]) != OK:
+            return INVALID  # and the user is there
         if not email:
             return OK
         user.email = email.lower()
@@ -121,10 +118,6 @@ class Cloud:
                 user.displayname = value
             case "email" if not value or "@" in value:
                 user.email = value.lower() or None
-            case "quota" if value.isdigit():
-                user.quota = f"{round(int(value) / GIB, 1):g} GB"  # rounded, as Nextcloud keeps it
-            case "quota" if value in ("none", "default"):
-                user.quota = value
             case "password":
                 user.password = value
             case _:
@@ -153,7 +146,7 @@ class Cloud:
         return OK
 
     def _page(self, one: Mapping[str, str]) -> list[User]:
-        """Users that the search finds: in the id, the name or the address, whatever the case."""
+        """Users that the search finds: in id, name or address, whatever the case."""
         search = one.get("search", "").lower()
         found = [
             self.users[uid]
@@ -173,12 +166,9 @@ class Cloud:
 
     @staticmethod
     def _shown(user: User) -> dict[str, object]:
-        size, unit, _ = user.quota.partition(" GB")
-        quota = {"quota": int(float(size) * GIB) if unit else user.quota, "used": 0}
         return {
             "enabled": user.enabled,
             "id": user.id,
-            "quota": quota,
             "email": user.email,
             "displayname": user.displayname,
             "groups": sorted(user.groups),

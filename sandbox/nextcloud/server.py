@@ -1,4 +1,4 @@
-"""Serve the stand-in for Nextcloud over HTTP: the form, the header and the login that OCS wants."""
+"""Serve the stand-in for Nextcloud over HTTP, as OCS wants to be called."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ from typing import Final
 
 import structlog
 
-from pipeline.errors import SesameError
 from schemas import catalogue
 from sesame.app.observability.http import Check, HttpServer
 from sesame.app.observability.metrics import Metrics
@@ -20,18 +19,9 @@ from sesame.operations.people.diagnosis.figures import Figures, Windows
 _FULL_BYTES: Final = 1_000_000
 
 
-class NothingToServe(SesameError):
-    """There is no port to serve: `http.enabled` is false. Set it to true, or do not start `sesame serve`."""
-
-    exit_code = 2
-
-
-def health_server(
-    application: Application, metrics: Metrics, ready: Mapping[str, Check]
-) -> HttpServer | None:
-    """The health server of the settings; None: they want none. `ready`: further checks of `/readyz`."""
-    wanted = application.settings.http
-    return _health_server(application, metrics, ready, port=wanted.port) if wanted.enabled else None
+def health_server(application: Application, metrics: Metrics, ready: Mapping[str, Check]) -> HttpServer:
+    """The health server of the settings. `ready`: further checks of `/readyz`."""
+    return _health_server(application, metrics, ready, port=application.settings.http.port)
 
 
 def portal_health_server(application: Application, metrics: Metrics) -> HttpServer | None:
@@ -83,7 +73,7 @@ def serve(application: Application, metrics: Metrics, stopping: threading.Event)
     """Serve the store's gauges, and checks of store and log, until `stopping` is set.
 
     Raises:
-        NothingToServe, PortTaken: there is no port.
+        PortTaken: it cannot be listened on.
     """
     reporter = Reporter(metrics, application.database, process=application.life.owner)
     settings, outbox = application.settings, application.outbox
@@ -98,8 +88,6 @@ def serve(application: Application, metrics: Metrics, stopping: threading.Event)
         return None
 
     server = health_server(application, metrics, {"log": log})
-    if server is None:
-        raise NothingToServe
     server.start()
     try:
         while not stopping.wait(1.0):

@@ -105,8 +105,7 @@ class ProcessRunner:
         try:
             self._say_hello(loops)
             count(self._application)
-            if http is not None:
-                http.start()
+            http.start()
             self._duties.housekeeping.run_due()  # others' names are known before the first one is minted
             gc_freeze.settle()
             for thread in threads:
@@ -122,8 +121,7 @@ class ProcessRunner:
             for thread in threads:
                 if thread.ident is not None:
                     thread.join(max(0.0, give_up_at - time.monotonic()))
-            if http is not None:
-                http.stop()
+            http.stop()
             left = [thread.name for thread in threads if thread.is_alive()]
             self._reporter.gone()
             self._log.info("stopped", reason=f"not ended: {', '.join(left)}" if left else "")

@@ -14,11 +14,6 @@ class HttpSettings(Section):
 
     place: ClassVar[str] = "http"
 
-    enabled: bool = Field(
-        True,
-        description="Whether `sesame run` serves /metrics, /livez and /readyz.",
-        json_schema_extra=ADVANCED,
-    )
     host: str = Field("127.0.0.1", min_length=1, max_length=255, description="Address to listen on.")
     port: int = Field(9464, ge=0, le=65_535, description="TCP port to listen on; 0 takes any free one.")
 

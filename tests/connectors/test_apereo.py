@@ -15,14 +15,13 @@ from sesame.testing.servers.cas_kit import LoginServer
 def bench(apereo: LoginServer, tmp_path_factory: pytest.TempPathFactory) -> ConnectorBench:
     word = tmp_path_factory.mktemp("cas") / "operator"
     word.touch(mode=0o600)
-    word.write_text(OPERATOR_PASSWORD, encoding="ascii")
+    word.write_text(f"{OPERATOR}:{OPERATOR_PASSWORD}", encoding="ascii")
     return ConnectorBench(
         ApereoConnector,
         lambda address: {
             "url": f"https://{address}/cas/actuator/ssoSessions",
             "ca_file": apereo.cas.ca_file,
-            "username": OPERATOR,
-            "password_file": word,
+            "token_file": word,
         },
         f"127.0.0.1:{apereo.cas.port}",
         protocol="tcp",  # what passes is TLS

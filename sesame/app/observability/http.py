@@ -33,7 +33,7 @@ _OK, _UNAVAILABLE = 200, 503
 
 class PortTaken(SesameError):
     """The port for metrics and health cannot be listened on. Another process has it, or the address is not
-    this machine's: set `http.port` and `http.host`, or `http.enabled = false`."""
+    this machine's: set `http.port` and `http.host`; port 0 takes any free one."""
 
 
 class HttpServer:
@@ -71,7 +71,7 @@ class HttpServer:
                 grace_s=2,
                 idle_s_max=5,
                 taken=PortTaken,
-                remedy="Set http.port and http.host to an address that is free, or http.enabled = false.",
+                remedy="Set http.port and http.host to an address that is free; port 0 takes any.",
             ),
         )
 

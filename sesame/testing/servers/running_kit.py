@@ -38,8 +38,7 @@ class Site(Application):
         (folder / "vault.key").chmod(0o600)
         path = folder / "sesame.toml"
         path.write_text(
-            f'data_dir = "{folder}"\ntargets = ["moodle"]\nhttp.enabled = false\nengine.shutdown_s_max = 1\n'
-            + more,
+            f'data_dir = "{folder}"\ntargets = ["moodle"]\nhttp.port = 0\nengine.shutdown_s_max = 1\n' + more,
             encoding="utf-8",
         )
         super().__init__(load(path))

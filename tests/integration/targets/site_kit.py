@@ -44,7 +44,7 @@ class Site(Application):
                 key.touch(mode=0o600)
                 key.write_text(new_key(), encoding="ascii")
         path = folder / "sesame.toml"
-        common = f'data_dir = "{folder}"\nhttp.enabled = false\nengine.shutdown_s_max = 1\n'
+        common = f'data_dir = "{folder}"\nhttp.port = 0\nengine.shutdown_s_max = 1\n'
         path.write_text(common + settings, encoding="utf-8")
         super().__init__(load(path))
         self._in_memory = in_memory

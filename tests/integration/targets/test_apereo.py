@@ -161,8 +161,8 @@ def sessions_of(
     """The connector that ends sessions, as the documentation has CAS let it."""
     word = folder / "operator"
     word.touch(mode=0o600)
-    word.write_text(OPERATOR_PASSWORD, encoding="ascii")
-    values = {"url": f"{desk.cas.url}actuator/ssoSessions", "username": OPERATOR, "password_file": word}
+    word.write_text(f"{OPERATOR}:{OPERATOR_PASSWORD}", encoding="ascii")
+    values = {"url": f"{desk.cas.url}actuator/ssoSessions", "token_file": word}
     settings = ApereoSettings(ca_file=desk.cas.ca_file, **{**values, **changed})
     context = ConnectorContext("apereo", settings, partial(LiveSecret, settings), read_only=read_only)
     return ApereoConnector(context)
@@ -205,9 +205,9 @@ def test_who_may_not_end_sessions_is_told_so(desk: CasHarness, tmp_path: Path) -
     connector.probe()
     wrong = tmp_path / "wrong"
     wrong.touch(mode=0o600)
-    wrong.write_text("another", encoding="ascii")
+    wrong.write_text(f"{OPERATOR}:another", encoding="ascii")
     with pytest.raises(CredentialsRefused):
-        sessions_of(desk, tmp_path, password_file=wrong).probe()
+        sessions_of(desk, tmp_path, token_file=wrong).probe()
     with pytest.raises(Misconfigured):
         sessions_of(desk, tmp_path, url=f"{desk.cas.url}actuator/elsewhere").probe()
     student = desk.student()
@@ -224,11 +224,11 @@ def test_who_may_not_end_sessions_is_told_so(desk: CasHarness, tmp_path: Path) -
 def test_a_list_of_holds_ends_their_sessions_in_a_site_that_runs(desk: CasHarness, tmp_path: Path) -> None:
     word = tmp_path / "operator"
     word.touch(mode=0o600)
-    word.write_text(OPERATOR_PASSWORD, encoding="ascii")
+    word.write_text(f"{OPERATOR}:{OPERATOR_PASSWORD}", encoding="ascii")
     settings = (
         'targets = ["directory", "apereo"]\n[apereo]\n'
         f'url = "{desk.cas.url}actuator/ssoSessions"\nca_file = "{desk.cas.ca_file}"\n'
-        f'username = "{OPERATOR}"\npassword_file = "{word}"\n'
+        f'token_file = "{word}"\n'
     )
     url, numbers = desk.client().login_url(), [fresh_number(), fresh_number()]
     made = site_kit.Site(tmp_path / "site", settings, in_memory=("directory",))

@@ -117,13 +117,6 @@ def test_an_address_that_its_owner_changed_is_set_again_and_the_user_stays_the_s
     assert cloud.users["lea.martin"].email == "lea.martin@etu.univ-exemple.fr"
 
 
-def test_a_quota_is_given_where_the_settings_say_so(address: str, cloud: Cloud) -> None:
-    assert isinstance(harness(address, quota_gb=5).outcome(account()), Done)
-    assert cloud.users["lea.martin"].quota == "5 GB"
-    assert isinstance(harness(address).outcome(account("noe.martin", "22600002")), Done)
-    assert cloud.users["noe.martin"].quota == "none"
-
-
 # --- whose it is -----------------------------------------------------------------------------------
 
 

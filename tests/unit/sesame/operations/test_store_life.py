@@ -31,7 +31,7 @@ def write_settings(folder: Path, url: str | None) -> Path:
     folder.mkdir(exist_ok=True)
     (folder / "vault.key").write_text(new_key())
     (folder / "vault.key").chmod(0o600)
-    lines = [f'data_dir = "{folder}"', 'targets = ["moodle"]', "http.enabled = false"]
+    lines = [f'data_dir = "{folder}"', 'targets = ["moodle"]', "http.port = 0"]
     if url is not None:
         (folder / "url").write_text(url)
         (folder / "url").chmod(0o600)
