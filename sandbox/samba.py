@@ -113,6 +113,7 @@ class Samba(Server):
     def __init__(self, folder: Path | None = None, *, keep_running: bool = False) -> None:
         self._program = find_program("samba", _PACKAGES)
         self._tool = find_program("samba-tool", _PACKAGES)
+        self.product = f"Samba {run_command('samba', [self._program, '--version']).split()[-1]}"
         if os.geteuid() != 0:
             raise NotRoot
         self._temporary = folder is None

@@ -21,6 +21,7 @@ import pwd
 import secrets
 import shutil
 import socket
+import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,12 @@ class Slapd(Server):
         self.ldap_port, self.ldaps_port = self._ports()
         self.ca_file = self.folder / "tls" / "ca.pem"
         self._process = self._server()
+
+    @property
+    def product(self) -> str:
+        """Its name and version."""
+        said = subprocess.run([self._program, "-VV"], capture_output=True, text=True, check=False).stderr
+        return f"OpenLDAP slapd {said.partition('slapd ')[2].split()[0]}"
 
     # --- what a client needs ---------------------------------------------------------------------------
 

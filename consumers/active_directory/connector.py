@@ -56,6 +56,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         "fr": "Les salles informatiques (Windows)",
         "en": "The computer rooms (Windows)",
     }
+    level = "platinum"
     reasons: ClassVar[Mapping[str, Reason]] = read_reasons(Path(__file__).with_name("reasons.toml"))
     keeps = (
         "the deleted object, until its lifetime there is over",

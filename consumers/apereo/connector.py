@@ -41,6 +41,13 @@ class ApereoConnector(Connector[ApereoSettings]):
 
     section = ApereoSettings
     title: ClassVar[Mapping[Language, str]] = {"fr": "Les sessions de CAS", "en": "CAS sessions"}
+    level = "platinum"
+    lacks: ClassVar[Mapping[str, str]] = {
+        "apply": "sessions are ended only",
+        "objects": "the endpoint lists sessions, not owners",
+        "erase": "nothing is kept",
+        "changes_since": "nothing is kept",
+    }
     sessions = True
     follows = "directory"
     reasons: ClassVar[Mapping[str, Reason]] = read_reasons(Path(__file__).with_name("reasons.toml"))

@@ -53,6 +53,7 @@ class DirectoryConnector(Connector[DirectorySettings]):
 
     section = DirectorySettings
     title: ClassVar[Mapping[Language, str]] = {"fr": "L'annuaire", "en": "The directory"}
+    level = "platinum"
     reasons: ClassVar[Mapping[str, Reason]] = read_reasons(Path(__file__).with_name("reasons.toml"))
     keeps = (
         "freed pages of the server's database (slapd: data.mdb), until they are used again",

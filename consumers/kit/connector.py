@@ -187,6 +187,8 @@ class Changes(Generic[_Shown]):
     went_back: bool = False
 
 
+Level = Literal["bronze", "silver", "gold", "platinum"]
+
 Seen = Sequence[TargetObject] | Held | Refused
 """The answer of `read` for one student: their candidate objects, or why unknown.
 
@@ -390,6 +392,12 @@ class Connector(ABC, Generic[SettingsT]):
     """Remains of an erased person that no verb reaches, in English, for the receipt.
 
     The target's own retention removes them."""
+
+    level: ClassVar[Level | None] = None
+    """The quality level that it declares. The suite refuses one that is not reached."""
+
+    lacks: ClassVar[Mapping[str, str]] = {}
+    """Verbs that its service cannot have, and why, in English; of the bench also `stranger` and `refuse`."""
 
     lists: ClassVar[tuple[str, ...] | None] = None
     """The fields that `objects` shows; None: all; `()`: existence only, where more is too expensive."""

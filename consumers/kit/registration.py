@@ -9,12 +9,17 @@ A package names its connectors in its metadata, and nothing in Sésame is edited
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Final, Self
+
+from pydantic import BaseModel
 
 from consumers.kit.connector import Anything, Connector, ConnectorUnusable
 from consumers.kit.reasons import Reason
@@ -23,6 +28,7 @@ from pipeline.errors import NotInstalled, fault
 from schemas.language import LANGUAGES
 
 GROUP: Final = "sesame.connectors"
+PROOF: Final = "proven.json"
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,30}")
 
@@ -77,6 +83,30 @@ def find(name: str) -> Installed:
         f"no installed package has a connector {name!r}",
         remedy=f"{hint}Install its package beside Sésame; `sesame connector list` shows what is there.",
     )
+
+
+class ProvenRun(BaseModel):
+    """The record of a run of the suite on the real product; empty: there is none.
+
+    Attributes:
+        product: its name and version.
+        passed: the checks.
+    """
+
+    product: str = ""
+    on: date | None = None
+    passed: tuple[str, ...] = ()
+
+
+def proof_file(connector: type[Anything]) -> Path:
+    """The record's file, beside the connector."""
+    return Path(inspect.getfile(connector)).with_name(PROOF)
+
+
+def proof(connector: type[Anything]) -> ProvenRun:
+    """The record of a connector's run on the real product."""
+    path = proof_file(connector)
+    return ProvenRun.model_validate_json(path.read_bytes()) if path.exists() else ProvenRun()
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class KohaConnector(Connector[KohaSettings]):
 
     section = KohaSettings
     title: ClassVar[Mapping[Language, str]] = {"fr": "La bibliothèque", "en": "The library"}
+    level = "gold"
     reasons: ClassVar[Mapping[str, Reason]] = read_reasons(Path(__file__).with_name("reasons.toml"))
     owns = ("userid", "email", "surname", "firstname", _EXPIRY)
     keeps = ("Koha's deleted patrons, until they are purged there", "its own logs and backups")

@@ -86,6 +86,11 @@ class MailboxConnector(Connector[MailboxSettings]):
 
     section = MailboxSettings
     title: ClassVar[Mapping[Language, str]] = {"fr": "La messagerie", "en": "The mailbox"}
+    level = "platinum"
+    lacks: ClassVar[Mapping[str, str]] = {
+        "stranger": "a mailbox has no owner but its login",
+        "changes_since": "doveadm lists no changes",
+    }
     role = "mailbox"
     follows = "directory"
     sessions = True

@@ -65,6 +65,10 @@ class MoodleConnector(Connector[MoodleSettings]):
         "fr": "Cours en ligne (Moodle)",
         "en": "Online courses (Moodle)",
     }
+    level = "gold"
+    lacks: ClassVar[Mapping[str, str]] = {
+        "changes_since": "the web services list no changes",
+    }
     reasons: ClassVar[Mapping[str, Reason]] = REASONS
     keeps = (
         "the deleted user's row and the event of the deletion, under the pseudonym",

@@ -53,6 +53,10 @@ class NextcloudConnector(Connector[NextcloudSettings]):
 
     section = NextcloudSettings
     title: ClassVar = {"fr": "Les fichiers Nextcloud", "en": "Nextcloud files"}
+    level = "gold"
+    lacks: ClassVar[Mapping[str, str]] = {
+        "changes_since": "the provisioning API lists no changes",
+    }
     owns = ("email", "displayname", "groups")
     known_by = "mail"
     reasons = read_reasons(Path(__file__).with_name("reasons.toml"))

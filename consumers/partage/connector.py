@@ -50,6 +50,10 @@ class PartageConnector(Connector[PartageSettings]):
 
     section = PartageSettings
     title: ClassVar[Mapping[Language, str]] = {"fr": "La messagerie Partage", "en": "Partage mail"}
+    level = "gold"
+    lacks: ClassVar[Mapping[str, str]] = {
+        "changes_since": "BSS lists no changes",
+    }
     role = "mailbox"
     reasons: ClassVar[Mapping[str, Reason]] = read_reasons(Path(__file__).with_name("reasons.toml"))
     owns = (*words.OWNS, "zimbraNotes")

@@ -48,6 +48,15 @@ class PegaseMailConnector(Connector[PegaseMailSettings]):
         "fr": "Votre adresse dans Pégase",
         "en": "Your address in Pégase",
     }
+    level = "gold"
+    lacks: ClassVar[Mapping[str, str]] = {
+        "close": "an address is no access",
+        "objects": "identities are read one by one",
+        "erase": "identities are the registrar's",
+        "stranger": "identities are found by their number alone",
+        "refuse": "a form that is refused is never sent",
+        "changes_since": "the API lists no changes",
+    }
     follows = MAIL_ROLE
     owns = ("mail",)
     keeps = ("the institutional address, which Pégase keeps with the person",)

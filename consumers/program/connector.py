@@ -31,6 +31,10 @@ class ProgramConnector(Connector[ProgramSettings]):
 
     section = ProgramSettings
     title: ClassVar[Mapping[Language, str]] = {"fr": "Un autre service", "en": "Another service"}
+    level = "gold"
+    lacks: ClassVar[Mapping[str, str]] = {
+        "changes_since": "the contract has no such verb",
+    }
     owns = ()
     reasons: ClassVar[Mapping[str, Reason]] = {
         REFUSED: reason(

@@ -58,6 +58,10 @@ class Scim(Connector[ScimSettings]):
 
     section = ScimSettings
     title: ClassVar[Mapping[Language, str]] = {"fr": "L'application en ligne", "en": "The online application"}
+    level = "platinum"
+    lacks: ClassVar[Mapping[str, str]] = {
+        "changes_since": "RFC 7644 has no cursor of changes",
+    }
     reasons: ClassVar[Mapping[str, Reason]] = read_reasons(Path(__file__).with_name("reasons.toml"))
     owns = (*_FIELDS, "active", _GROUPS)
 

@@ -51,6 +51,14 @@ class TimetableConnector(Connector[TimetableSettings]):
 
     section = TimetableSettings
     title: ClassVar[Mapping[Language, str]] = {"fr": "L'emploi du temps", "en": "The timetable"}
+    level = "gold"
+    lacks: ClassVar[Mapping[str, str]] = {
+        "apply": "calendars are read only",
+        "close": "calendars are read only",
+        "objects": "calendars are read one by one",
+        "erase": "calendars are read only",
+        "changes_since": "calendars are read one by one",
+    }
     reasons: ClassVar[Mapping[str, Reason]] = read_reasons(Path(__file__).with_name("reasons.toml"))
 
     def __init__(self, context: ConnectorContext[TimetableSettings]) -> None:

@@ -89,6 +89,7 @@ def _show(found: list[connectors_acts.ConnectorLine]) -> None:
         (
             each.name,
             each.package,
+            each.level or "",
             each.follows or "",
             ", ".join(each.verbs),
             each.fault
@@ -96,7 +97,14 @@ def _show(found: list[connectors_acts.ConnectorLine]) -> None:
         )
         for each in found
     ]
-    columns = [gettext("name"), gettext("package"), gettext("follows"), gettext("verbs"), gettext("proven")]
+    columns = [
+        gettext("name"),
+        gettext("package"),
+        gettext("level"),
+        gettext("follows"),
+        gettext("verbs"),
+        gettext("proven"),
+    ]
     show_table(columns, rows, folded=columns[-1])
 
 

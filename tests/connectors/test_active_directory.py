@@ -37,4 +37,5 @@ def bench(samba: Samba) -> ConnectorBench:
         refuse=lambda account: account.model_copy(
             update={"person": account.person.model_copy(update={"birth_name": "É" * 65})}
         ),
+        product=samba.product,
     )

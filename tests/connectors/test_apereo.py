@@ -6,6 +6,7 @@ import pytest
 
 from consumers.apereo.connector import ApereoConnector
 from sandbox.apereo.properties import OPERATOR, OPERATOR_PASSWORD
+from sandbox.apereo.war import CAS_VERSION
 from sesame.testing.connector.bench import ConnectorBench
 from sesame.testing.connector.suite import *
 from sesame.testing.servers.cas_kit import LoginServer
@@ -25,5 +26,6 @@ def bench(apereo: LoginServer, tmp_path_factory: pytest.TempPathFactory) -> Conn
         },
         f"127.0.0.1:{apereo.cas.port}",
         protocol="tcp",  # what passes is TLS
+        product=f"Apereo CAS {CAS_VERSION}",
         leader=lambda _accounts: None,  # who may log in is the directory's: nobody does here
     )

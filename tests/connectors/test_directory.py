@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from consumers.directory.connector import DirectoryConnector
@@ -10,7 +12,12 @@ from sandbox.slapd import Slapd
 from schemas.account import Account
 from sesame.testing.connector.bench import ConnectorBench
 from sesame.testing.connector.suite import *
-from sesame.testing.servers.ldap_tools import as_provisioner
+
+
+def as_root(slapd: Slapd, ldif: str) -> None:
+    """Add an entry as somebody else than Sésame."""
+    tool = ["ldapadd", "-Q", "-Y", "EXTERNAL", "-H", slapd.ldapi_uri]
+    subprocess.run(tool, input=ldif, text=True, check=True, capture_output=True)
 
 
 @pytest.fixture
@@ -35,7 +42,7 @@ def bench(slapd: Slapd) -> ConnectorBench:
             "cn: Etranger",
             "sn: Etranger",
         )
-        as_provisioner(slapd, "ldapadd", stdin="\n".join(lines) + "\n")
+        as_root(slapd, "\n".join(lines) + "\n")
 
     return ConnectorBench(
         DirectoryConnector,
@@ -45,4 +52,5 @@ def bench(slapd: Slapd) -> ConnectorBench:
         stranger=stranger,
         refuse=lambda account: account.model_copy(update={"mail": f"é{account.mail}"}),
         site=SiteFacts(principal_scope="univ-exemple.fr"),
+        product=slapd.product,
     )

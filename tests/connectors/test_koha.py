@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
+from consumers.kit.connector import Changes, TargetObject
 from consumers.koha.connector import KohaConnector
 from sandbox.koha import KohaServer
 from schemas.account import Account
 from sesame.testing.connector.bench import ConnectorBench
+from sesame.testing.connector.checks import CHECKS
 from sesame.testing.connector.suite import *
 
 
@@ -45,6 +48,13 @@ def bench(koha: KohaServer, token_file: Path) -> ConnectorBench:
         refuse=too_long,
         name="koha",
     )
+
+
+def test_a_cursor_that_tells_nothing_is_named(bench: ConnectorBench) -> None:
+    nothing: Changes[TargetObject] = Changes("2026-09-01 1")
+    silent = patch.object(KohaConnector, "changes_since", lambda *_: nothing)
+    with silent, pytest.raises(AssertionError, match="a foreign object is not told"):
+        CHECKS["what_others_change_is_told_since_a_mark"](bench)
 
 
 def too_long(account: Account) -> Account:

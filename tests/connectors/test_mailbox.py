@@ -75,6 +75,7 @@ def bench(office: PostOffice, database: Database, leader: Leader) -> ConnectorBe
         site=SiteFacts(database=database, letterhead=LETTERHEAD),
         leader=leader,
         fixed={"timeout_s": 10.0},
+        product=f"Dovecot {'.'.join(map(str, dovecot.version))}",
     )
 
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConnectorBench]:
                 "/Users", userName=account.principal, emails=[{"value": account.mail}]
             ),
             refuse=lambda account: account.model_copy(update={"mail": f"{account.login}{REFUSED}"}),
+            product=f"scim2-server {version('scim2-server')}",
         )
 
 

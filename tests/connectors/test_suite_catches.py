@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 
-from consumers.kit.connector import Change
+from consumers.kit import registration
+from consumers.kit.connector import Change, Level
 from pipeline.target import Done
+from sesame.testing.connector import levels
 from sesame.testing.connector.bench import ConnectorBench, Skipped
 from sesame.testing.connector.checks import CHECKS
 from tests.connectors.sample import sample
+
+MARKS = "what_others_change_is_told_since_a_mark"
 
 
 @dataclass(frozen=True)
@@ -208,7 +213,7 @@ def test_the_suite_names_a_planted_fault(fault: str, tmp_path: Path) -> None:
         assert [name for name in planted.caught if red(bench, name)] == list(planted.caught)
 
 
-@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("name", sorted(CHECKS.keys() - {MARKS}))
 def test_the_sample_as_it_is_passes(name: str, tmp_path: Path) -> None:
     with sample(tmp_path) as bench:
         CHECKS[name](bench)
@@ -246,6 +251,49 @@ def test_the_suite_names_a_fault_of_the_handler(fault: str, tmp_path: Path) -> N
         assert [check for check in caught if red(bench, check)] == list(caught)
 
 
+def outcomes_of(bench: ConnectorBench) -> levels.Outcomes:
+    outcomes: levels.Outcomes = {}
+    for name in CHECKS:
+        with suppress(Exception):  # it is in the outcomes
+            levels.run(bench, name, outcomes)
+    return outcomes
+
+
+def test_a_level_is_decided_by_what_passed_and_what_is_said_to_be_lacking(tmp_path: Path) -> None:
+    with sample(tmp_path) as bench:
+        outcomes = outcomes_of(bench)
+        assert levels.obstacles(bench.connector, "silver", outcomes) == []
+        assert levels.obstacles(bench.connector, "gold", outcomes) == [
+            f"gold: {MARKS}: the connector has no changes_since"
+        ]
+        bench.connector.lacks = {"changes_since": "the library has no cursor"}
+        assert levels.obstacles(bench.connector, "gold", outcomes) == []
+        assert "no proven.json" in levels.obstacles(bench.connector, "platinum", outcomes)[0]
+        levels.record(bench, outcomes)
+        assert levels.obstacles(bench.connector, "platinum", outcomes), "a stand-in proves nothing"
+        bench.product = "Library 3.1"
+        levels.record(bench, outcomes)
+        assert levels.obstacles(bench.connector, "platinum", outcomes) == []
+        assert registration.proof(bench.connector).product == "Library 3.1"
+
+
+@pytest.mark.parametrize(
+    ("fault", "level"),
+    [
+        ("the number is not written", "bronze"),
+        ("whoever holds the login is ours", "silver"),
+        ("erasing only shuts", "gold"),
+    ],
+)
+def test_a_level_is_refused_for_a_fault_of_it(fault: str, level: Level, tmp_path: Path) -> None:
+    planted = FAULTS[fault]
+    with sample(tmp_path, [(planted.old, planted.new)]) as bench:
+        bench.connector.lacks = {"changes_since": "the library has no cursor"}
+        found = levels.obstacles(bench.connector, level, outcomes_of(bench))
+    assert any(each.startswith(f"{level}: ") for each in found), found
+    assert {each.partition(":")[0] for each in found} <= {"bronze", level}
+
+
 def test_every_check_is_seen_to_catch_something_or_says_why_not() -> None:
     tried = {name for planted in FAULTS.values() for name in planted.caught}
     tried |= {name for *_, caught in KIT_FAULTS.values() for name in caught}
@@ -254,6 +302,7 @@ def test_every_check_is_seen_to_catch_something_or_says_why_not() -> None:
 
 
 UNTRIED = {
+    MARKS: "the sample's service has no cursor; Koha's is tried",
     "the_probe_succeeds": "its opposite is a target that is away",
     "only_who_was_asked_for_is_answered": "the kit's handler asks for outcomes by the students it was given",
     "a_target_that_is_away_charges_nobody": "the kit's client says so of every call",

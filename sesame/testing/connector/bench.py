@@ -36,7 +36,14 @@ _Handle = Callable[[Sequence[Task]], Mapping[str, HandlerOutcome]]
 
 
 class Skipped(Exception):
-    """The check does not apply to this connector, for this reason."""
+    """The check does not apply to this connector, for this reason.
+
+    `missing`: the verb that the connector would need, or the bench's field; empty: by its service's nature.
+    """
+
+    def __init__(self, reason: str, missing: str = "") -> None:
+        super().__init__(reason)
+        self.missing = missing
 
 
 @dataclass
@@ -56,6 +63,7 @@ class ConnectorBench:
         leader: does for these accounts what the target that this one follows does, before each turn that does
             more than shut access.
         fixed: values of its section that no check changes.
+        product: the real product and its version; empty: a stand-in.
     """
 
     connector: type[Anything]
@@ -70,6 +78,7 @@ class ConnectorBench:
     site: SiteFacts = field(default_factory=SiteFacts)
     leader: Callable[[Sequence[Account]], object] | None = None
     fixed: Mapping[str, object] = field(default_factory=dict)
+    product: str = ""
     made: list[Account] = field(default_factory=list)
 
     def account(self, **changes: Any) -> Account:
@@ -160,7 +169,7 @@ class ConnectorBench:
         """Raise `Skipped` unless the connector has these verbs."""
         for verb in verbs:
             if verb not in self.connector.verbs():
-                raise Skipped(f"the connector has no {verb}")
+                raise Skipped(f"the connector has no {verb}", verb)
 
 
 def _led(handle: _Handle, leader: Callable[[Sequence[Account]], object]) -> _Handle:

@@ -218,7 +218,7 @@ def one_refused_student_is_found_among_fifty(bench: ConnectorBench) -> None:
     """The others are done, and the refused one is identified."""
     bench.needs("apply")
     if bench.refuse is None:
-        raise Skipped("the bench makes nobody whom the target refuses (`refuse`)")
+        raise Skipped("the bench makes nobody whom the target refuses (`refuse`)", "refuse")
     accounts = [bench.account() for _ in range(_FIFTY)]
     accounts[17] = bench.refuse(accounts[17])
     with bench.handler() as (_, handler):
@@ -339,6 +339,23 @@ def objects_shows_everybody_once(bench: ConnectorBench) -> None:
         by_mail = bench.connector.known_by == "mail"
         times = whose.count(account.mail if by_mail else account.student_number)
         assert times == 1, f"shown {times} times"
+
+
+@check
+def what_others_change_is_told_since_a_mark(bench: ConnectorBench) -> None:
+    """An object that somebody else makes is told, and what was told is not told for ever."""
+    bench.needs("changes_since")
+    account = bench.account()
+    with bench.connected() as connector:
+        begun = connector.changes_since("")
+        if begun is None:
+            raise Skipped("this server reports no changes", "changes_since")
+        assert not list(begun.objects), "changes are told without a mark"
+        _put_stranger(bench, account)
+        told = connector.changes_since(begun.mark)
+        names = {name.lower() for each in told.objects for _, name in each.names}
+        assert account.login.lower() in names or told.gone, "a foreign object is not told"
+        assert told.mark != begun.mark, "the mark stays"
 
 
 @check
@@ -490,7 +507,7 @@ def a_call_ends_within_its_time(bench: ConnectorBench) -> None:
         with bench.handler(proxy.address, **values) as (connector, handler):
             proxy.watch(connector)
             if "apply" not in bench.connector.verbs():
-                raise Skipped("the connector has no apply")
+                raise Skipped("the connector has no apply", "apply")
             proxy.armed = Fault.HANG
             began = time.monotonic()
             outcome: object = None
@@ -535,7 +552,7 @@ def _others(bench: ConnectorBench, connector: Anything, account: Account) -> lis
 
 def _put_stranger(bench: ConnectorBench, account: Account) -> None:
     if bench.stranger is None:
-        raise Skipped("the bench puts no stranger into the target (`stranger`)")
+        raise Skipped("the bench puts no stranger into the target (`stranger`)", "stranger")
     bench.stranger(account)
 
 

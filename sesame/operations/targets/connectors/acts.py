@@ -55,6 +55,8 @@ class ConnectorLine(Report):
     Attributes:
         name: of the connector, or of the settings' section that is one.
         package: its distribution, with the version.
+        level: its quality level, as it declares it; None: it declares none.
+        product: the real product that it was last proven on by its author; empty: none.
         follows: the target that it waits for; None: none.
         proven: the checks that it passed when `sesame connector check` was last run here.
         fault: why it cannot be used; empty: it can.
@@ -62,6 +64,8 @@ class ConnectorLine(Report):
 
     name: str
     package: str
+    level: str | None
+    product: str
     follows: str | None
     verbs: tuple[str, ...]
     proven: tuple[str, ...]
@@ -202,6 +206,8 @@ def _line(name: str, choice: Choice, proven: tuple[str, ...]) -> ConnectorLine:
     return ConnectorLine(
         name=name,
         package=package,
+        level=choice.connector.level if choice.connector is not None else None,
+        product=registration.proof(choice.connector).product if choice.connector is not None else "",
         follows=choice.connector.follows if choice.connector is not None else None,
         verbs=choice.connector.verbs() if choice.connector is not None else (),
         proven=proven,

@@ -12,14 +12,31 @@ _HEAD = """\
 
 The connectors that come with Sésame. `sesame connector list` shows those of other packages, and what was
 proven at this site. The suite holds each to what it says here: a field that is written and not named fails
-it. What its reasons mean stands among [the causes](causes.md).
+it. What its reasons mean is among [the causes](causes.md).
+
+**Levels**, decided by the suite: *bronze* reads, writes and reads back, and every reason has words; *silver*
+shuts first, is bounded and throttled, never takes over, and passes the suite's faults; *gold* erases, lists
+for adoption and comparison, and tells what others change; *platinum* has a dated record on the real product.
+A declared level that is not reached fails the tests. What a service cannot have is named, with the reason.
+
+| Connector | Level | Proven on | Lacks |
+|---|---|---|---|
 """
 
 
 def connectors_page() -> str:
     """The page, in Markdown."""
     ours = registration.of_package("sesame")
-    return "\n".join([_HEAD, *(_section(name, registration.find(name).load()) for name in ours)])
+    found = {name: registration.find(name).load() for name in ours}
+    rows = "\n".join(map(_row, found, found.values()))
+    return "\n".join([f"{_HEAD}{rows}\n", *map(_section, found, found.values())])
+
+
+def _row(name: str, connector: type[Anything]) -> str:
+    proof = registration.proof(connector)
+    proven = f"{proof.product}, {proof.on}" if proof.product else "a stand-in"
+    lacks = "; ".join(f"`{what}`: {why}" for what, why in connector.lacks.items())
+    return f"| `{name}` | {connector.level} | {proven} | {lacks} |"
 
 
 def _section(name: str, connector: type[Anything]) -> str:
