@@ -343,7 +343,7 @@ def objects_shows_everybody_once(bench: ConnectorBench) -> None:
 
 @check
 def what_others_change_is_told_since_a_mark(bench: ConnectorBench) -> None:
-    """An object that somebody else makes is told, and what was told is not told for ever."""
+    """A foreign object, made after the mark, is among the changes since then."""
     bench.needs("changes_since")
     account = bench.account()
     with bench.connected() as connector:

@@ -1,4 +1,4 @@
-"""Quality levels: decided by the suite's results and the connector's own declarations.
+"""Quality levels, decided by the suite's results and the connector's declarations.
 
 After Home Assistant's quality scale (developers.home-assistant, `integration-quality-scale`): a connector
 declares a level, and a machine decides whether it is reached.
