@@ -296,9 +296,9 @@ def review_done(look: Look) -> MeasureResult:
         "concerned": len(found.concerned),
         "reviewed": len(found.decided.keys() & found.concerned.keys()),
     }
-    if found.opened_at < look.now - reviews.YEAR_DAYS * DAY_S:
+    if found.opened.at < look.now - reviews.YEAR_DAYS * DAY_S:
         return MeasureResult(
-            figure, [Deviation(since=utc(found.opened_at), data={"review": "over a year ago"})]
+            figure, [Deviation(since=utc(found.opened.at), data={"review": "over a year ago"})]
         )
     if look.today <= found.due_on:
         return MeasureResult(figure, [])

@@ -126,11 +126,6 @@ class ReviewReport(Report):
     accounts: Sequence[ReviewedAccount] = ()
     more: bool = False
 
-    @property
-    def undecided(self) -> int:
-        """Accounts without a decision."""
-        return sum(each.undecided for each in self.components)
-
 
 class ReviewVerdict(NamedTuple):
     """The newest decision on an account. `at`: seconds since the epoch."""
@@ -141,13 +136,16 @@ class ReviewVerdict(NamedTuple):
 
 
 class Review(NamedTuple):
-    """The newest review, as the audit has it. `opened_at`: seconds since the epoch."""
+    """The newest review: its entry in the audit, the accounts, and the decisions so far."""
 
-    opened_at: float
-    opened_by: str
-    due_on: date
+    opened: Entry
     concerned: Mapping[str, ReadAccount]
     decided: Mapping[str, ReviewVerdict]
+
+    @property
+    def due_on(self) -> date:
+        """The day on which every account has to have its decision."""
+        return date.fromisoformat(self.opened.detail["due_on"])
 
     @property
     def undecided(self) -> list[ReadAccount]:
@@ -197,8 +195,8 @@ def review(site: Configured, _actor: Actor, request: ReviewRequest) -> ReviewRep
         key=lambda each: (each.decision is not None, not each.notes, each.student_number),
     )
     return ReviewReport(
-        opened_at=utc(found.opened_at),
-        opened_by=found.opened_by,
+        opened_at=utc(found.opened.at),
+        opened_by=found.opened.actor,
         due_on=found.due_on,
         components=_components(found),
         accounts=listed[:LISTED_MAX],
@@ -219,8 +217,7 @@ def decide(site: Configured, actor: Actor, request: ReviewDecision) -> ReviewedC
         raise UnclearReview
     if request.decision == "end" and (request.rest or request.reason is None):
         raise UnclearReview(gettext("an account that is to end is named, with the reason"))
-    with site.database.write() as connection:
-        site.database.alone(connection, "review")
+    with site.database.read() as connection:
         found = newest(Look(site, connection))
         if found is None:
             raise NoReview
@@ -233,12 +230,13 @@ def decide(site: Configured, actor: Actor, request: ReviewDecision) -> ReviewedC
         if request.rest:
             noted = _notes(connection, found)
             numbers = sorted(number for number in mine - found.decided.keys() if number not in noted)
+    with site.database.write() as connection:  # all accounts are read before: others' writes do not wait
+        site.database.alone(connection, "review")
         for begin in range(0, len(numbers), _NAMED_MAX):
             some = numbers[begin : begin + _NAMED_MAX]
             detail = {"student_numbers": list(some), "component": request.component}
             _record(site, connection, actor, request, detail)
-        after = newest(Look(site, connection))
-        assert after is not None  # noqa: S101  (for the type checker)
+        after = found._replace(decided=_verdicts(connection, found.opened))
         if not after.undecided:
             _set_mark(site, connection, DONE)
     return next(each for each in _components(after) if each.component == request.component)
@@ -250,18 +248,12 @@ def newest(look: Look) -> Review | None:
     begun = _opening(look.connection)
     if begun is None:
         return None
-    decided: dict[str, ReviewVerdict] = {}
-    since = audit.entries(look.connection, action=DECIDED, since=begun.at, limit=_ENTRIES)
-    for entry in reversed(since):
-        if entry.id > begun.id:
-            said = ReviewVerdict(entry.detail["decision"], entry.actor, entry.at)
-            decided |= dict.fromkeys(entry.detail["student_numbers"], said)
     concerned = {
         number: each
         for number, each in look.accounts.items()
         if each.is_open and each.activated_at is not None and each.activated_at < begun.at
     }
-    return Review(begun.at, begun.actor, date.fromisoformat(begun.detail["due_on"]), concerned, decided)
+    return Review(begun, concerned, _verdicts(look.connection, begun))
 
 
 def reminder(site: Stored) -> date | None:
@@ -275,6 +267,17 @@ def reminder(site: Stored) -> date | None:
         return date.fromisoformat(begun.detail["due_on"])
     next_at = begun.at + YEAR_DAYS * DAY_S
     return utc(next_at).date() if now > next_at - _REMIND_DAYS * DAY_S else None
+
+
+def _verdicts(connection: Connection, opened: Entry) -> Mapping[str, ReviewVerdict]:
+    """The newest decision on each account since the opening."""
+    decided: dict[str, ReviewVerdict] = {}
+    since = audit.entries(connection, action=DECIDED, since=opened.at, limit=_ENTRIES)
+    for entry in reversed(since):
+        if entry.id > opened.id:
+            said = ReviewVerdict(entry.detail["decision"], entry.actor, entry.at)
+            decided |= dict.fromkeys(entry.detail["student_numbers"], said)
+    return decided
 
 
 def _opening(connection: Connection) -> Entry | None:
