@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import stat
@@ -193,13 +194,34 @@ def test_a_backup_of_a_form_that_is_not_known_is_refused_and_changes_nothing(
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["revision"] = revision
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    before = Path("data/sesame.db").read_bytes()
+    before = _rows_but_the_audit()
     for words in (("backup", "verify", str(folder)), ("restore", str(folder), "--yes")):
         refused = sesame(*words)
         assert refused.exit_code == 1
         assert why in refused.stderr
         assert remedy in refused.stderr
-    assert Path("data/sesame.db").read_bytes() == before
+    assert _rows_but_the_audit() == before
+    with closing(sqlite3.connect("data/sesame.db")) as store:
+        query = "SELECT detail FROM audit WHERE action = 'backup.verify'"
+        (rehearsed,) = [json.loads(detail) for (detail,) in store.execute(query)]
+    assert rehearsed == {"folder": str(folder), "unusable": "BackupUnusable"}
+
+
+def _rows_but_the_audit() -> list[str]:
+    with closing(sqlite3.connect("data/sesame.db")) as store:
+        rows = re.compile("""INSERT INTO "?(audit|sqlite_sequence" VALUES[(]'audit')""")
+        return [line for line in store.iterdump() if not rows.match(line)]
+
+
+def test_a_rehearsal_leaves_its_report_in_the_audit(site: Path) -> None:
+    folder = backed_up()
+    assert sesame("backup", "verify", str(folder)).exit_code == 0
+    with closing(sqlite3.connect("data/sesame.db")) as store:
+        query = "SELECT detail FROM audit WHERE action = 'backup.verify'"
+        (report,) = [json.loads(detail) for (detail,) in store.execute(query)]
+        (accounts,) = store.execute("SELECT count(*) FROM accounts").fetchone()
+    assert (report["folder"], report["accounts"], report["erased"]) == (str(folder), accounts, 0)
+    assert report["seconds"] >= 0
 
 
 def test_nothing_is_put_under_a_process_that_works(site: Path) -> None:
