@@ -68,8 +68,7 @@ def verify(context: Context, *, folder: Path, keys: Path | None) -> CommandResul
     a backup that the persons' keys do not open. The audit keeps the rehearsal.
     """
     request = backup_acts.RestoreRequest(folder=folder, keys=keys)
-    path = context.settings.store_file
-    store = context.looking if path is None or path.exists() else None
+    store = context.looking if context.has_store else None
     found = backup_acts.verify(context, operator(), request, store=store)
     return CommandResult(found.model_dump(mode="json"), partial(_show_proved, found))
 

@@ -29,9 +29,7 @@ def connector() -> None:
 @pass_context
 def list_command(context: Context) -> CommandResult:
     """Show every connector that is installed, what it can do, and what was proven of it here."""
-    path = context.settings.store_file
-    there = path is None or path.exists()
-    found = context.run_creating(connectors_acts.list_connectors, proven=there)
+    found = context.run_creating(connectors_acts.list_connectors, proven=context.has_store)
     return CommandResult([each.model_dump(mode="json") for each in found], partial(_show, found))
 
 

@@ -78,14 +78,20 @@ class Context:
         return self._built
 
     @property
+    def has_store(self) -> bool:
+        """Whether there is a store: a server's is taken to be there."""
+        path = self.settings.store_file
+        return path is None or path.exists()
+
+    @property
     def looking(self) -> wiring.Application:
         """The application for a read-only command: it creates no database.
 
         Raises:
             NothingYet: there is none.
         """
-        path = self.settings.store_file
-        if path is not None and not path.exists():
+        if not self.has_store:
+            path = self.settings.store_file
             used = sesame_settings.find_file(self.config) or gettext("the defaults, no file was found")
             raise NothingYet(gettext("there is no {path}; settings: {settings}", path=path, settings=used))
         return self.application

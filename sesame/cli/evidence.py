@@ -57,10 +57,9 @@ def evidence(context: Context, *, framework: str, folder: Path | None) -> Comman
 
 def _write(made: pack.SignedEvidence, folder: Path, context: Context) -> None:
     folders.make(folder)
-    name = f"{made.evidence.framework}-{made.evidence.at:%Y%m%dT%H%M%SZ}"
     language = context.settings.language or "fr"
     for suffix, text in (("json", made.text()), ("html", evidence_page.document(made, language))):
-        path = folder / f"{name}.{suffix}"
+        path = folder / f"{made.name}.{suffix}"
         path.touch(mode=0o600)
         path.write_text(text, encoding="utf-8")
         remark(gettext("wrote {path}", path=path))

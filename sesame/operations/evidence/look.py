@@ -101,17 +101,14 @@ class Look:
         self.asked.append(what)
 
     @cached_property
-    def _accounts(self) -> tuple[Select[*tuple[Any, ...]], dict[str, ReadAccount]]:
-        query = select(*_READ).where(COUNTED).order_by(accounts.c.student_number)
-        found = map(_account, self.connection.execute(query))
-        return query, {each.number: each for each in found}
+    def _accounts(self) -> Mapping[str, ReadAccount]:
+        return {each.number: each for each in map(_account, self.connection.execute(_READ))}
 
     @property
     def accounts(self) -> Mapping[str, ReadAccount]:
         """Every account by student number, the canary's left out; read once."""
-        query, found = self._accounts
-        self._note(query)
-        return found
+        self._note(_READ)
+        return self._accounts
 
     def _note(self, query: Select[*tuple[Any, ...]]) -> None:
         said = query.compile(dialect=self.connection.dialect, compile_kwargs={"literal_binds": True})
@@ -181,7 +178,9 @@ def _account(row: Row[*tuple[Any, ...]]) -> ReadAccount:
     )
 
 
-_READ: Final = tuple(
-    accounts.c[name]
-    for name in ("student_number", "version", "stage", "login", "activated_at", "changed_at", "document")
+_a = accounts.c
+_READ: Final[Select[*tuple[Any, ...]]] = (
+    select(_a.student_number, _a.version, _a.stage, _a.login, _a.activated_at, _a.changed_at, _a.document)
+    .where(COUNTED)
+    .order_by(_a.student_number)
 )

@@ -188,13 +188,14 @@ def rights(look: Look) -> MeasureResult:
     numbers: dict[str, list[str]] = {}
     for row in look.rows(select(people.c.student_number)):
         numbers.setdefault(look.person(row.student_number), []).append(row.student_number)
+    has_teachings = any(each.of_teachings for each in (*registry.groups, *registry.cohorts))
     found, given = [], 0
     for each in look.accounts.values():
         if not each.is_open:
             continue
         whose = look.person(each.number)
         current = current_enrolments(of.get(whose, ()), registry, today)
-        taught = teachings.held(look.connection, *numbers.get(whose, ()))
+        taught = teachings.held(look.connection, *numbers.get(whose, ())) if has_teachings else ()
         allowed = {
             one.key
             for templates in (registry.groups, registry.cohorts)

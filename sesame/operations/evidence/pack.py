@@ -86,6 +86,11 @@ class SignedEvidence(Model):
     evidence: Evidence
     signature: Signature
 
+    @property
+    def name(self) -> str:
+        """Its files' name, without a suffix."""
+        return f"{self.evidence.framework}-{self.evidence.at:%Y%m%dT%H%M%SZ}"
+
     def text(self) -> str:
         """The document, in the one form in which it is valid."""
         return json.dumps(self.model_dump(mode="json"), ensure_ascii=False, sort_keys=True, indent=1) + "\n"

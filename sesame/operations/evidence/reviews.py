@@ -136,7 +136,7 @@ class ReviewVerdict(NamedTuple):
 
 
 class Review(NamedTuple):
-    """The newest review: its entry in the audit, the accounts, and the decisions so far."""
+    """The newest review: its opening, the accounts, and the decisions so far."""
 
     opened: Entry
     concerned: Mapping[str, ReadAccount]
@@ -188,10 +188,11 @@ def review(site: Configured, _actor: Actor, request: ReviewRequest) -> ReviewRep
         found = newest(Look(site, connection))
         if found is None:
             raise NoReview
-        wanted = [each for each in found.concerned.values() if each.component == request.component]
-        notes = _notes(connection, found) if request.component else {}
+        mine = (each for each in found.concerned.values() if each.component == request.component)
+        wanted = list(mine) if request.component else []
+        notes = _notes(connection, found) if wanted else {}
     listed = sorted(
-        (_account(each, notes.get(each.number, ()), found.decided) for each in wanted if request.component),
+        (_account(each, notes.get(each.number, ()), found.decided) for each in wanted),
         key=lambda each: (each.decision is not None, not each.notes, each.student_number),
     )
     return ReviewReport(

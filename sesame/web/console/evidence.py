@@ -42,10 +42,9 @@ def make_evidence(visit: Visiting, fields: Posted) -> Response:
     privacy = PrivacyKey.read(site.settings.privacy_key_file)
     found = pack.measure(site, visit.actor, EvidenceRequest(framework=framework))
     made = pack.signed(found, framework, site.settings.portal.institution, visit.actor, privacy)
-    name = f"{framework}-{made.evidence.at:%Y%m%dT%H%M%SZ}"
     if form == "json":
-        return _file(made.text(), "application/json", f"{name}.json")
-    return _file(document(made, visit.language), "text/html; charset=utf-8", f"{name}.html")
+        return _file(made.text(), "application/json", f"{made.name}.json")
+    return _file(document(made, visit.language), "text/html; charset=utf-8", f"{made.name}.html")
 
 
 @router.get("/revue")
