@@ -33,6 +33,9 @@ OBSERVED_ONLY: Final = "observed_only"
 ADMINISTRATIVE_PENDING: Final = "administrative_enrolment_pending"
 """Reason of waiting of accounts that are not active yet: no target is called."""
 
+NOT_OPEN_YET: Final = "not_open_yet"
+"""Reason of waiting of a target that the site's entitlements open to the student on a later day."""
+
 WHEN_RUNG: Final = math.inf
 """As `Waiting.recheck_after_s`: look again when an event rings, and not before."""
 

@@ -178,6 +178,9 @@ class Account(Model):
     valid_until: date | None = None
     stages: Mapping[str, Stage] = Field(default_factory=dict)
     """Targets at which the account is at another stage than `stage`, e.g. shut while in grace; see `at`."""
+    opens_on: Mapping[str, date] = Field(default_factory=dict)
+    """The days on which targets open that are not open yet, by the site's entitlements. A target at stage
+    precreated that has none is not for this student."""
     stage_since: date | None = None
     """The day on which `stage` began; None: before that was noted."""
     stages_since: Mapping[str, date] = Field(default_factory=dict)
@@ -201,6 +204,11 @@ class Account(Model):
         return self.stage in (Stage.ACTIVE, Stage.GRACE) and not self.holds
 
     @property
+    def lacks_target(self) -> bool:
+        """Whether an account `at` a target is at an earlier stage there, by the site's entitlements."""
+        return self.stage is Stage.PRECREATED and bool(self.stages)
+
+    @property
     def awaited(self) -> tuple[Membership, ...]:
         """Cohorts that the first missing requirement would give.
 
@@ -212,11 +220,13 @@ class Account(Model):
         return tuple(ready or unmet)
 
     def at(self, target: str) -> Account:
-        """The account as one target is to have it: at its stage there."""
+        """The account as one target is to have it: at its stage there, with its day of opening alone."""
         stage = self.stages.get(target, self.stage)
         if stage is self.stage:
             return self
-        return self.model_copy(update={"stage": stage, "stage_since": self.stages_since.get(target)})
+        opens = {name: day for name, day in self.opens_on.items() if name == target}
+        since = self.stages_since.get(target)
+        return self.model_copy(update={"stage": stage, "stage_since": since, "opens_on": opens})
 
     def same_state(self, other: Account) -> bool:
         """Whether both want the same of the targets. Version, lane and window do not count."""

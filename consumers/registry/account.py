@@ -72,9 +72,9 @@ def merge(known: Known, lifecycle: Lifecycle, today: date) -> Account:
     current = [] if shut is not None else current_enrolments(known.enrolments, settings, today)
     in_force = [enrolment for enrolment in current if enrolment.in_force]
     if shut is not None:
-        stage, valid_until, stages = LifeStage(Stage.EXPIRED, min(shut.valid_until or today, today), {})
+        life = LifeStage(Stage.EXPIRED, min(shut.valid_until or today, today), {})
     else:
-        stage, valid_until, stages = lifecycle.life_of(
+        life = lifecycle.life_of(
             previous,
             in_force,
             today,
@@ -85,6 +85,7 @@ def merge(known: Known, lifecycle: Lifecycle, today: date) -> Account:
             erasing=known.erasing,
             gone=known.gone,
         )
+    stage, valid_until, stages, opens_on = life
     return Account(
         student_number=person.student_number,
         version=1 if previous is None else previous.version + 1,
@@ -104,6 +105,7 @@ def merge(known: Known, lifecycle: Lifecycle, today: date) -> Account:
         cohorts=memberships(settings.cohorts, current, known.teachings),
         valid_until=valid_until,
         stages=stages,
+        opens_on=opens_on,
         stage_since=_since(previous, stage, today),
         stages_since={
             target: since

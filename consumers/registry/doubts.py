@@ -28,11 +28,11 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
+from consumers.registry import NAME
 from consumers.registry import identity_doubts as store
 from consumers.registry.erasure.returns import ErasedPersons
 from consumers.registry.identity import ascii_word
 from consumers.registry.identity_doubts import Doubt, Verdict
-from consumers.registry.minter import NAME
 from consumers.registry.people import Identity, KnownPerson, People
 from pipeline import accounts
 from pipeline.db.database import Database

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
-from consumers.registry import choices, pending_facts
+from consumers.registry import NAME, choices, pending_facts
 from consumers.registry.decisions import Decisions
 from consumers.registry.doubts import Doubts, bury_fact
 from consumers.registry.erasure.returns import ErasedPersons
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.lifecycle.stages import Lifecycle
 from consumers.registry.lifecycle.warnings import WARNING_DUE, EndNotices, Warnings
-from consumers.registry.minter import NAME, TIMERS, Minter, Origin, Propagated
+from consumers.registry.minter import TIMERS, Minter, Origin, Propagated
 from consumers.registry.pending_facts import PendingFact
 from consumers.registry.people import KnownPerson, People
 from consumers.registry.registrar import Holders, OnNewAddress, RegistrarFacts
 from consumers.registry.settings import RegistrySettings
-from pipeline import accounts
+from pipeline import accounts, replays
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
 from pipeline.facts import Fact, Rejected
@@ -135,6 +135,7 @@ class Registry:
             if event.consumer == self.name:  # a site changed its settings: merge again
                 origin = Origin.of(message, events.Cause.LIFECYCLE, catalogue.lane_of(record.topic))
                 self._minter.mint_version(connection, event.student_number, origin)
+                replays.end(connection, self.name, {event.student_number: [message.id]}, failed=())
         elif not self._settle(connection, message, catalogue.lane_of(record.topic)):
             pending_facts.keep(connection, self._database, message, record)
 

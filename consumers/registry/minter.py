@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection
 
-from consumers.registry import teachings
+from consumers.registry import NAME, teachings
 from consumers.registry.account import Known, current_enrolments, merge, shown_person
 from consumers.registry.erasure import erasures
 from consumers.registry.erasure.erasures import GONE, SEQUENCE
 from consumers.registry.identity import MAIL, every_name, mint, renamed, short_login
 from consumers.registry.ledger import SqlLedger
 from consumers.registry.lifecycle import closings
-from consumers.registry.lifecycle.closings import ERASURE_DUE
-from consumers.registry.lifecycle.stages import Closing, Lifecycle, closing_of
+from consumers.registry.lifecycle.closings import ERASURE_DUE, Scope
+from consumers.registry.lifecycle.stages import Closing, Lifecycle, closing_of, shut_at
 from consumers.registry.lifecycle.warnings import Warnings
 from consumers.registry.people import KnownPerson, Names, People, cohort_of
-from pipeline import accounts, outbox, timers
+from pipeline import accounts, outbox, target_states, timers
 from pipeline.db.database import Database
 from schemas import catalogue
 from schemas.account import Account, Enrolment, Hold, Lane, Stage
@@ -34,7 +34,6 @@ from schemas.events import AccountChanged, Cause
 if TYPE_CHECKING:
     from consumers.registry.erasure.privacy_key import PrivacyKey
 
-NAME = "registry"
 YEAR_ENDS, GRACE_ENDS = "year_ends", "grace_ends"
 TIMERS = (YEAR_ENDS, GRACE_ENDS, ERASURE_DUE)
 _TIMER = {Stage.GRACE: GRACE_ENDS, Stage.EXPIRED: ERASURE_DUE}
@@ -174,18 +173,48 @@ class Minter:
         account = merge(known, self._lifecycle, today)
         number, closing = account.student_number, closing_of(known.previous, account)
         if closing is None:
-            if known.previous is not None and known.previous.stage in _TIMER:
+            if known.previous is not None and known.previous.stage is not Stage.PRECREATED:
                 closings.forget(connection, number)
             return account
+        if closing is Closing.SHUT and known.previous is not None:
+            return self._shut(connection, known.previous, account, today, now)
         # An operator has decided about a student under a hold: it is lifted first.
         kept = closing is Closing.ERASE and bool(account.holds - {Hold.STOLEN_PASSWORDS})
-        scopes = closings.scopes_of(closing, known.previous, account, cohort_of(connection, numbers))
+        scopes = closings.scopes_of(closing, cohort_of(connection, numbers))
         rules = self._lifecycle.rules
         if not kept and (
             known.erasing or closings.may_close(connection, self._database, number, scopes, rules, now)
         ):
             return account
         return merge(replace(known, held=True), self._lifecycle, today)
+
+    def _shut(
+        self, connection: Connection, previous: Account, account: Account, today: date, now: float
+    ) -> Account:
+        """The account without the targets that the guard keeps open; one that never had it stays untouched.
+
+        A target is kept open, however few it concerns, if it is shut because the site's entitlements changed.
+        """
+        number, stages, held = account.student_number, dict(account.stages), False
+        names = shut_at(previous, account)
+        had = target_states.all_states_of(connection, number, names)
+        for name in names:
+            scope = Scope(Closing.SHUT, target=name)
+            if name not in had:
+                stages[name] = Stage.PRECREATED
+            elif held or not closings.may_close(
+                connection,
+                self._database,
+                number,
+                [scope],
+                self._lifecycle.rules,
+                now,
+                asks=not self._lifecycle.was_entitled(name, previous, today),
+            ):
+                held = True  # one row per student says what is held: the others come after it
+                del stages[name]
+        since = {name: day for name, day in account.stages_since.items() if name in stages}
+        return account.model_copy(update={"stages": stages, "stages_since": since})
 
     def _erasing(self, connection: Connection, person: KnownPerson) -> Mapping[str, Any] | None:
         """The notes of the requested erasure, or None."""

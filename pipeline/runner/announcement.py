@@ -11,7 +11,19 @@ from pipeline.attempts import Attempt, AttemptEnd
 from pipeline.engine.bell import WorkItem
 from pipeline.parking import Kind, Parked
 from pipeline.parking.rows import lane_for, replays_of
-from pipeline.target import ADMINISTRATIVE_PENDING, Closed, Dead, Done, HandlerOutcome, Retry, Task, Waiting
+from pipeline.target import (
+    ADMINISTRATIVE_PENDING,
+    NOT_OPEN_YET,
+    WHEN_RUNG,
+    Closed,
+    Dead,
+    Done,
+    HandlerOutcome,
+    Retry,
+    Task,
+    Waiting,
+    digest_of,
+)
 from pipeline.target_states import State, TargetState
 from schemas.account import Account, Lane, Stage
 from schemas.envelope import SOURCE_PREFIX, Message, event_id
@@ -55,8 +67,17 @@ class Admitted:
 
     @property
     def decided(self) -> HandlerOutcome | None:
-        """The outcome of an item that needs no call; None: the call decides."""
-        return Waiting(ADMINISTRATIVE_PENDING) if self.account.stage is Stage.PRECREATED else None
+        """The outcome of an item that needs no call; None: the call decides.
+
+        A target that the site's entitlements do not give is untouched: there is nothing to read back.
+        """
+        if self.account.stage is not Stage.PRECREATED:
+            return None
+        if not self.account.lacks_target:
+            return Waiting(ADMINISTRATIVE_PENDING)
+        if self.account.opens_on:
+            return Waiting(NOT_OPEN_YET, recheck_after_s=WHEN_RUNG)
+        return Done(digest_of(None), changed=False)
 
     @property
     def task(self) -> Task:

@@ -144,7 +144,8 @@ class ActRefused(SesameError):
 LOOKS: Final = frozenset(
     {
         *("adopt.questions", "adopt.show", "audit.list", "completions.follow"),
-        *("dead_letters.list", "dead_letters.page", "dead_letters.show", "diagnose", "events.poll"),
+        *("dead_letters.list", "dead_letters.page", "dead_letters.show", "diagnose"),
+        *("entitlements.explain", "entitlements.preview", "events.poll"),
         *("group.look", "hold.list", "identity.list", "identity.show", "import.prove", "import.show"),
         *(
             "ledger.addresses",

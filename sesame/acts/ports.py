@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from consumers.registry import NAME as REGISTRY
 from consumers.webhooks import sender_of
 from schemas.language import gettext
 from sesame.acts.acts import UnknownTarget
@@ -57,9 +58,9 @@ def target_in_role(settings: Settings, role: str) -> str:
     return next((target for target, each in found.items() if each is not None and each.role == role), "")
 
 
-def tells_receiver(site: HasSettings, consumer: str) -> bool:
-    """Whether this consumer notifies a receiver of webhooks, and is no target."""
-    return consumer in map(sender_of, site.settings.webhooks.receivers)
+def works_without_target(site: HasSettings, consumer: str) -> bool:
+    """Whether a replay of this consumer compares no target: it is the registry, or tells a receiver."""
+    return consumer == REGISTRY or consumer in map(sender_of, site.settings.webhooks.receivers)
 
 
 class HasDirectory(Protocol):

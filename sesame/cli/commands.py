@@ -60,6 +60,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     },
     gettext_noop("Retention and audit"): {
         "lifecycle": "sesame.cli.lifecycle:lifecycle",
+        "entitlements": "sesame.cli.lifecycle:entitlements",
         "privacy": "sesame.cli.privacy:privacy",
         "audit": "sesame.cli.audit:audit",
         "export": "sesame.cli.export:export",

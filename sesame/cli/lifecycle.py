@@ -1,4 +1,4 @@
-"""`sesame lifecycle`: what time will change about accounts, and held plans."""
+"""`sesame lifecycle` and `sesame entitlements`: what time and rows change about accounts; held plans."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sesame.cli.options import json_option, reason_option
 from sesame.cli.output import CommandResult, local_day, remark, show_table
 
 with lazily():
+    from sesame.operations.access import entitlements as access_entitlements
     from sesame.operations.access import lifecycle as access_lifecycle
     from sesame.operations.people.diagnosis import words
 
@@ -185,3 +186,102 @@ def _show_plans(plans: list[access_lifecycle.HeldPlan]) -> None:
         click.echo(gettext("  to let it happen: sesame lifecycle release {plan}", **told))
         if plan.approved_by:
             click.echo(gettext("  approved by {name}; a second operator has to", name=plan.approved_by))
+
+
+@click.group()
+def entitlements() -> None:
+    """Which target is for whom, by the rows of lifecycle.entitlements."""
+
+
+@entitlements.command(name="explain")
+@click.argument("student")
+@json_option
+@pass_context
+def explain_command(context: Context, *, student: str) -> CommandResult:
+    """Explain which targets STUDENT has, from when to when, and by which row."""
+    found = context.run(access_entitlements.explain, student)
+    return CommandResult(found.model_dump(mode="json"), partial(_show_entitlements, found))
+
+
+@entitlements.command(name="preview")
+@click.option("--students", "each", is_flag=True, help="Each student whom the rows would change.")
+@json_option
+@pass_context
+def preview_rows_command(context: Context, *, each: bool) -> CommandResult:
+    """Say whom the rows would change today, and how many not. Nothing is written.
+
+    A change of the settings changes nobody until you replay the registry. What it would shut, the guard
+    holds.
+    """
+    found = context.run(access_entitlements.preview)
+    return CommandResult(found.model_dump(mode="json"), partial(_show_rows, found, each=each))
+
+
+def _show_entitlements(found: access_entitlements.EntitlementsReport) -> None:
+    columns = (gettext("target"), gettext("row"), gettext("given"), gettext("from"), gettext("until"))
+    rows = [
+        (each.target, _row(each.row), _given(each.given), _day(each.opens_on), _day(each.ends_on))
+        for each in found.targets
+    ]
+    click.echo(f"{found.student_number}: {words.word('stages', found.stage)}")
+    show_table(columns, rows)
+    for each in found.targets:
+        for passed in each.passed:
+            told = {"target": each.target, "criteria": ", ".join(passed.lacks)}
+            said = gettext("{target}: row {row} is for others ({criteria})", row=passed.row, **told)
+            remark(said)
+        if each.now not in (None, each.given):
+            remark(_not_yet(each))
+
+
+def _not_yet(each: access_entitlements.TargetEntitlement) -> str:
+    return gettext(
+        "{target}: still {now}, not {given}: not applied yet (sesame replay --consumer registry), or held "
+        "(sesame lifecycle held)",
+        target=each.target,
+        now=_given(each.now or "open"),
+        given=_given(each.given),
+    )
+
+
+def _show_rows(found: access_entitlements.EntitlementsPreview, *, each: bool) -> None:
+    if not found.rows:
+        remark(
+            gettext("No row of lifecycle.entitlements names a target of this site, or no account is open.")
+        )
+        return
+    counts = (
+        gettext("students"),
+        gettext("open"),
+        gettext("later"),
+        gettext("not given"),
+        gettext("changed"),
+    )
+    rows = [
+        (
+            row.target,
+            _row(row.row),
+            *map(str, (row.students, row.open, row.later, row.not_given, row.changed)),
+        )
+        for row in found.rows
+    ]
+    show_table((gettext("target"), gettext("row"), *counts), rows, right=counts)
+    for change in found.changes if each else ():
+        day = "" if change.opens_on is None else f" ({_day(change.opens_on)})"
+        before, after = _given(change.before), _given(change.after)
+        click.echo(f"{change.student_number} {change.target}: {before} → {after}{day}, {_row(change.row)}")
+    if found.changes:
+        command = 'sesame replay --consumer registry --all --reason "entitlements"'
+        remark(gettext("Nothing is changed yet: {command}", command=command))
+
+
+def _given(given: str) -> str:
+    return words.word("given", given)
+
+
+def _row(row: int | None) -> str:
+    return gettext("row {n}", n=row) if row is not None else gettext("everybody")
+
+
+def _day(day: date | None) -> str:
+    return "" if day is None else local_day(day)

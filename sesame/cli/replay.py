@@ -26,7 +26,7 @@ _PER_S = 100  # `sesame.operations.work.replays.PER_S`, tested
 
 
 @click.command()
-@click.option("--consumer", default="", help="The target's name, e.g. directory. Not with --resume.")
+@click.option("--consumer", default="", help="A target's name, or registry. Not with --resume.")
 @click.option("--student", "students", multiple=True, help="This student number; may be given several times.")
 @click.option("--cause", help="Everybody with an unresolved dead letter of this cause, or who waits for it.")
 @click.option("--since", help="Only of this time on, e.g. 2026-09-01T08:00 (of the site's time zone).")
@@ -64,6 +64,8 @@ def replay(
 
     With --since or --until: --cause means its dead letters of that time; --all whoever was written to the
     target then (it was restored from a backup, say); neither, both.
+
+    The CONSUMER registry makes accounts again from what it knows, after a change of the settings.
     """
     _check_words(resume=resume, stop=stop, consumer=consumer)
     if stop is not None:
@@ -153,7 +155,7 @@ def _select(site: wiring.Application, consumer: str, given: dict[str, Any]) -> w
             site, operator(), work_replays.ReplaySelectionRequest(consumer=consumer, **whom, **times)
         )
     except acts.UnknownTarget as error:
-        targets = ", ".join(site.settings.targets)
+        targets = ", ".join(work_replays.replayable(site))
         raise click.UsageError(gettext("--consumer must be one of {targets}", targets=targets)) from error
     except work_replays.UnclearSelection as error:
         raise click.UsageError(

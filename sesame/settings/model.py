@@ -242,7 +242,11 @@ class Settings(BaseSettings):
     @field_validator("lifecycle")
     @classmethod
     def _services_known(cls, lifecycle: LifecycleSettings) -> LifecycleSettings:
-        _none_but((*sorted(lifecycle.shut_in_grace), *lifecycle.data_days_of), cls.target_names())
+        named = dict.fromkeys(row.target for row in lifecycle.entitlements)
+        _none_but((*named, *lifecycle.data_days_of), cls.target_names())
+        if DIRECTORY in named:
+            what = gettext("the directory is for everybody: other targets find accounts there. Name those")
+            raise ValueError(what)
         return lifecycle
 
     @field_validator("portal")

@@ -295,10 +295,12 @@ class Clinic:
 
 
 @contextmanager
-def clinic(records: Path) -> Iterator[Clinic]:
-    """A world with `sesame run`, and nobody in it yet."""
+def clinic(records: Path, *, settings: str = "") -> Iterator[Clinic]:
+    """A world with `sesame run`, and nobody in it yet. `settings`: added at the end of its file."""
     with require_service(lambda: World(records)) as world:
         world.start()
+        with world.settings_file.open("a", encoding="utf-8") as file:
+            file.write(settings)
         world.sesame.run("vault", "init")
         world.start_pipeline()
         app = build(load(world.settings_file))

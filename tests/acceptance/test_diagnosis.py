@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from consumers.registry.lifecycle.entitlements import Entitlement
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.people import KnownPerson
 from producers.holds import HoldRequest, place
@@ -167,7 +168,8 @@ def test_an_account_in_grace_one_whose_time_is_over_and_one_that_never_opened(he
     registry = here.registry_in(days=100)
     with here.app.database.write() as connection:
         registry.due(connection, here.numbers["expired"], time.time() + 100 * 86_400)
-    early = here.registry_in(0, LifecycleSettings(shut_in_grace=frozenset({"moodle"})))
+    shut = Entitlement(target="moodle", affiliations=frozenset({"affiliate"}), open=False)
+    early = here.registry_in(0, LifecycleSettings(entitlements=(shut,)))
     with here.app.database.write() as connection:
         early.due(connection, here.numbers["grace"], time.time())
     here.await_rule("grace", "service_ended", service="moodle")

@@ -113,6 +113,11 @@ def _looks() -> Iterator[Case]:
             "lifecycle held",
             "lifecycle held --json",
             "lifecycle release 0123456789ab",
+            "entitlements preview",
+            "entitlements preview --json",
+            "entitlements explain 22600001",
+            "entitlements explain 22600001 --json",
+            "entitlements explain 99999999",
         ),
     )
     yield Case("backup-none", ("backup verify copies/none", "restore copies/none --yes --lang fr"))

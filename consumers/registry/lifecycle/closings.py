@@ -39,7 +39,7 @@ from pipeline.db.database import Database, insert_for
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import of_nobody, rows_of
 from pipeline.timers import timers
-from schemas.account import Account, Stage
+from schemas.account import Stage
 
 DAY_S: Final = 86_400
 GUARD_DAYS: Final = 30
@@ -122,13 +122,8 @@ class Scope(NamedTuple):
         )
 
 
-def scopes_of(
-    closing: Closing, previous: Account | None, account: Account, cohort: str | None
-) -> tuple[Scope, ...]:
+def scopes_of(closing: Closing, cohort: str | None) -> tuple[Scope, ...]:
     """The scopes that a closing counts in, the widest first. `cohort`: the student's newest step."""
-    if closing is Closing.SHUT:
-        before = previous.stages if previous is not None else {}
-        return tuple(Scope(closing, target=name) for name in sorted(account.stages.keys() - before.keys()))
     whole = Scope(closing)
     return (whole, Scope(closing, cohort=cohort)) if closing is Closing.EXPIRE and cohort else (whole,)
 
@@ -156,10 +151,13 @@ def may_close(
     scopes: Sequence[Scope],
     rules: LifecycleSettings,
     now: float,
+    *,
+    asks: bool = False,
 ) -> bool:
     """True if a closing of these scopes may be carried out now; count it then.
 
-    Otherwise hold it from now on, in the first scope over its threshold. An erasure happens only by its
+    Otherwise hold it from now on, in the first scope over its threshold; whatever that is if it `asks` for a
+    release. An erasure happens only by its
     timer, with all that are due: a replay after a change of the rules sees one student after the other.
     """
     mine = {"number": student_number}
@@ -170,7 +168,7 @@ def may_close(
         if held.released:
             connection.execute(_FORGET, mine)
         return bool(held.released)
-    over = next((scope for scope in scopes if _over(connection, scope, rules, now)), None)
+    over = next((scope for scope in scopes if asks or _over(connection, scope, rules, now)), None)
     if over is None:
         for scope in scopes:
             _count(connection, scope, now)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from consumers.registry.lifecycle.entitlements import Entitlement, contradictions
 from consumers.registry.settings import MonthDay
 from pipeline.settings import ADVANCED, TargetName
 from pipeline.threshold import Threshold
@@ -25,10 +26,13 @@ class LifecycleSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    shut_in_grace: frozenset[TargetName] = Field(
-        default=frozenset(),
-        description="Targets that are shut as soon as no enrolment is in force; the others stay open in "
-        "grace. Not one that another follows.",
+    entitlements: tuple[Entitlement, ...] = Field(
+        default=(),
+        max_length=1000,
+        description="Which target is for whom, from when to when, row by row: `target`; `everybody`, or "
+        "`affiliations`, `components` and `steps` (`L1*`: all that begin with L1); `open = false`, or "
+        "`opens_on` and `shuts_on`, each a date or a month and day of each academic year. The first row that "
+        "matches an enrolment counts. Without one a target is for everybody.",
         json_schema_extra=ADVANCED,
     )
     juries_on: MonthDay | None = Field(
@@ -106,6 +110,19 @@ class LifecycleSettings(BaseModel):
     def cohort_threshold(self) -> Threshold:
         """The same for one step of one year."""
         return Threshold(share=_SHARE_OF_CLASS, people=self.guard_people)
+
+    @field_validator("entitlements")
+    @classmethod
+    def _each_counts(cls, rows: tuple[Entitlement, ...]) -> tuple[Entitlement, ...]:
+        for row, earlier in contradictions(rows):
+            what = gettext(
+                "row {row} of entitlements never counts: row {earlier}, before it, is for all of the same. "
+                "Put the narrower one first, or take one out",
+                row=row,
+                earlier=earlier,
+            )
+            raise ValueError(what)
+        return rows
 
     @model_validator(mode="after")
     def _account_last(self) -> Self:

@@ -7,17 +7,21 @@ the others are found by) `account_days` after it, once everything else was read 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
+from consumers.registry.lifecycle.entitlements import TargetVerdict, changes, in_grace, verdict
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.settings import RegistrySettings, day_in
 from schemas.account import Account, Enrolment, Stage
 
 _ONE_DAY = timedelta(days=1)
+OPEN: Final = (Stage.ACTIVE, Stage.GRACE)
+"""Stages at which access is open, holds apart."""
 
 
 class Closing(StrEnum):
@@ -29,11 +33,12 @@ class Closing(StrEnum):
 
 
 class LifeStage(NamedTuple):
-    """An account's stage, last known day of access, and stages by target."""
+    """An account's stage, last known day of access, and by target other stages and days of opening."""
 
     stage: Stage
     valid_until: date | None
     stages: Mapping[str, Stage]
+    opens_on: Mapping[str, date] = MappingProxyType({})
 
 
 class Milestone(NamedTuple):
@@ -89,8 +94,7 @@ class Lifecycle:
         if before is Stage.ERASED and not in_force:
             return LifeStage(before, until, {})
         if in_force:
-            ends_on = max(self.registry.year_ends_on(enrolment.year) for enrolment in in_force)
-            return LifeStage(Stage.ACTIVE if activated else Stage.PRECREATED, ends_on, {})
+            return self._enrolled(previous, in_force, today, activated=activated, held=held)
         if previous is None or before is Stage.PRECREATED:
             return LifeStage(Stage.PRECREATED, None, {})
         if erasing:
@@ -106,7 +110,7 @@ class Lifecycle:
         if open_today or (before is Stage.GRACE and (until is None or held)):
             return self._in_grace(previous, until, held=held)
         if before is Stage.GRACE or until is None:
-            return LifeStage(Stage.EXPIRED, until, {})
+            return LifeStage(Stage.EXPIRED, until, _shut_before_grace(previous))
         return self._expired(previous, until, today, completed=completed, held=held)
 
     def timeline(self, account: Account) -> list[Milestone]:
@@ -117,14 +121,14 @@ class Lifecycle:
         if account.stage is Stage.ACTIVE:
             begins = until + _ONE_DAY
             steps = [Milestone(begins, Stage.GRACE)]
-            steps += [Milestone(begins, Stage.EXPIRED, name) for name in self._shut_in_grace()]
+            steps += [step for name in self.given for step in self._entitled_steps(name, account, begins)]
             until = self.grace_ends(begins)
         if account.stage in (Stage.ACTIVE, Stage.GRACE):
             steps.append(Milestone(until + _ONE_DAY, Stage.EXPIRED))
         elif account.stage is not Stage.EXPIRED:
             return []
         if self.rules.erase:
-            gone = account.stages if account.stage is Stage.EXPIRED else {}
+            gone = erased_at(account)
             steps += [
                 Milestone(self._erased_on(until, name), Stage.ERASED, name)
                 for name in self.services
@@ -193,12 +197,72 @@ class Lifecycle:
         juries = self.rules.juries_on
         return until if juries is None else max(until, day_in(begins.year, juries))
 
-    def _in_grace(self, previous: Account, until: date | None, *, held: bool) -> LifeStage:
-        shut = [name for name in self._shut_in_grace() if not held or name in previous.stages]
-        return LifeStage(Stage.GRACE, until, dict.fromkeys(shut, Stage.EXPIRED))
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The targets that entitlements name."""
+        return tuple(dict.fromkeys(row.target for row in self.rules.entitlements))
 
-    def _shut_in_grace(self) -> list[str]:
-        return [name for name in self.services if name in self.rules.shut_in_grace]
+    def entitled(self, target: str, enrolments: Sequence[Enrolment], day: date) -> TargetVerdict:
+        """What the enrolments in force among these give of a target on a day."""
+        in_force = [enrolment for enrolment in enrolments if enrolment.in_force]
+        return verdict(self.rules.entitlements, target, in_force, day)
+
+    def was_entitled(self, target: str, account: Account, today: date) -> bool:
+        """Whether these entitlements gave an account a target until yesterday.
+
+        Otherwise it has the target by others: they have changed, or the guard holds it.
+        """
+        if account.stage is Stage.GRACE:
+            return in_grace(self.rules.entitlements, target) is not False
+        return self.entitled(target, account.enrolments, today - _ONE_DAY).open
+
+    def given_again(self, account: Account, today: date) -> tuple[Mapping[str, Stage], Mapping[str, date]]:
+        """The stages at targets, and days of opening, that entitlements give an open account today."""
+        if account.stage is Stage.GRACE:
+            return self._in_grace(account, account.valid_until, held=False).stages, {}
+        lacking = self._not_entitled(account.enrolments, today)
+        return _lacking(account, lacking, held=False), _days(lacking)
+
+    def _not_entitled(self, enrolments: Sequence[Enrolment], today: date) -> dict[str, date | None]:
+        """The targets that these do not give today, and the days on which those open."""
+        given = {name: self.entitled(name, enrolments, today) for name in self.given}
+        return {name: each.opens_on for name, each in given.items() if not each.open}
+
+    @property
+    def shut_in_grace(self) -> list[str]:
+        """The targets that a row shuts when grace begins."""
+        return sorted(name for name in self.given if in_grace(self.rules.entitlements, name) is False)
+
+    def _enrolled(
+        self,
+        previous: Account | None,
+        in_force: Sequence[Enrolment],
+        today: date,
+        *,
+        activated: bool,
+        held: bool,
+    ) -> LifeStage:
+        ends_on = max(self.registry.year_ends_on(enrolment.year) for enrolment in in_force)
+        if not activated:
+            return LifeStage(Stage.PRECREATED, ends_on, {})
+        lacking = self._not_entitled(in_force, today)
+        return LifeStage(Stage.ACTIVE, ends_on, _lacking(previous, lacking, held=held), _days(lacking))
+
+    def _in_grace(self, previous: Account, until: date | None, *, held: bool) -> LifeStage:
+        before, rows = _shut_before_grace(previous), self.rules.entitlements
+        given = {name: in_grace(rows, name) for name in (*self.given, *before)}
+        shut = [name for name, each in given.items() if each is False or (each is None and name in before)]
+        return LifeStage(Stage.GRACE, until, _lacking(previous, shut, held=held))
+
+    def _entitled_steps(self, name: str, account: Account, grace_begins: date) -> Iterator[Milestone]:
+        """What the entitlements change of a target while the account is active and when grace begins."""
+        rows, is_open = self.rules.entitlements, account.at(name).stage in OPEN
+        for day in changes(rows, name, account.enrolments):
+            if day < grace_begins and self.entitled(name, account.enrolments, day).open is not is_open:
+                is_open = not is_open
+                yield Milestone(day, Stage.ACTIVE if is_open else Stage.EXPIRED, name)
+        if is_open and in_grace(rows, name) is False:
+            yield Milestone(grace_begins, Stage.EXPIRED, name)
 
     def _erased_on(self, until: date, target: str | None = None) -> date:
         """The first day on which a target, or (None) the account, is erased."""
@@ -209,13 +273,61 @@ class Lifecycle:
         self, previous: Account, until: date, today: date, *, completed: bool, held: bool, now: bool = False
     ) -> LifeStage:
         """`now`: whatever the rules are."""
-        before = dict(previous.stages) if previous.stage is Stage.EXPIRED else {}
+        before = dict(previous.stages) if previous.stage is Stage.EXPIRED else _shut_before_grace(previous)
         if held or not (self.rules.erase or now):
             return LifeStage(Stage.EXPIRED, until, before)
         due = {name: Stage.ERASED for name in self.services if now or today >= self._erased_on(until, name)}
-        if completed and before.keys() >= set(self.services) and (now or today >= self._erased_on(until)):
+        if (
+            completed
+            and erased_at(previous) >= set(self.services)
+            and (now or today >= self._erased_on(until))
+        ):
             return LifeStage(Stage.ERASED, until, {})
         return LifeStage(Stage.EXPIRED, until, {**before, **due})
+
+
+def erased_at(account: Account) -> set[str]:
+    """The targets where an account is erased already."""
+    return {name for name, stage in account.stages.items() if stage is Stage.ERASED}
+
+
+def shut_at(previous: Account | None, account: Account) -> list[str]:
+    """The targets that the newer account shuts while others stay open."""
+    if previous is None or account.stage not in OPEN:
+        return []
+    return sorted(
+        name
+        for name, stage in account.stages.items()
+        if stage is Stage.EXPIRED and previous.at(name).stage in OPEN
+    )
+
+
+def _lacking(previous: Account | None, targets: Iterable[str], *, held: bool) -> dict[str, Stage]:
+    """The stages at targets that an account lacks. One that was open is shut, unless that is `held`."""
+    before = {name: Stage.PRECREATED if previous is None else previous.at(name).stage for name in targets}
+    return {
+        name: Stage.EXPIRED if stage in (*OPEN, Stage.EXPIRED) else Stage.PRECREATED
+        for name, stage in before.items()
+        if not held or stage not in OPEN
+    }
+
+
+def _days(opening: Mapping[str, date | None]) -> dict[str, date]:
+    return {name: day for name, day in opening.items() if day is not None}
+
+
+def _shut_before_grace(previous: Account) -> dict[str, Stage]:
+    """The targets that an account lacked while it was active: it never had them, or they were shut."""
+    lacked = (Stage.PRECREATED, Stage.EXPIRED)
+    stages = {name: stage for name, stage in previous.stages.items() if stage in lacked}
+    if previous.stage is not Stage.GRACE:
+        return stages
+    began, since = previous.stage_since or date.min, previous.stages_since
+    return {
+        name: stage
+        for name, stage in stages.items()
+        if stage is Stage.PRECREATED or since.get(name, began) < began
+    }
 
 
 def closing_of(previous: Account | None, account: Account) -> Closing | None:
@@ -224,10 +336,9 @@ def closing_of(previous: Account | None, account: Account) -> Closing | None:
         return None
     if account.stage is Stage.EXPIRED and previous.stage is Stage.GRACE:
         return Closing.EXPIRE
-    shut = previous.stages.keys() if previous.stage is Stage.GRACE else frozenset()
-    if account.stage is Stage.GRACE and account.stages.keys() > shut:
+    if shut_at(previous, account):
         return Closing.SHUT
     if account.stage not in (Stage.EXPIRED, Stage.ERASED) or account.stage is previous.stage is Stage.ERASED:
         return None
-    erases = account.stage is Stage.ERASED or account.stages.keys() > previous.stages.keys()
+    erases = account.stage is Stage.ERASED or erased_at(account) > erased_at(previous)
     return Closing.ERASE if erases else None

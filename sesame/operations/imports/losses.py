@@ -68,6 +68,7 @@ def loss_of(site: Configured, years: Sequence[Mapping[str, Any]], refused: int, 
     """
     settings = site.settings
     rules, bounds = settings.lifecycle, settings.registrar.threshold
+    lifecycle = Lifecycle(settings.registry, rules)
     over = tuple(_year(year) for year in years if year["over_threshold"])
     return ImportLoss(
         people=sum(year.affected for year in over) or refused,
@@ -75,8 +76,8 @@ def loss_of(site: Configured, years: Sequence[Mapping[str, Any]], refused: int, 
         percent=round(100 * bounds.share),
         people_max=bounds.people,
         today=today,
-        until=Lifecycle(settings.registry, rules).grace_ends(today),
-        shut_today=tuple(sorted(rules.shut_in_grace)),
+        until=lifecycle.grace_ends(today),
+        shut_today=tuple(lifecycle.shut_in_grace),
     )
 
 

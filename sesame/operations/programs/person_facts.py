@@ -11,8 +11,8 @@ from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection
 
+from consumers.registry import NAME
 from consumers.registry.doubts import DOUBTFUL
-from consumers.registry.minter import NAME
 from consumers.registry.people import People
 from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters

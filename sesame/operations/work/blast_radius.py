@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from consumers.kit.handler import OBJECT
+from consumers.registry import NAME as REGISTRY
 from pipeline import accounts, target_states
 from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
@@ -15,7 +16,7 @@ from pipeline.target import Handler, Preview
 from schemas.account import Account, Stage
 from schemas.scalars import Count
 from sesame.acts.acts import OPERATORS, Actor, ActPath, ActRequest, Report, act
-from sesame.acts.ports import Handlers, check_target, tells_receiver
+from sesame.acts.ports import Handlers, check_target, works_without_target
 
 
 class Effect(Report):
@@ -114,10 +115,15 @@ def preview(site: Handlers, _actor: Actor, request: PreviewRequest) -> ReplayPre
 
 
 def _radius(site: Handlers, request: PreviewRequest) -> Radius:
-    if tells_receiver(site, request.consumer):  # nothing to compare with: each is notified again
+    if works_without_target(site, request.consumer):  # nothing to compare with: each is worked on again
         return Radius(
             [
-                Effect(student_number=number, differs=("events",), obstacle="", obsolete=False)
+                Effect(
+                    student_number=number,
+                    differs=("account" if request.consumer == REGISTRY else "events",),
+                    obstacle="",
+                    obsolete=False,
+                )
                 for number in request.students
             ]
         )

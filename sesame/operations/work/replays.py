@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, FiniteFloat
 
+from consumers.registry import NAME as REGISTRY
 from pipeline import replays
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.errors import SesameError
@@ -22,7 +23,7 @@ from schemas.scalars import INTEGER_MAX, Text
 from sesame.acts import acts
 from sesame.acts.acts import EVERYBODY, OPERATORS, Actor, ActPath, ActRequest, Report, act, utc
 from sesame.acts.admission import admit
-from sesame.acts.ports import Configured, Replaying, Stored, check_target, tells_receiver
+from sesame.acts.ports import Configured, Replaying, Stored, check_target, works_without_target
 from sesame.operations.people.diagnosis.reasons import explanations
 
 PER_S = 100
@@ -348,9 +349,14 @@ def _known(site: Stored, replay_id: str) -> Replay:
     return found
 
 
+def replayable(site: Configured) -> tuple[str, ...]:
+    """The names of the targets, and of the registry, that replays take."""
+    return (*site.settings.targets, REGISTRY)
+
+
 def _check_consumer(site: Configured | Replaying, consumer: str) -> None:
-    """Check that this is a target or the consumer of a receiver. Raises `UnknownTarget`."""
-    if not tells_receiver(site, consumer):
+    """Check that this is a target, the registry or the consumer of a receiver. Raises `UnknownTarget`."""
+    if not works_without_target(site, consumer):
         check_target(site, consumer)
 
 

@@ -24,7 +24,7 @@ from sesame.operations.people.diagnosis.reasons import explain
 from sesame.web.students.estimates import Expected
 from sesame.web.students.portal_context import PortalContext
 
-READY, TO_TRY, UNDER_WAY, WAITING, AFTER, DOWN, FAILED, NOT_YET, NOT_OURS, SHUT = (
+READY, TO_TRY, UNDER_WAY, WAITING, AFTER, DOWN, FAILED, NOT_YET, NOT_OURS, NOT_ENTITLED, SHUT = (
     "ready",
     "to_try",
     "under_way",
@@ -34,6 +34,7 @@ READY, TO_TRY, UNDER_WAY, WAITING, AFTER, DOWN, FAILED, NOT_YET, NOT_OURS, SHUT 
     "failed",
     "not_yet",
     "not_ours",
+    "not_entitled",
     "shut",
 )
 _SHOWN: Final = {
@@ -44,10 +45,13 @@ _SHOWN: Final = {
     "down": DOWN,
     "queued": UNDER_WAY,
     "not_opened": NOT_YET,
+    "not_entitled": NOT_ENTITLED,
 }
 CAS, REGISTRY, ACCOUNT = "cas", "registry", "account"
 PASSWORD_UNTOLD: Final = "password_untold"  # noqa: S105 (a token)
 """Reason of to_try: the directory does not show whether it still has the student's own password."""
+
+_UNCOUNTED: Final = frozenset({NOT_OURS, NOT_ENTITLED, SHUT})
 
 _ENTRY_WORKS: Final = frozenset({"group_not_ours"})
 """Reasons for which the directory may wait while students can log in."""
@@ -68,8 +72,8 @@ class Service:
     Attributes:
         name: `cas`, or a target's.
         state: ready, to_try, under_way, waiting, after (another service, which is not on its way), down,
-            failed, not_yet, shut, or not_ours: a target that is only observed, of which nothing is promised
-            or awaited.
+            failed, not_yet, not_entitled, shut, or not_ours: a target that is only observed, of which nothing
+            is promised or awaited.
         since: when that began, if it is known.
         reason: a token of what it waits for, or of what went wrong; of `after`: that other service.
         expected: how long it takes; None: unknown, or something is in the way.
@@ -122,8 +126,8 @@ class AccountView:
 
     @property
     def counted(self) -> tuple[int, int]:
-        """The numbers of ready and of all services, without those that are not ours."""
-        ours = [service.state for service in self.services if service.state != NOT_OURS]
+        """The numbers of ready and of all services, without those that are not ours or not the student's."""
+        ours = [service.state for service in self.services if service.state not in _UNCOUNTED]
         return ours.count(READY), len(ours)
 
     def tells(self, service: str) -> bool:
@@ -159,6 +163,8 @@ def standing_of(
         if target.state == "not_opened":
             state, reason = unopened
             service = replace(service, state=state, reason=reason)
+        if target.state == "provisioned" and not account.at(target.target).access_open:
+            service = replace(service, state=SHUT)
         if target.target in context.settings.observed:
             service = Service(target.target, NOT_OURS)
         services[target.target] = service
@@ -184,7 +190,7 @@ def standing_of(
 def _last_day(lifecycle: Lifecycle, account: Account) -> date | None:
     """The last day of access without another enrolment; None: unknown, or past."""
     steps = lifecycle.timeline(account)
-    ends = next((step.day for step in steps if step.stage is Stage.EXPIRED), None)
+    ends = next((step.day for step in steps if step.stage is Stage.EXPIRED and not step.target), None)
     return None if ends is None else ends - timedelta(days=1)
 
 

@@ -92,7 +92,7 @@ def test_messages_are_set_too_and_what_is_copied_from_them_is_not_changed(purpos
 
 
 def test_causes_are_set_too() -> None:
-    names = ("other", "minutes", "address", "courses", "component", "step", "until", "attempts")
+    names = ("other", "minutes", "day", "address", "courses", "component", "step", "until", "attempts")
     words = dict.fromkeys(names, "x")
     found = tuple(Finding(name, "directory", words=words) for name in all_rules())
     situation = Situation(number="22600005", now=NOW)

@@ -47,6 +47,7 @@ _STATES: Final = """\
 | Of a target | |
 |---|---|
 | `not_opened` | the student has not activated the account; no target is touched |
+| `not_entitled` | the site's entitlements do not give it; nothing is there, or access is shut |
 | `queued` | on its way |
 | `after` | begins when the target named has this version (the mailbox, after the directory) |
 | `provisioned` | read back at this version |

@@ -18,7 +18,7 @@ from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.parking import Kind, Parked
 from pipeline.status import ConsumerStatus
-from pipeline.target import ADMINISTRATIVE_PENDING
+from pipeline.target import ADMINISTRATIVE_PENDING, NOT_OPEN_YET
 from pipeline.target_states import State, TargetState
 from schemas.account import Account, Stage
 from schemas.language import gettext, local
@@ -66,7 +66,7 @@ class TargetStatus:
     """One target for one person.
 
     Attributes:
-        state: provisioned, waiting, retrying, failed, after, down, queued or not_opened.
+        state: provisioned, waiting, retrying, failed, after, down, queued, not_opened or not_entitled.
         since: when that began, if it is known.
         version: the account version that was last read back there; 0: none.
         cause: in words; empty when all is well.
@@ -234,6 +234,14 @@ def _target(target: str, known: _Known) -> TargetStatus:
         words = explain(ADMINISTRATIVE_PENDING)
         text, step = words.what, words.next
         return TargetStatus(target, "waiting", since, seen, ADMINISTRATIVE_PENDING, (), text, step)
+    if account.at(target).lacks_target:
+        opens = account.opens_on.get(target)
+        if opens is None:
+            step = f"sesame entitlements explain {account.student_number}"
+            text = gettext("The site's entitlements do not give it.")
+            return TargetStatus(target, "not_entitled", None, seen, cause=text, next=step)
+        words, day = explain(NOT_OPEN_YET), opens.isoformat()
+        return TargetStatus(target, "waiting", since, seen, NOT_OPEN_YET, (day,), words.what, words.next)
     if state is not None and seen >= account.version and state.state is State.PROVISIONED:
         return TargetStatus(target, "provisioned", since, seen)
     if state is not None and state.state_version >= account.version and state.state is State.WAITING:
@@ -311,11 +319,10 @@ def _overall(targets: tuple[TargetStatus, ...]) -> str:
         return "not_activated"
     if "failed" in states:
         return "failed"
-    if states <= {"provisioned"}:
+    if states <= {"provisioned", "not_entitled"}:
         return "completed"
-    return (
-        "waiting" if states <= {"provisioned", "waiting", "after"} and "waiting" in states else "in_progress"
-    )
+    at_rest = states <= {"provisioned", "not_entitled", "waiting", "after"}
+    return "waiting" if at_rest and "waiting" in states else "in_progress"
 
 
 def _newest(consumers: list[ConsumerStatus]) -> dict[str, ConsumerStatus]:

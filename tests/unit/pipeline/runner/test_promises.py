@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 import pytest
@@ -184,6 +185,36 @@ def test_an_activated_account_without_enrolment_in_force_waits_and_touches_no_ta
     [outcome] = plant.outcomes()
     assert isinstance(outcome, TargetWaiting)
     assert outcome.reason == "administrative_enrolment_pending"
+    assert plant.target.calls == []
+
+
+def test_a_target_that_entitlements_open_later_waits_and_is_not_called(plant: Plant) -> None:
+    day, other = date(2026, 9, 20), {"another": date(2026, 9, 1)}
+    stages = {plant.target.name: Stage.PRECREATED}
+    plant.account("A", stages=stages, opens_on={plant.target.name: day, **other})
+    plant.account("B", stages={"another": Stage.PRECREATED}, opens_on=other)
+    plant.ring("A")
+    plant.ring("B")
+    plant.start()
+    plant.until(lambda: len(plant.outcomes()) == 2)
+    plant.stop()
+    said = {each.student_number: each for each in plant.outcomes()}
+    assert isinstance(said["A"], TargetWaiting)
+    assert said["A"].reason == "not_open_yet"
+    assert isinstance(said["B"], TargetProvisioned)
+    assert plant.target.calls == [["B"]]
+
+
+def test_a_target_that_entitlements_never_give_is_done_and_not_called(plant: Plant) -> None:
+    stages = {plant.target.name: Stage.PRECREATED}
+    plant.account("A", stages=stages, opens_on={"another": date(2026, 9, 1)})
+    plant.ring("A")
+    plant.start()
+    plant.until(lambda: plant.applied("A") == 1)
+    plant.stop()
+    [outcome] = plant.outcomes()
+    assert isinstance(outcome, TargetProvisioned)
+    assert not outcome.changed
     assert plant.target.calls == []
 
 

@@ -47,6 +47,7 @@ WITHOUT_A_ROUTE = {
     "letter.print": DESK,
     "letter.show": DESK,
     "lifecycle.preview": "it reads everybody; what the guard holds is `lifecycle.held`",
+    "entitlements.preview": "it reads everybody; of one student: `entitlements.explain`",
     "lost_records.accept": LOOKS,
     "overview.people": "`students.list` is the same, a page at a time",
     "person.end": SCIM,

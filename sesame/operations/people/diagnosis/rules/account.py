@@ -151,12 +151,35 @@ def account_in_grace(s: Situation) -> Iterator[Finding]:
 def service_ended(s: Situation) -> Iterator[Finding]:
     """The account is in grace, and this service is shut in grace."""
     account = s.open
-    if account is None:
+    if account is None or account.stage is not Stage.GRACE:
         return
     evidence = {"stage": word("stages", account.stage), **_enrolments(account)}
     for name in account.stages:
         if s.target(name) is not None:
             yield Finding("service_ended", name, evidence)
+
+
+@rule("opens_later")
+def opens_later(s: Situation) -> Iterator[Finding]:
+    """The site's entitlements open this service later."""
+    for name, day in s.open.opens_on.items() if s.open is not None else ():
+        if s.target(name) is not None:
+            yield Finding("opens_later", name, {"opens on": day, **_rows(s)}, {"day": day})
+
+
+@rule("not_entitled")
+def not_entitled(s: Situation) -> Iterator[Finding]:
+    """The site's entitlements do not give this service."""
+    account = s.open
+    if account is None or account.stage is not Stage.ACTIVE:
+        return
+    for name in account.stages.keys() - account.opens_on.keys():
+        if s.target(name) is not None:
+            yield Finding("not_entitled", name, {**_enrolments(account), **_rows(s)})
+
+
+def _rows(s: Situation) -> dict[str, str]:
+    return {"look": f"sesame entitlements explain {s.number}"}
 
 
 @rule("account_expired")

@@ -165,7 +165,7 @@ def _told_by_rules() -> frozenset[str]:
 def _due(s: Situation) -> Iterator[TargetStatus]:
     """Targets that do not have the newest account."""
     for target in s.status.targets if s.status is not None else ():
-        if target.state not in ("provisioned", "not_opened"):
+        if target.state not in ("provisioned", "not_opened", "not_entitled"):
             yield target
 
 

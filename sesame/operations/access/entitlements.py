@@ -1,0 +1,219 @@
+"""Entitlements: explain a student's, and preview whom the settings' rows would change."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import Literal
+
+from sqlalchemy import Connection
+
+from consumers.registry.lifecycle.entitlements import Entitlement, TargetVerdict, in_grace
+from consumers.registry.lifecycle.stages import OPEN, Lifecycle
+from pipeline import accounts, target_states
+from schemas.account import Account, Enrolment, Stage
+from schemas.language import gettext
+from sesame.acts.acts import DESK, OPERATORS, Actor, ActPath, Report, act, shown, shown_one, utc
+from sesame.acts.ports import Configured
+from sesame.operations.people.known_persons import NoSuchStudent
+
+_PAGE = 500
+
+Given = Literal["open", "later", "shut", "none"]
+"""What a student has of a target: open; open on a later day; shut, after it was open; never given."""
+
+
+class PassedRow(Report):
+    """An earlier row of the target that is not for the student. `lacks`: the criteria that are not met."""
+
+    row: int
+    lacks: tuple[str, ...]
+
+
+class TargetEntitlement(Report):
+    """What the rows give a student of one target.
+
+    Attributes:
+        now: what the account has; None: it is not active.
+        given: what the rows give today; another one than `now` is not applied yet, or held by the guard.
+        row: the row that decides, counted from 1; None: no row is for the student, so it is for everybody.
+        opens_on: the first day, if that is still to come.
+        ends_on: the last day of one that is open; None: as long as the account.
+    """
+
+    target: str
+    now: Given | None
+    given: Given
+    row: int | None
+    opens_on: date | None
+    ends_on: date | None
+    passed: tuple[PassedRow, ...]
+
+
+class EntitlementsReport(Report):
+    """A student's targets, with the row that decides about each."""
+
+    student_number: str
+    stage: Stage
+    targets: tuple[TargetEntitlement, ...]
+
+
+class RowCount(Report):
+    """The open accounts that a row decides about; `row` None: no row of this target is for them."""
+
+    target: str
+    row: int | None
+    students: int
+    open: int
+    later: int
+    not_given: int
+    changed: int
+
+
+class EntitlementChange(Report):
+    """A student whom the rows would change at a target. `shut` waits for a release by the guard."""
+
+    student_number: str
+    target: str
+    before: Given
+    after: Given
+    row: int | None
+    opens_on: date | None
+
+
+class EntitlementsPreview(Report):
+    """What a merge of all open accounts by the present rows would change today."""
+
+    rows: list[RowCount]
+    changes: list[EntitlementChange]
+
+
+@act(
+    "entitlements.explain",
+    DESK,
+    path=ActPath("explain_entitlements", "GET", "/students/{student_number}/entitlements"),
+    shows=lambda report, _number: shown_one(report.student_number),
+)
+def explain(site: Configured, _actor: Actor, student_number: str) -> EntitlementsReport:
+    """Explain which targets a student has by the site's rows, from when to when, and why.
+
+    Raises:
+        NoSuchStudent: the number has no account.
+    """
+    lifecycle = Lifecycle(site.settings.registry, site.settings.lifecycle)
+    with site.database.read() as connection:
+        account = accounts.find(connection, student_number)
+        today = utc(site.database.now(connection)).date()
+        if account is None:
+            raise NoSuchStudent(gettext("no account for student number {number!r}", number=student_number))
+        had = _had(connection, account, site.settings.targets)
+    return EntitlementsReport(
+        student_number=account.student_number,
+        stage=account.stage,
+        targets=tuple(_explained(lifecycle, account, name, had, today) for name in site.settings.targets),
+    )
+
+
+@act(
+    "entitlements.preview",
+    OPERATORS,
+    shows=lambda report: shown(change.student_number for change in report.changes),
+)
+def preview(site: Configured, _actor: Actor) -> EntitlementsPreview:
+    """Preview whom the settings' rows would change today, and why not the others; write nothing."""
+    lifecycle = Lifecycle(site.settings.registry, site.settings.lifecycle)
+    names = [name for name in site.settings.targets if name in lifecycle.given]
+    counted: dict[tuple[str, int | None], Counter[str]] = {}
+    changes = []
+    for account, had, today in _open_accounts(site, names):
+        for name in names:
+            found = _explained(lifecycle, account, name, had, today)
+            changed = found.now != found.given
+            kind = "open" if found.given == "open" else "later" if found.opens_on else "not_given"
+            counts = counted.setdefault((name, found.row), Counter())
+            counts.update({"students": 1, kind: 1, "changed": int(changed)})
+            if found.now is not None and changed:
+                changes.append(
+                    EntitlementChange(
+                        student_number=account.student_number,
+                        target=name,
+                        before=found.now,
+                        after=found.given,
+                        row=found.row,
+                        opens_on=found.opens_on,
+                    )
+                )
+    fields = RowCount.model_fields.keys() - {"target", "row"}
+    rows = [
+        RowCount(target=name, row=row, **{field: counts[field] for field in fields})
+        for (name, row), counts in counted.items()
+    ]
+    rows.sort(key=lambda each: (names.index(each.target), each.row is None, each.row))
+    return EntitlementsPreview(rows=rows, changes=changes)
+
+
+def _explained(
+    lifecycle: Lifecycle, account: Account, name: str, had: Sequence[str], today: date
+) -> TargetEntitlement:
+    rows = [(at, row) for at, row in enumerate(lifecycle.rules.entitlements, 1) if row.target == name]
+    in_force = [enrolment for enrolment in account.enrolments if enrolment.in_force]
+    if account.stage is Stage.GRACE:
+        by = next((at for at, row in rows if row.names_grace), None)
+        found = TargetVerdict(open=in_grace(lifecycle.rules.entitlements, name) is not False, row=by)
+    else:
+        found = lifecycle.entitled(name, in_force, today)
+    stage, opens, now = (Stage.ACTIVE if found.open else Stage.PRECREATED), found.opens_on, None
+    if account.activated_at is not None and account.stage in OPEN:
+        stages, days = lifecycle.given_again(account, today)
+        stage, opens = stages.get(name, account.stage), days.get(name)
+        now = _given(account.at(name).stage, account.opens_on.get(name), had=True)
+    earlier = [(at, row) for at, row in rows if found.row is None or at < found.row]
+    return TargetEntitlement(
+        target=name,
+        now=now,
+        given=_given(stage, opens, had=name in had),
+        row=found.row,
+        opens_on=opens,
+        ends_on=found.ends_on if found.open else None,
+        passed=tuple(PassedRow(row=at, lacks=_lacks(row, account, in_force)) for at, row in earlier),
+    )
+
+
+def _given(stage: Stage, opens: date | None, *, had: bool) -> Given:
+    """The word for a stage at a target. One that never had anything of the student is not shut."""
+    if stage in OPEN:
+        return "open"
+    if stage is not Stage.PRECREATED and had:
+        return "shut"
+    return "none" if opens is None else "later"
+
+
+def _lacks(row: Entitlement, account: Account, in_force: Sequence[Enrolment]) -> tuple[str, ...]:
+    """The criteria of a row that no enrolment in force meets; all given ones if none meets them together."""
+    if account.stage is Stage.GRACE or not row.names_enrolled:
+        return ("affiliations",)
+    alone = {name: row.model_copy(update=dict.fromkeys(_OTHERS - {name}, frozenset())) for name in _OTHERS}
+    given = [name for name in sorted(_OTHERS) if getattr(row, name)]
+    unmet = [name for name in given if not any(alone[name].matches(each) for each in in_force)]
+    return tuple(unmet or given)
+
+
+_OTHERS = {"components", "steps"}
+
+
+def _open_accounts(site: Configured, names: Sequence[str]) -> Iterator[tuple[Account, Sequence[str], date]]:
+    """The open accounts, each with the targets that ever had something of the student, and the day."""
+    for page in accounts.number_pages(site.database, *accounts.LIVE, size=_PAGE):
+        with site.database.read() as connection:
+            found = accounts.newest(connection, page)
+            today = utc(site.database.now(connection)).date()
+            states = {name: target_states.states_of(connection, name, page).keys() for name in names}
+        for number in page:
+            account = found.get(number)
+            if account is not None and account.stage in OPEN:
+                yield account, [name for name in names if number in states[name]], today
+
+
+def _had(connection: Connection, account: Account, names: Sequence[str]) -> Sequence[str]:
+    return list(target_states.all_states_of(connection, account.student_number, names))
