@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from schemas import catalogue as c
 from schemas import events as e
 from schemas.asyncapi import COMPONENTS
-from schemas.json_schema import file_name, schema_of
+from schemas.json_schema import schema_of
 
 _HEAD = """\
 # Events
@@ -21,10 +22,12 @@ mode: the attributes are headers (`ce_id`, `ce_source`, `ce_type`, `ce_time`, `c
 `ce_partitionkey`, and `ce_causationid` where another event led to this one), the value is the JSON below. The
 record's key is the student number, so the events of one student are read in the order of publishing.
 
-Each type has a JSON Schema (2020-12) in `schemas/json/`, with valid and invalid examples in
-`schemas/examples/`; the whole is described in `schemas/asyncapi.yaml` (AsyncAPI 3). Readers ignore fields
+Each type has a JSON Schema (2020-12) in `schemas/json/`, `TYPE.schema.json`, and valid and invalid examples
+in `schemas/examples/`; the whole is described in `schemas/asyncapi.yaml` (AsyncAPI 3). Readers ignore fields
 that they do not know. Times are RFC 3339 with a zone, durations are in seconds.
 """
+_SEVERAL: Final = 3
+"""A field that so many types have in the same words is described once; of two such, the usual one."""
 
 
 def page() -> str:
@@ -45,8 +48,10 @@ def _topics() -> Iterator[str]:
     yield "## Topics\n"
     yield "| Topic | Carries | Types | Kept | Personal data |"
     yield "|---|---|---|---|---|"
+    told: dict[tuple[type[e.Event], ...], str] = {}
     for topic in c.TOPICS.values():
-        types = ", ".join(_anchor(model) for model in topic.types)
+        like = told.setdefault(tuple(topic.types), topic.name)
+        types = ", ".join(map(_anchor, topic.types)) if like == topic.name else f"as `{like}`"
         kept = f"{topic.retention_s // c.DAY_S} days"
         yield f"| `{topic.name}` | {topic.carries} | {types} | {kept} | {_yes(topic.personal_data)} |"
     yield ""
@@ -65,22 +70,36 @@ def _components() -> Iterator[str]:
 
 
 def _types() -> Iterator[str]:
+    rows = {model: list(_rows(schema_of(model))) for model in e.EVENT_TYPES.values()}
+    counted = Counter(row for each in rows.values() for row in each)
+    usual = {row[0]: row for row, types in reversed(counted.most_common()) if types >= _SEVERAL}
+    common = [row for row in counted if usual.get(row[0]) == row]
     yield "## Types\n"
-    for model in e.EVENT_TYPES.values():
-        schema = schema_of(model)
+    yield "### Fields of several types\n"
+    yield from _table(common)
+    for model, own in rows.items():
+        shared = ", ".join(f"`{row[0]}`" for row in own if row in common)
         yield f"### {_short(model)}\n"
         yield " ".join(inspect.cleandoc(model.__doc__ or "").split()) + "\n"
-        yield f"CloudEvents type `{model.type}`, schema `schemas/json/{file_name(model)}`.\n"
-        yield from _fields(schema)
+        yield f"CloudEvents type `{model.type}`{f', with {shared}' if shared else ''}.\n"
+        yield from _table([row for row in own if row not in common])
 
 
-def _fields(schema: dict[str, Any]) -> Iterator[str]:
-    yield "| Field | Type | Required | Meaning |"
-    yield "|---|---|---|---|"
+_FieldRow = tuple[str, str, str, str]
+"""A field's name, type, whether it is required, and its meaning."""
+
+
+def _rows(schema: dict[str, Any]) -> Iterator[_FieldRow]:
     for name, field in schema["properties"].items():
-        required = _yes(name in schema.get("required", ()))
-        yield f"| `{name}` | {_type(field)} | {required} | {field['description']} |"
-    yield ""
+        yield name, _type(field), _yes(name in schema.get("required", ())), field["description"]
+
+
+def _table(rows: list[_FieldRow]) -> Iterator[str]:
+    if rows:
+        yield "| Field | Type | Required | Meaning |"
+        yield "|---|---|---|---|"
+        yield from (f"| `{name}` | {' | '.join(cells)} |" for name, *cells in rows)
+        yield ""
 
 
 def _definitions() -> Iterator[str]:
@@ -94,7 +113,7 @@ def _definitions() -> Iterator[str]:
             if key in definition:
                 yield f"### {name}\n"
                 yield " ".join(definition["description"].split()) + "\n"
-                yield from _fields(definition) if key == "properties" else _words(definition)
+                yield from _table(list(_rows(definition))) if key == "properties" else _words(definition)
 
 
 def _words(definition: dict[str, Any]) -> Iterator[str]:
