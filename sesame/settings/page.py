@@ -89,15 +89,24 @@ class _Table:
     about: str
     rows: tuple[_Row, ...]
 
-    def text(self, mark: str, rows: Iterable[_Row]) -> Iterator[str]:
+    @property
+    def is_in_front(self) -> bool:
+        """Whether it has a place before the advanced ones, with the sentence about it."""
+        return not self.rows or any(not is_advanced(row.field) for row in self.rows)
+
+    def text(self, mark: str, rows: Iterable[_Row], *, again: bool = False) -> Iterator[str]:
         """Write these rows in Markdown, with the heading; nothing without any."""
         shown = list(rows)
         if shown:
-            head = ("| Setting and variable | Type | Default | What it is |", "|---|---|---|---|")
+            head = ("| Setting | Type | Default | Meaning |", "|---|---|---|---|")
             yield f"{mark} {self.title}\n"
-            yield from [f"{self.about}\n"] if self.about else []
+            yield from [f"{self.about}\n"] if self.about and not (again and self.is_in_front) else []
             yield "\n".join([*head, *map(str, shown)]) + "\n"
-            yield from (f"{text}\n" for row in shown for text in _items(row.name, row.field))
+            items: dict[type[BaseModel], list[str]] = {}
+            for row in shown:
+                for model in _models_in(row.field.annotation):
+                    items.setdefault(model, []).append(f"`{row.name}`")
+            yield from (f"{_items(' and '.join(names), model)}\n" for model, names in items.items())
 
 
 def documented() -> type[Settings]:
@@ -123,7 +132,7 @@ def settings_page() -> str:
             parts.append(f"## {table.title}\n\n{table.about}\n")
     parts.append(_ADVANCED)
     for table in tables:
-        parts += table.text("###", (row for row in table.rows if is_advanced(row.field)))
+        parts += table.text("###", (row for row in table.rows if is_advanced(row.field)), again=True)
     return "\n".join(parts).rstrip("\n") + "\n"
 
 
@@ -195,13 +204,12 @@ def _row(place: str, section: type[BaseModel], name: str, *, default: str = "", 
     return _Row(variable, name, field, default or _default(field), more)
 
 
-def _items(name: str, field: FieldInfo) -> Iterator[str]:
+def _items(names: str, model: type[BaseModel]) -> str:
     """Describe the items of tables in a list."""
-    for model in _models_in(field.annotation):
-        lines = [
-            f"- `{key}`: {_type(item)}. {item.description or ''}" for key, item in model.model_fields.items()
-        ]
-        yield "\n".join([f"Each of `{name}` has:", "", *lines])
+    lines = (
+        f"- `{key}`: {_type(item)}. {item.description or ''}" for key, item in model.model_fields.items()
+    )
+    return "\n".join([f"Each of {names} has:", "", *lines])
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -211,7 +219,10 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _type(field: FieldInfo) -> str:
-    return ", ".join([_words(field.annotation), *_bounds(field)])
+    least = [_number(item.ge) for item in field.metadata if isinstance(item, Ge)]
+    most = [_number(item.le) for item in field.metadata if isinstance(item, Le)]
+    bounds = [f"{low}–{high}" for low, high in zip(least, most, strict=False)]
+    return ", ".join([_words(field.annotation), *(bounds or _bounds(field))])
 
 
 def _bounds(field: FieldInfo) -> list[str]:
