@@ -21,11 +21,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "ARCHITECTURE.md"
 NUMBER = "22600001"  # the first student of the demo's campus
 PARTS = {
-    "import": "The file",
-    "registry": "The registry",
-    "activate": "The activation",
-    "directory": "The directory",
-    "mailbox": "The mailbox",
+    "import": "File",
+    "registry": "Registry",
+    "activate": "Activation",
+    "directory": "Directory",
+    "mailbox": "Mailbox",
     "moodle": "Moodle",
     "propagation": "Completion",
 }
