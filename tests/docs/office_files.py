@@ -312,7 +312,7 @@ Des fichiers tels que les bureaux les envoient : curieux, endommagés ou hostile
 cette page montre ce que la commande a répondu et ce qu'il est advenu de chaque ligne. Elle est récrite à
 partir des imports eux-mêmes, et un test la compare : elle ne peut pas se tromper. En bref :
 [les fichiers acceptés](importer-chaque-nuit.md#les-fichiers-acceptés) et
-[les lignes refusées, avec leur remède](lignes-refusees.md).
+[les lignes refusées, avec leur remède](lignes-refusees.md), qui n'est donné ici qu'une fois par fichier.
 
 Le fichier de correspondance de ces exemples, `bureau.toml` :
 
@@ -366,11 +366,14 @@ def _fates(words: Sequence[str], rejects: Path) -> dict[int, str]:
         for line in explained["read"]
     }
     if rejects.exists():
+        told: set[str] = set()
         with rejects.open(encoding="utf-8-sig", newline="") as file:
             for number, _, column, value, detail, remedy, fault in [*csv.reader(file, delimiter=";")][1:]:
                 shown = f"`{value}`" if value else "vide"
                 end = "" if detail.endswith("?") else "."
-                fates[int(number)] = f"**refusée** (`{fault}`) : {column}, {shown} : {detail}{end} {remedy}"
+                todo = "" if fault in told else f" {remedy}"
+                told.add(fault)
+                fates[int(number)] = f"**refusée** (`{fault}`) : {column}, {shown} : {detail}{end}{todo}"
     return fates
 
 
