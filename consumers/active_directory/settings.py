@@ -16,7 +16,7 @@ Suffix = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+([.][A-Za-z0-9
 
 
 class ActiveDirectorySettings(PlainPasswordSettings):
-    """Active Directory. Used when `active_directory` is among the `targets`."""
+    """Active Directory."""
 
     place: ClassVar[str] = "active_directory"
 

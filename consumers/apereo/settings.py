@@ -8,7 +8,7 @@ from consumers.kit.settings import HttpConnectorSettings, server_of
 
 
 class ApereoSettings(HttpConnectorSettings):
-    """Sessions of Apereo CAS, ended when access is shut. Used when `apereo` is among the `targets`.
+    """Sessions of Apereo CAS, ended when access is shut.
 
     `url` is its endpoint `ssoSessions`, `token` is `login:password`.
     """

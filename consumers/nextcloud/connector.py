@@ -39,7 +39,7 @@ NO_SUCH_GROUP, NOT_YOURS, NOT_ADDED = 102, 104, 105  # to a membership
 
 
 class NextcloudSettings(HttpConnectorSettings):
-    """A Nextcloud, by its provisioning API. Used when `nextcloud` is among the `targets`."""
+    """A Nextcloud, by its provisioning API."""
 
     place: ClassVar[str] = "nextcloud"
     basic: ClassVar[bool] = True

@@ -16,7 +16,7 @@ NumberAttribute = Literal["zimbraNotes", "description", "initials", "pager", "co
 
 
 class PartageSettings(HttpClientSettings):
-    """RENATER Partage, by its BSS interface. Used when `partage` is among the `targets`."""
+    """RENATER Partage, by its BSS interface."""
 
     place: ClassVar[str] = "partage"
 

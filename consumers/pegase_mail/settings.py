@@ -8,8 +8,8 @@ from consumers.kit.settings import AnswerTime, BatchSize, HttpClientSettings
 
 
 class PegaseMailSettings(HttpClientSettings):
-    """The institutional mail address in Pégase, written once the mailbox is there. Used when `pegase_mail` is
-    among the `targets`; `[pegase]` says where it is."""
+    """The institutional mail address in Pégase, written once the mailbox is there; `[pegase]` says where
+    it is."""
 
     place: ClassVar[str] = "pegase_mail"
 

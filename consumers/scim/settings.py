@@ -13,7 +13,7 @@ Memberships = Literal["groups", "cohorts"]
 
 
 class ScimSettings(HttpConnectorSettings):
-    """A service that speaks SCIM 2.0. Used when `scim` is among the `targets`."""
+    """A service that speaks SCIM 2.0."""
 
     place: ClassVar[str] = "scim"
 

@@ -18,7 +18,7 @@ _FIELDS = ", ".join(f"`{{{name}}}`" for name in FIELDS)
 
 
 class TimetableSettings(HttpTokenSettings):
-    """The timetable service, read only. Used when `timetable` is among the `targets`."""
+    """The timetable service, read only."""
 
     place: ClassVar[str] = "timetable"
 

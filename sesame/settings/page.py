@@ -55,7 +55,11 @@ in the same sections of the same file; few sites change any.
 
 
 _SEVERAL = (
-    (kit.__name__, "Every target: `[TARGET]`", "The section of a target, whichever connector it has."),
+    (
+        kit.__name__,
+        "Every target: `[TARGET]`",
+        "The section of a target, whichever connector it has; used when `targets` names it.",
+    ),
     (
         served.__name__,
         "Both web sites: `[portal]` and `[console]`",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator
+from itertools import combinations
 from typing import Final
 
 from consumers.kit.reasons import Kind, Reason
@@ -194,9 +195,15 @@ def _list(items: Iterator[str]) -> str:
 
 
 def _symptoms() -> Iterator[str]:
-    for token, words in glossary()["symptoms"].items():
-        names = [rule.name for rule in all_rules().values() if token in rule.symptoms]
-        yield f"| {words['fr']} / {words['en']} | {linked(names)} |"
+    """A row for each symptom; what three or more have in common is one row before them."""
+    symptoms = glossary()["symptoms"]
+    rows = {each: [rule.name for rule in all_rules().values() if each in rule.symptoms] for each in symptoms}
+    shared = max((set.intersection(*map(set, some)) for some in combinations(rows.values(), 3)), key=len)
+    yield f"| *any service*, in rows below | {linked([name for name in all_rules() if name in shared])} |"
+    for token, words in symptoms.items():
+        named = rows[token] if shared - {*rows[token]} else [n for n in rows[token] if n not in shared]
+        both = [*(["*any service*"] if len(named) < len(rows[token]) else []), linked(named)]
+        yield f"| {words['fr']} / {words['en']} | {', '.join(both)} |"
 
 
 def _rules() -> Iterator[str]:

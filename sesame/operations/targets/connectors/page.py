@@ -54,7 +54,7 @@ def _section(name: str, connector: type[Anything]) -> str:
         f"| Students call it | {connector.title['fr']} · {connector.title['en']} |",
         f"| Verbs | {', '.join(connector.verbs())} |",
         f"| Writes | {writes} |",
-        f"| Follows | {connector.follows or 'nobody'} |",
+        *([f"| Follows | {connector.follows} |"] if connector.follows else []),
         f"| Reasons of its own | {tokens or 'none'} |",
         f"| Settings | [`[{name}]`](settings.md#{name}) |",
         "",
