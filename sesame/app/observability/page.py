@@ -39,7 +39,10 @@ def metrics_page() -> str:
         labels = ", ".join(f"`{label}`" for label in each.labels) or "–"
         lines.append(f"| `{each.name}` | {each.kind} | {labels} | {each.help} |")
     lines += ["", "### Labels", "", "| Label | Values |", "|---|---|"]
-    lines += [f"| `{name}` | {values} |" for name, values in sorted(LABELS.items())]
+    alike: dict[str, list[str]] = {}
+    for name, values in sorted(LABELS.items()):
+        alike.setdefault(values, []).append(f"`{name}`")
+    lines += [f"| {', '.join(names)} | {values} |" for values, names in alike.items()]
     lines += ["", _LOGS]
     lines += [", ".join(f"`{name}`" for name in sorted(LOG_FIELDS)) + "."]
     return "\n".join(lines) + "\n"
