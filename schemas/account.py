@@ -205,7 +205,7 @@ class Account(Model):
 
     @property
     def lacks_target(self) -> bool:
-        """Whether an account `at` a target is at an earlier stage there, by the site's entitlements."""
+        """Whether entitlements do not give the target that this account is `at`."""
         return self.stage is Stage.PRECREATED and bool(self.stages)
 
     @property
@@ -220,7 +220,7 @@ class Account(Model):
         return tuple(ready or unmet)
 
     def at(self, target: str) -> Account:
-        """The account as one target is to have it: at its stage there, with its day of opening alone."""
+        """The account as one target is to have it, with its stage and first day there."""
         stage = self.stages.get(target, self.stage)
         if stage is self.stage:
             return self

@@ -132,7 +132,7 @@ class Minter:
     def mint_first(
         self, connection: Connection, person: KnownPerson, enrolment: Enrolment, origin: Origin
     ) -> Account | None:
-        """As `mint_version`, of a newcomer: the store has nothing else of this person, so nothing is read."""
+        """As `mint_version`, of a newcomer: the store has nothing else to read."""
         number, now = person.student_number, self._database.now(connection)
         if not self._deserves_account(person, (enrolment,), datetime.fromtimestamp(now, UTC).date()):
             return None
@@ -191,7 +191,9 @@ class Minter:
     def _shut(
         self, connection: Connection, previous: Account, account: Account, today: date, now: float
     ) -> Account:
-        """The account without the targets that the guard keeps open; one that never had it stays untouched.
+        """The account with those targets shut that the guard lets go.
+
+        A target that never had anything of the student stays untouched.
 
         A target is kept open, however few it concerns, if it is shut because the site's entitlements changed.
         """

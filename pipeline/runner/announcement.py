@@ -57,7 +57,7 @@ class Admitted:
         return datetime.fromtimestamp(self.started_at + moment - self.began, UTC)
 
     def leased_until(self, now: float) -> float:
-        """Return the lease's end, at most a whole lease from `now`: the clock may have gone back since."""
+        """Return the lease's end, at most a whole lease from `now`. The clock may go back."""
         return min(self.lease_until, now + self.lease_until - self.started_at)
 
     @property
@@ -118,7 +118,7 @@ class Admitted:
 def announcement(
     target: str, admitted: Admitted, outcome: HandlerOutcome, now: datetime, letter_id: str | None = None
 ) -> Message | None:
-    """Return this outcome's event, about the existing dead letter `letter_id`; None: nothing is new."""
+    """Return this outcome's event, about an existing dead letter. None: nothing is new."""
     item, account = admitted.item, admitted.account
     common: dict[str, Any] = {
         "student_number": account.student_number,

@@ -59,7 +59,7 @@ def target_in_role(settings: Settings, role: str) -> str:
 
 
 def works_without_target(site: HasSettings, consumer: str) -> bool:
-    """Whether a replay of this consumer compares no target: it is the registry, or tells a receiver."""
+    """Whether this consumer has no target to compare: the registry, or a receiver's."""
     return consumer == REGISTRY or consumer in map(sender_of, site.settings.webhooks.receivers)
 
 

@@ -1,4 +1,4 @@
-"""`sesame lifecycle` and `sesame entitlements`: what time and rows change about accounts; held plans."""
+"""`sesame lifecycle` and `sesame entitlements`: what time and rows change."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Entitlement(RegistryModel):
         )
 
     def first_day(self, year: int) -> date | None:
-        """The first day of this academic year on which the target is open; None: from the start."""
+        """The first day of the target in this academic year. None: from the start."""
         return _day(self.opens_on, year, _FIRST_FROM)
 
     def last_day(self, year: int) -> date | None:
@@ -113,14 +113,14 @@ class TargetVerdict(NamedTuple):
 def verdict(
     rows: Sequence[Entitlement], target: str, in_force: Sequence[Enrolment], today: date
 ) -> TargetVerdict:
-    """What the rows give these enrolments in force of a target: the most that any enrolment gives."""
+    """What the rows give of a target: the most that any of these enrolments in force gives."""
     mine = [(at, row) for at, row in enumerate(rows, 1) if row.target == target]
     given = [_of_enrolment(mine, enrolment, today) for enrolment in in_force] if mine else []
     return max(given, key=_most, default=TargetVerdict(open=True))
 
 
 def in_grace(rows: Sequence[Entitlement], target: str) -> bool | None:
-    """Whether those in grace have a target; None: no row names them, and it stays as it was."""
+    """Whether a row gives a target in grace. None: no row says so, and it stays as it was."""
     return next((row.open for row in rows if row.target == target and row.names_grace), None)
 
 
@@ -137,7 +137,7 @@ def changes(rows: Sequence[Entitlement], target: str, enrolments: Sequence[Enrol
 
 
 def contradictions(rows: Sequence[Entitlement]) -> Iterator[tuple[int, int]]:
-    """Rows that never count, each with the earlier row that matches all of the same; counted from 1."""
+    """Rows that never count, with the earlier row that covers each. Counted from 1."""
     for at, row in enumerate(rows, 1):
         earlier = next((n for n, other in enumerate(rows[: at - 1], 1) if other.covers(row)), None)
         if earlier is not None:

@@ -33,7 +33,7 @@ class Closing(StrEnum):
 
 
 class LifeStage(NamedTuple):
-    """An account's stage, last known day of access, and by target other stages and days of opening."""
+    """An account's stage and last known day of access; by target, stages and first days."""
 
     stage: Stage
     valid_until: date | None
@@ -217,7 +217,7 @@ class Lifecycle:
         return self.entitled(target, account.enrolments, today - _ONE_DAY).open
 
     def given_again(self, account: Account, today: date) -> tuple[Mapping[str, Stage], Mapping[str, date]]:
-        """The stages at targets, and days of opening, that entitlements give an open account today."""
+        """The stages and first days by target that the rows give an open account today."""
         if account.stage is Stage.GRACE:
             return self._in_grace(account, account.valid_until, held=False).stages, {}
         lacking = self._not_entitled(account.enrolments, today)
@@ -255,7 +255,7 @@ class Lifecycle:
         return LifeStage(Stage.GRACE, until, _lacking(previous, shut, held=held))
 
     def _entitled_steps(self, name: str, account: Account, grace_begins: date) -> Iterator[Milestone]:
-        """What the entitlements change of a target while the account is active and when grace begins."""
+        """What the rows change of a target until grace begins, and then."""
         rows, is_open = self.rules.entitlements, account.at(name).stage in OPEN
         for day in changes(rows, name, account.enrolments):
             if day < grace_begins and self.entitled(name, account.enrolments, day).open is not is_open:
@@ -317,7 +317,7 @@ def _days(opening: Mapping[str, date | None]) -> dict[str, date]:
 
 
 def _shut_before_grace(previous: Account) -> dict[str, Stage]:
-    """The targets that an account lacked while it was active: it never had them, or they were shut."""
+    """The targets that an active account lacked. It never had them, or they were shut."""
     lacked = (Stage.PRECREATED, Stage.EXPIRED)
     stages = {name: stage for name, stage in previous.stages.items() if stage in lacked}
     if previous.stage is not Stage.GRACE:

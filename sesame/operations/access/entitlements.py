@@ -1,4 +1,4 @@
-"""Entitlements: explain a student's, and preview whom the settings' rows would change."""
+"""Entitlements: explain a student's; preview whom a change of the rows changes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class EntitlementsReport(Report):
 
 
 class RowCount(Report):
-    """The open accounts that a row decides about; `row` None: no row of this target is for them."""
+    """The open accounts that a row decides about. `row` None: no row is for them."""
 
     target: str
     row: int | None
@@ -96,7 +96,7 @@ class EntitlementsPreview(Report):
     shows=lambda report, _number: shown_one(report.student_number),
 )
 def explain(site: Configured, _actor: Actor, student_number: str) -> EntitlementsReport:
-    """Explain which targets a student has by the site's rows, from when to when, and why.
+    """Explain which targets a student has, from when to when, and by which row.
 
     Raises:
         NoSuchStudent: the number has no account.
@@ -121,7 +121,7 @@ def explain(site: Configured, _actor: Actor, student_number: str) -> Entitlement
     shows=lambda report: shown(change.student_number for change in report.changes),
 )
 def preview(site: Configured, _actor: Actor) -> EntitlementsPreview:
-    """Preview whom the settings' rows would change today, and why not the others; write nothing."""
+    """Preview whom the rows would change today, and why not others. Write nothing."""
     lifecycle = Lifecycle(site.settings.registry, site.settings.lifecycle)
     names = [name for name in site.settings.targets if name in lifecycle.given]
     counted: dict[tuple[str, int | None], Counter[str]] = {}
@@ -190,7 +190,7 @@ def _given(stage: Stage, opens: date | None, *, had: bool) -> Given:
 
 
 def _lacks(row: Entitlement, account: Account, in_force: Sequence[Enrolment]) -> tuple[str, ...]:
-    """The criteria of a row that no enrolment in force meets; all given ones if none meets them together."""
+    """The criteria of a row that no enrolment in force meets, alone or together."""
     if account.stage is Stage.GRACE or not row.names_enrolled:
         return ("affiliations",)
     alone = {name: row.model_copy(update=dict.fromkeys(_OTHERS - {name}, frozenset())) for name in _OTHERS}
@@ -203,7 +203,7 @@ _OTHERS = {"components", "steps"}
 
 
 def _open_accounts(site: Configured, names: Sequence[str]) -> Iterator[tuple[Account, Sequence[str], date]]:
-    """The open accounts, each with the targets that ever had something of the student, and the day."""
+    """The open accounts, each with the targets that had something of it, and the day."""
     for page in accounts.number_pages(site.database, *accounts.LIVE, size=_PAGE):
         with site.database.read() as connection:
             found = accounts.newest(connection, page)

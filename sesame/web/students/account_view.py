@@ -126,7 +126,7 @@ class AccountView:
 
     @property
     def counted(self) -> tuple[int, int]:
-        """The numbers of ready and of all services, without those that are not ours or not the student's."""
+        """The numbers of ready services and of all that are ours and the student's."""
         ours = [service.state for service in self.services if service.state not in _UNCOUNTED]
         return ours.count(READY), len(ours)
 

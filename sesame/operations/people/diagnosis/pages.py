@@ -195,7 +195,7 @@ def _list(items: Iterator[str]) -> str:
 
 
 def _symptoms() -> Iterator[str]:
-    """A row for each symptom; what three or more have in common is one row before them."""
+    """A row for each symptom. What three or more have in common is one row before them."""
     symptoms = glossary()["symptoms"]
     rows = {each: [rule.name for rule in all_rules().values() if each in rule.symptoms] for each in symptoms}
     shared = max((set.intersection(*map(set, some)) for some in combinations(rows.values(), 3)), key=len)
