@@ -77,7 +77,8 @@ class PegaseMailConnector(Connector[PegaseMailSettings]):
 
     def wanted(self, account: Account) -> Wanted:
         """See `Connector.wanted`. Pégase keeps the address of a closed account, as it keeps the person."""
-        return Wanted({"mail": (account.mail,)} if account.access_open else {})
+        mailbox = account.at(self.context.site.mail_target or self.name)
+        return Wanted({"mail": (account.mail,)} if account.access_open and mailbox.access_open else {})
 
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
         """See `Connector.read`: nobody without access."""

@@ -216,6 +216,12 @@ class People:
         """The numbers that an operator merged into this one."""
         return [_person(row) for row in connection.execute(_MERGED, {"number": student_number})]
 
+    def owners(self, connection: Connection, student_numbers: Collection[str]) -> dict[str, str]:
+        """Whose these numbers are, and those merged into them."""
+        merged = select(people.c.student_number, people.c.merged_into)
+        rows = connection.execute(merged.where(people.c.merged_into.in_(student_numbers)))
+        return {number: number for number in student_numbers} | {row[0]: row[1] for row in rows}
+
     def held(self, connection: Connection) -> list[KnownPerson]:
         """Those with a hold in force, by number."""
         wanted = people.c.holds != "[]", people.c.merged_into.is_(None)

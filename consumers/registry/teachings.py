@@ -11,6 +11,7 @@ members must still be known as ours, or its last member would stay in it.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, Text, bindparam, select
@@ -105,6 +106,18 @@ def held(connection: Connection, *student_numbers: str) -> tuple[HeldTeaching, .
         for element, group, label in json.loads(document):
             found[year, element, group] = HeldTeaching(year, element, group, label or element)
     return tuple(found[key] for key in sorted(found))
+
+
+def held_among(connection: Connection, owners: Mapping[str, str]) -> dict[str, tuple[HeldTeaching, ...]]:
+    """As `held`, of many persons at once. `owners`: whose each of their numbers is."""
+    found: dict[str, dict[tuple[int, str, str], HeldTeaching]] = {}
+    numbers = teachings.c.student_number
+    query = select(numbers, teachings.c.year, teachings.c.document).where(numbers.in_(owners))
+    for number, year, document in connection.execute(query.order_by(teachings.c.source_sequence)):
+        mine = found.setdefault(owners[number], {})
+        for element, group, label in json.loads(document):
+            mine[year, element, group] = HeldTeaching(year, element, group, label or element)
+    return {owner: tuple(mine[key] for key in sorted(mine)) for owner, mine in found.items()}
 
 
 def ever_known(connection: Connection) -> list[tuple[int, str, str]]:

@@ -86,6 +86,16 @@ def _looks() -> Iterator[Case]:
         ),
     )
     yield Case("export", ("export --day 2026-11-26", "export --day 2999-01-01"))
+    yield Case(
+        "export-lists",
+        (
+            "export --list pix",
+            "export --list groups",
+            "export --list pix --component NONE",
+            "export",
+            "export --list payroll",
+        ),
+    )
     yield Case("restored-nobody", ("restored list", "restored list --json"))
     yield Case(
         "restored-rebuild-down", ("restored rebuild", "restored rebuild --write --lang fr"), "restored"

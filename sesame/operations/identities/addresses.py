@@ -33,20 +33,18 @@ class WrittenAddress(Report):
 def addresses(site: Configured, _actor: Actor, request: AddressesRequest) -> tuple[WrittenAddress, ...]:
     """The address of each student who has a mailbox, by number."""
     mailbox = target_in_role(site.settings, MAIL_ROLE)
-    told = propagation_targets.c
+    outcome = propagation_targets.c
     query = (
-        select(told.student_number, told.finished_at, accounts.c.document)
-        .join(accounts, accounts.c.student_number == told.student_number)
-        .where(told.target == mailbox, told.state == State.PROVISIONED, *LIVE, COUNTED)
-        .where(told.finished_at >= (request.since or 0.0))
-        .order_by(told.student_number)
+        select(outcome.student_number, outcome.finished_at, accounts.c.document)
+        .join(accounts, accounts.c.student_number == outcome.student_number)
+        .where(outcome.target == mailbox, outcome.state == State.PROVISIONED, *LIVE, COUNTED)
+        .where(outcome.finished_at >= (request.since or 0.0))
+        .order_by(outcome.student_number)
     )
     with site.database.read() as connection:
-        return tuple(
-            WrittenAddress(
-                student_number=row.student_number,
-                mail=Account.model_validate_json(row.document).mail,
-                at=utc(row.finished_at),
-            )
-            for row in connection.execute(query)
-        )
+        told = [(row, Account.model_validate_json(row.document)) for row in connection.execute(query)]
+    return tuple(
+        WrittenAddress(student_number=account.student_number, mail=account.mail, at=utc(row.finished_at))
+        for row, account in told
+        if not account.at(mailbox).lacks_target
+    )

@@ -13,9 +13,11 @@ MARK: Final = "\ufeff"
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
-def line(cells: Iterable[str]) -> str:
-    """One CSV line; formulas become text (OWASP, CSV Injection)."""
+def line(cells: Iterable[str], *, quoted: bool = False) -> str:
+    """One CSV line; formulas become text (OWASP, CSV Injection). `quoted`: every cell is."""
     text = io.StringIO()
     safe = [f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells]
-    csv.writer(text, delimiter=";", lineterminator="\r\n").writerow(safe)
+    csv.writer(
+        text, delimiter=";", lineterminator="\r\n", quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
+    ).writerow(safe)
     return text.getvalue()

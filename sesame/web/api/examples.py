@@ -34,6 +34,8 @@ PLACES: Final[Mapping[str, str | int]] = {
     "receiver": "idp",
     "source": "pegase",
     "day": "2026-11-27",
+    "list": "pix",
+    "eppn": "lea.martin@etu.univ.example",
     "cohort": "M2INFO-2026",
     "action": "hold",
 }

@@ -7,14 +7,15 @@ from contextlib import suppress
 from datetime import date
 from typing import Annotated, Final
 
-from fastapi import Query, Response
+from fastapi import Path, Query, Response
 from pydantic import BeforeValidator, Field
 
 from schemas.language import gettext
 from sesame.operations.imports import past as past_imports
 from sesame.operations.imports.past import ImportsReport, ImportsRequest
-from sesame.operations.keeping import daily_export
+from sesame.operations.keeping import daily_export, student_lists
 from sesame.operations.keeping.daily_export import DayExportRequest, ExportForm
+from sesame.operations.keeping.student_lists import CardHolder, ListName, StudentListRequest
 from sesame.operations.people import student
 from sesame.operations.people.diagnosis import engine, students
 from sesame.operations.people.diagnosis.engine import DiagnosisReport, DiagnosisRequest
@@ -41,6 +42,8 @@ def _day(text: str) -> date:
 
 
 Day = Annotated[date, BeforeValidator(_day), Field(ge=date(1970, 1, 2))]
+Component = Annotated[str | None, Query(max_length=64, description="Of this component alone, by its code.")]
+Principal = Annotated[str, Path(max_length=320, pattern=r"^[^/@]+@[^/@]+$")]
 PAGE: Final = 100
 _EXPORTED: Final = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
 
@@ -60,6 +63,31 @@ def export_day(
     content = daily_export.export_day(call.site, call.actor, asked, call.api.clock)
     named = {"Content-Disposition": f'attachment; filename="sesame-{day.isoformat()}.{form}"'}
     return Response(content, media_type=_EXPORTED[form], headers=named)
+
+
+@route(
+    "GET",
+    "/lists/{list}",
+    student_lists.student_list,
+    described=described_file("The list.", _EXPORTED["csv"]),
+    answers=Response,
+)
+def list_for_software(call: Caller, list: ListName, component: Component = None) -> Response:  # noqa: A002
+    """Students for other software, as a file: `sesame export --list`.
+
+    `Sesame-Left-Out`: how many cannot be in it (Pix Orga wants a first and a family name).
+    """
+    asked = StudentListRequest(list=list, component=component)
+    found = student_lists.student_list(call.site, call.actor, asked)
+    headers = {"Content-Disposition": f'attachment; filename="sesame-{list}.csv"'}
+    headers["Sesame-Left-Out"] = str(len(found.left_out))
+    return Response(found.content, media_type=_EXPORTED["csv"], headers=headers)
+
+
+@route("GET", "/cards/{eppn}", student_lists.card_holder)
+def show_card_holder(call: Caller, eppn: Principal) -> CardHolder:
+    """The holder of a principal name, in esup-sgc's words. It asks one by one, and nothing is written."""
+    return student_lists.card_holder(call.site, call.actor, eppn)
 
 
 @route("GET", "/students", students.listed)

@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 
 from consumers.registry.erasure.erasures import erasures
 from consumers.registry.people import enrolments
+from pipeline import accounts
 from pipeline.audit.trail import audit
 from tests.integration.api.api_kit import ApiWorld
 
@@ -56,3 +57,24 @@ def test_the_audit_is_taken_away_whole_and_that_it_was_is_in_it(module_world: Ap
     assert [int(row[0]) for row in rows] == [each["id"] for each in found]
     assert len(noted(world, "audit.export")) == 2
     assert world.get("/audit/export?format=xlsx").status_code == 422
+
+
+def test_lists_for_other_software_are_files_and_a_card_is_json(module_world: ApiWorld) -> None:
+    world = module_world
+    answer = world.get("/lists/pix", "registrar")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    table = list(csv.DictReader(answer.text.splitlines(), delimiter=";"))
+    numbers = {row["Numéro étudiant"] for row in table}
+    assert len(numbers) == len(table) > 1
+    assert int(answer.headers["sesame-left-out"]) >= 0
+    assert world.get("/lists/groups?component=NONE").json()["type"].endswith("NobodyListed")
+    assert world.get("/lists/payroll").status_code == 422
+    assert world.get("/lists/pix", "support").status_code == 403
+    number = min(numbers)
+    with world.site.database.read() as connection:
+        account = accounts.find(connection, number)
+    assert account is not None
+    card = world.get(f"/cards/{account.principal}", "operator").json()
+    assert (card["supannEtuId"], card["email"]) == (number, account.mail)
+    assert world.get("/cards/nobody@univ.example").status_code == 404
+    assert world.get("/cards/nobody").status_code == 422

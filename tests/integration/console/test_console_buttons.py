@@ -64,6 +64,7 @@ BUTTONS: Final = {
     "/imports/{import}": {"approuver": OPERATORS},
     "/effacements": {},
     "/revue": {"ouvrir": OPERATORS},
+    "/listes": {"listes": OFFICE, "carte": OPERATORS},
     "/preuves": {"preuves": OPERATORS},
 }
 """By view, the last word of each form's address, and who is shown it."""
@@ -74,6 +75,7 @@ NAVIGATION: Final = {
     "/echecs": DESK,
     "/imports": OFFICE,
     "/journal": OPERATORS,
+    "/listes": OFFICE,
     "/personnes": DESK,
     "/plans": OPERATORS,
     "/preuves": OPERATORS,
