@@ -16,7 +16,7 @@ from consumers.pegase_mail.settings import PegaseMailSettings
 from pipeline.errors import Misconfigured, TargetDown
 from producers.registrar.pegase.settings import PegaseSettings
 from sandbox.pegase import Pegase, inscription
-from schemas.account import Account
+from schemas.account import Account, Stage
 from sesame.app.targets import Registrar
 from sesame.testing.connector.bench import ConnectorBench
 from sesame.testing.connector.suite import *
@@ -119,6 +119,22 @@ def test_a_correction_by_hand_is_held_and_an_emptied_one_is_not(
         pegase.correct({first.student_number: ""})
         assert write(connector, first, one(connector, first)) is None
     assert pegase.mails() == {each.student_number: each.mail for each in (first, second)}
+
+
+def test_an_address_without_a_mailbox_is_not_told(pegase: Pegase) -> None:
+    site = SiteFacts(registrar=Placed(pegase), mail_target="partage")
+    bench = ConnectorBench(
+        Here,
+        lambda address: {"title": f"http://{address}"},
+        f"127.0.0.1:{pegase.port}",
+        site=site,
+        leader=lambda accounts: enrol(pegase, accounts),
+    )
+    with connected(bench) as connector:
+        later = bench.account(stages={"partage": Stage.PRECREATED})
+        assert connector.wanted(later).fields == {}
+        has_one = bench.account(stages={"moodle": Stage.PRECREATED})
+        assert connector.wanted(has_one).fields == {"mail": (has_one.mail,)}
 
 
 def test_a_former_address_of_ours_is_replaced_and_another_case_is_the_same(

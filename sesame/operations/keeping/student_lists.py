@@ -1,4 +1,4 @@
-"""Lists of students for other software: Pix Orga, timetables, and cards by esup-sgc."""
+"""Lists of students for other software: Pix Orga, timetables, esup-sgc."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ListFile(NamedTuple):
 
 
 class CardHolder(Report):
-    """A student under the names that esup-sgc gives its fields; texts, empty where nothing is known.
+    """A student in the words of esup-sgc's fields. Empty where nothing is known.
 
     `editable`: `true` while access is open: then a card may be asked for.
     """

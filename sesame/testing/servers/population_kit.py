@@ -44,10 +44,11 @@ def student(
     completed_at: float | None = None,
     late_at: float | None = None,
     breached_at: float | None = None,
+    **more: Any,
 ) -> None:
-    """Store a student with a propagation in this state, joined up to version `joined`."""
+    """Store a student with a propagation in this state, joined up to `joined`. `more`: its account's."""
     asked = datetime.fromtimestamp(START, UTC) if activated else None
-    account = account_of(number, f"login.{number}", version=version, activated_at=asked)
+    account = account_of(number, f"login.{number}", version=version, activated_at=asked, **more)
     stores.keep(database, account, changed_at=START)
     with database.write() as connection:
         connection.execute(

@@ -1,4 +1,4 @@
-"""'Listes': students for other software, as files, and what esup-sgc is told of one."""
+"""'Listes': files of students for other software, and what esup-sgc reads."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def give_list(visit: Visiting, fields: Posted) -> Response:
 
 @router.post("/listes/carte")
 def show_card_holder(visit: Visiting, fields: Posted) -> Response:
-    """What esup-sgc is told of the holder of a principal name."""
+    """What esup-sgc reads of the holder of a principal name."""
     check(visit.actor, "export.card")
     eppn = fields.get("eppn", "").strip()[:_EPPN_MAX]
     holder = student_lists.card_holder(visit.context.site, visit.actor, eppn)

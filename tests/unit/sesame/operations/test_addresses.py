@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.db.database import Database
+from schemas.account import Stage
 from sesame.acts.acts import Actor, ActRefused, Role
 from sesame.operations.identities.addresses import AddressesRequest, WrittenAddress, addresses
 from sesame.testing.servers.database_kit import START
@@ -44,6 +45,13 @@ def test_who_has_a_mailbox_is_listed_with_the_address(database: Database) -> Non
     assert sorted(number for number, _ in found) == expected
     assert all(mail == f"login.{number}@etu.univ-exemple.fr" for number, mail in found)
     assert [number for number, _ in listed(database, since=START + 7.0)] == ["22600002"]
+
+
+def test_who_is_given_no_mailbox_is_not_listed(database: Database) -> None:
+    done = {"post": ("provisioned", 3.0)}
+    student(database, "22600001", "completed", seen=done, stages={"post": Stage.PRECREATED})
+    student(database, "22600002", "completed", seen=done, stages={"moodle": Stage.PRECREATED})
+    assert [number for number, _ in listed(database)] == ["22600002"]
 
 
 def test_when_the_mailbox_was_found_is_told(database: Database) -> None:

@@ -16,8 +16,8 @@ from schemas.account import Administrative, Hold
 from schemas.events import HoldPlaced, IdentityDecided, IdentityDecision
 from sesame.acts.acts import Actor, ActRefused, Role
 from sesame.operations.keeping.student_lists import (
-    NobodyListed,
     ListFile,
+    NobodyListed,
     StudentListRequest,
     card_holder,
     student_list,
