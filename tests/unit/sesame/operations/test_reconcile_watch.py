@@ -365,14 +365,14 @@ def test_those_who_came_last_tell_that_a_backup_was_taken_back(database: Databas
     site = Shop(database, tmp_path)
     site.made["shelf"] = site.shelf
     filled(site)
-    today = [account(f"{22700000 + each}") for each in range(6)]
+    today = [account(f"{22700000 + each}") for each in range(5)]  # of a sixth, the lot might draw one
     stored(database, today, **{one.student_number: {"applied_at": NOW.timestamp()} for one in today})
     site.there += map(its_object, today)
     site.run()
     site.look()
-    del site.there[-6:]
+    del site.there[-5:]
     found = present(site.look(threshold=Threshold()))
-    assert len(found.missing) == 6
+    assert len(found.missing) == 5
     assert found.went_back == ["shelf"]
 
 
