@@ -98,6 +98,9 @@ class EnrolmentRecorded(EnrolmentFact):
     )
     birth_date: Day = Field(description="Date of birth.")
     ine: Ine | None = Field(None, description="National student number (INE). Absent: none is known.")
+    ine_provisional: bool | None = Field(
+        None, description="Whether the INE is provisional, and replaced later. Absent: unknown."
+    )
     personal_mail: Text | None = Field(None, description="Personal mail address. Absent: none is known.")
     mobile: PhoneNumber | None = Field(None, description="Mobile number (E.164). Absent: none is known.")
     language: Language | None = Field(None, description="Preferred language, if known.")

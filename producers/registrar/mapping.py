@@ -93,6 +93,7 @@ FIELDS = _fields(
     EnrolmentRow,
     required=_NAMES,
     primary=("true", "false"),
+    ine_provisional=("true", "false"),
     payment=("awaiting", "paid"),
     pedagogical=("validated", "pending"),
 )

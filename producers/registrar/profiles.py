@@ -2,10 +2,11 @@
 
 Sources of the columns and codes: Amue's Apogée, as SupAnn sites export it (COD_ETU, ETA_IAE, …; of teaching
 units COD_ELP, LIB_ELP, COD_GPE); PC-Scol's Pégase, as its enrolments are exported (codeApprenant,
-codePeriode, …; objets de formation, groupes). The state of the pedagogical enrolment is no Apogée field: the
-export computes it in a separate column. Pégase's exports name no primary enrolment (its API does), and of
-payment only its effect on the enrolment's state. Neither software has one export for teaching units: a site
-writes the query, or its timetable software does, and a mapping file reads any other form.
+codePeriode, …; objets de formation, groupes). The state of the pedagogical enrolment is no Apogée field, nor
+is whether an INE is provisional: the export computes them in separate columns. Pégase's exports name no
+primary enrolment (its API does), and of payment only its effect on the enrolment's state. Neither software
+has one export for teaching units: a site writes the query, or its timetable software does, and a mapping file
+reads any other form.
 """
 
 from __future__ import annotations
@@ -98,6 +99,7 @@ def apogee(*, payment_required: bool = True, one_name: bool = False) -> FeedProf
         columns=(
             Column("student_number", "COD_ETU"),
             Column("ine", "COD_NNE_IND"),
+            Column("ine_provisional", "INE_PROVISOIRE", _YES_NO, optional=True),
             Column("birth_name", "LIB_NOM_PAT_IND"),
             Column("usage_name", "LIB_NOM_USU_IND"),
             Column("given_name", "LIB_PR1_IND"),
@@ -137,6 +139,11 @@ def path_code(path: str) -> str:
     return re.sub(r"\s*>\s*", "/", path)
 
 
+def _unless_confirmed(state: str) -> str:
+    """The state of a master INE as whether it is provisional: all but a confirmed one is (`idt` 1.6)."""
+    return "false" if state == "CONFIRME" else "true"
+
+
 def pegase(*, one_name: bool = False) -> FeedProfile:
     """Pégase. A missing pedagogical state counts as pending, so that nothing opens by omission."""
     return FeedProfile(
@@ -147,6 +154,7 @@ def pegase(*, one_name: bool = False) -> FeedProfile:
         columns=(
             Column("student_number", "codeApprenant"),
             Column("ine", "ine"),
+            Column("ine_provisional", "etatIneMaitre", convert=_unless_confirmed, optional=True),
             Column("birth_name", "nomFamille"),
             Column("usage_name", "nomUsage"),
             Column("given_name", "prenom"),

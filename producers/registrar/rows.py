@@ -151,6 +151,7 @@ class EnrolmentRow(StepRow):
     preferred_given_name: Name | None = None
     birth_date: Annotated[date, BeforeValidator(_date)]
     ine: Annotated[str, BeforeValidator(_ine)] | None = None
+    ine_provisional: bool | None = None
     personal_mail: Annotated[str, BeforeValidator(_mail)] | None = None
     mobile: Annotated[str, BeforeValidator(_mobile)] | None = None
 
@@ -165,7 +166,7 @@ class TeachingRow(_Row):
 
 
 _NAMES = ("birth_name", "usage_name", "given_name", "preferred_given_name")
-PERSON_FIELDS = (*_NAMES, "birth_date", "ine", "personal_mail", "mobile")
+PERSON_FIELDS = (*_NAMES, "birth_date", "ine", "ine_provisional", "personal_mail", "mobile")
 """Fields that must agree on all lines of one student."""
 
 _DAMAGEABLE = frozenset({*_NAMES, "personal_mail"})
