@@ -116,7 +116,7 @@ class Decisions:
         else:
             self._part(connection, mine, theirs)
         for each in (number, event.other):  # and, if it is merged, the number that remains
-            self._minter.mint_version(connection, each, origin)
+            self._minter.mint_version(connection, each, origin, decided=True)
 
     def _mint_again(self, connection: Connection, holder: KnownPerson, origin: Origin) -> None:
         if holder.activated_at is not None:

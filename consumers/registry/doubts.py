@@ -21,7 +21,6 @@ For a person with only one name, now or then, that name and the birth date must 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 from typing import Final, NamedTuple
@@ -32,7 +31,7 @@ from consumers.registry import NAME
 from consumers.registry import identity_doubts as store
 from consumers.registry.erasure.returns import ErasedPersons
 from consumers.registry.identity import ascii_word
-from consumers.registry.identity_doubts import Doubt, Verdict
+from consumers.registry.identity_doubts import Doubt, Verdict, fingerprint_of
 from consumers.registry.people import Identity, KnownPerson, People
 from pipeline import accounts
 from pipeline.db.database import Database
@@ -56,8 +55,8 @@ def fingerprints(identity: Identity, ine: str | None) -> dict[str, str]:
     """
     given = (identity.birth_name, identity.given_name)
     names = [ascii_word(name).replace("-", "") or name for name in given if name]
-    prints = {"birth": _hash(*names, identity.birth_date.isoformat())}
-    return prints | ({"ine": _hash(ine.upper())} if ine else {})
+    prints = {"birth": fingerprint_of(*names, identity.birth_date.isoformat())}
+    return prints | ({"ine": fingerprint_of(ine.upper())} if ine else {})
 
 
 def shared(mine: dict[str, str], theirs: dict[str, str]) -> set[str]:
@@ -111,10 +110,6 @@ def _words(names: Iterable[str | None]) -> set[str]:
             found = {word for word in ascii_word(name).split("-") if len(word) >= _WORD_LETTERS_MIN}
             words |= found or {ascii_word(name) or name}
     return words
-
-
-def _hash(*parts: str) -> str:
-    return "sha256:" + hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
 
 
 DOUBTFUL = "doubtful_identity"

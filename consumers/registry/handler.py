@@ -16,6 +16,7 @@ from consumers.registry import NAME, choices, pending_facts
 from consumers.registry.decisions import Decisions
 from consumers.registry.doubts import Doubts, bury_fact
 from consumers.registry.erasure.returns import ErasedPersons
+from consumers.registry.esi import Esis
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.lifecycle.stages import Lifecycle
 from consumers.registry.lifecycle.warnings import WARNING_DUE, EndNotices, Warnings
@@ -23,7 +24,7 @@ from consumers.registry.minter import TIMERS, Minter, Origin, Propagated
 from consumers.registry.pending_facts import PendingFact
 from consumers.registry.people import KnownPerson, People
 from consumers.registry.registrar import Holders, OnNewAddress, RegistrarFacts
-from consumers.registry.settings import RegistrySettings
+from consumers.registry.settings import EsiRules, RegistrySettings
 from pipeline import accounts, replays
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
@@ -63,6 +64,7 @@ class Registry:
         notices: warn students that access ends; None: no warnings.
         on_new_address: called when the registrar gives a known student another personal address.
         privacy: recognises erased persons; None: this site erases no one.
+        esi: which INEs are definitive; None: no ESIs are minted.
     """
 
     name = NAME
@@ -80,6 +82,7 @@ class Registry:
         notices: EndNotices | None = None,
         on_new_address: OnNewAddress = lambda _connection, _student_number, _now: None,
         privacy: PrivacyKey | None = None,
+        esi: EsiRules | None = None,
     ) -> None:
         self._database = database
         self._vault = vault
@@ -87,7 +90,8 @@ class Registry:
         self._people = People(database)
         self.lifecycle = Lifecycle(settings, rules or LifecycleSettings(), tuple(services))
         self._warnings = Warnings(database, self._people, self.lifecycle, notices)
-        self._minter = Minter(database, self._people, self.lifecycle, propagated, self._warnings)
+        self._esis = Esis(database, self._people, esi)
+        self._minter = Minter(database, self._people, self.lifecycle, propagated, self._warnings, self._esis)
         self._doubts = Doubts(database, self._people)
         if privacy is not None:
             self.recognise_by(privacy)
@@ -99,7 +103,7 @@ class Registry:
 
     def recognise_by(self, privacy: PrivacyKey) -> None:
         """Recognise erased persons by this key, made after the registry had started."""
-        self._minter.privacy = privacy
+        self._minter.privacy = self._esis.privacy = privacy
         self._doubts.erased = ErasedPersons(self._settings, privacy)
 
     # --- the loop's side ---

@@ -52,11 +52,16 @@ identity_doubts = Table(
 fingerprints = Table(
     "fingerprints",
     metadata,
-    Column("kind", String(16), primary_key=True),  # names_and_birth_date | ine
+    Column("kind", String(16), primary_key=True),  # birth | ine | esi
     Column("value", String(80), primary_key=True),
     Column("student_number", String(32), nullable=False, index=True),
     info=rows_of("student_number", on_erasure=OnErasure.OWN),
 )
+
+
+def fingerprint_of(*parts: str) -> str:
+    """The fingerprint of these values."""
+    return "sha256:" + hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
 
 
 def hashable(kind: str, value: str) -> str:

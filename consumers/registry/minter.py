@@ -1,7 +1,7 @@
 """The only place that mints account versions, for every cause alike.
 
 Row lock, new account, its announcement in the outbox and its timer: one transaction. No version is minted
-when nothing would change for the targets.
+when nothing would change for the targets. A new ESI, which no account has, changes something: it rings too.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from consumers.registry import NAME, teachings
 from consumers.registry.account import Known, current_enrolments, merge, shown_person
 from consumers.registry.erasure import erasures
 from consumers.registry.erasure.erasures import GONE, SEQUENCE
+from consumers.registry.esi import Esis
 from consumers.registry.identity import MAIL, every_name, mint, renamed, short_login
 from consumers.registry.ledger import SqlLedger
 from consumers.registry.lifecycle import closings
@@ -80,8 +81,10 @@ class Minter:
         lifecycle: Lifecycle,
         propagated: Propagated,
         warnings: Warnings,
+        esis: Esis,
     ) -> None:
         self.privacy: PrivacyKey | None = None
+        self._esis = esis
         self._warnings = warnings
         self._propagated = propagated
         self._database = database
@@ -89,12 +92,17 @@ class Minter:
         self._lifecycle = lifecycle
         self._settings = lifecycle.registry
 
-    def mint_version(self, connection: Connection, student_number: str, origin: Origin) -> Account | None:
+    def mint_version(
+        self, connection: Connection, student_number: str, origin: Origin, *, decided: bool = False
+    ) -> Account | None:
         """Mint and announce the account's new version; None if no target is affected.
 
         A first version is not minted for a person whose identity is in doubt (the technical hold), nor for
         one who neither is enrolled nor requested an account. A merged number has no enrolments: they belong
         to the number that remains, whose account is brought along.
+
+        Args:
+            decided: numbers were merged, or part: an ESI may be shown by another account now.
 
         Raises:
             NamesExhausted: no name is left to give.
@@ -127,7 +135,7 @@ class Minter:
         known = Known(person, names, mails, enrolments, previous, taught, shown, short, everywhere)
         if noted is not None:
             known = replace(known, erasing=True, gone=GONE in noted)
-        return self._mint(connection, known, numbers, origin, now)
+        return self._mint(connection, known, numbers, origin, now, decided=decided)
 
     def mint_first(
         self, connection: Connection, person: KnownPerson, enrolment: Enrolment, origin: Origin
@@ -144,7 +152,14 @@ class Minter:
         return self._mint(connection, known, (number,), origin, now)
 
     def _mint(
-        self, connection: Connection, known: Known, numbers: Sequence[str], origin: Origin, now: float
+        self,
+        connection: Connection,
+        known: Known,
+        numbers: Sequence[str],
+        origin: Origin,
+        now: float,
+        *,
+        decided: bool = False,
     ) -> Account | None:
         """Save and announce the account of all this, if it is a new version."""
         person, previous, today = known.person, known.previous, datetime.fromtimestamp(now, UTC).date()
@@ -154,7 +169,8 @@ class Minter:
             self._people.change(connection, student_number, prolongations=())
         self._arm(connection, account, today)
         self._warnings.plan(connection, person, account, today)
-        if previous is not None and account.same_state(previous):
+        rings = self._esis.mint(connection, person, numbers) or (decided and self._esis.are_minted)
+        if previous is not None and account.same_state(previous) and not rings:
             return None
         rests = previous is None or self._propagated.at_rest(connection, student_number, previous.version)
         account = account.model_copy(update=window(account, None if rests else previous, origin))

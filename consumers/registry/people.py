@@ -45,6 +45,8 @@ people = Table(
     Column("identity", Text, nullable=False),  # names and birth date as last given by the registrar (JSON)
     Column("identity_sequence", BigInteger, nullable=False),  # source sequence of the fact that gave them
     Column("ine", String(11)),
+    Column("ine_provisional", Boolean),  # by the registrar; None: it does not say
+    Column("esi", String(64)),  # the European Student Identifier, minted once; it contains an INE
     Column("personal_mail", Text),
     Column("mobile", String(16)),
     Column("language", String(8)),
@@ -126,6 +128,8 @@ class KnownPerson:
     """A person's row.
 
     Attributes:
+        ine_provisional: as the registrar says; None: it does not.
+        esi: the European Student Identifier that was minted for this number; see `esi`.
         identity_sequence: source sequence of the fact that gave `identity`.
         language, preferred_given_name, mail_redirect: the student's choices; None: none.
         activated_at: seconds since the epoch; None: the student has not requested the account.
@@ -140,6 +144,8 @@ class KnownPerson:
     identity: Identity
     identity_sequence: int
     ine: str | None = None
+    ine_provisional: bool | None = None
+    esi: str | None = None
     personal_mail: str | None = None
     mobile: str | None = None
     language: str | None = None

@@ -164,6 +164,7 @@ class RegistrarFacts:
             "identity": said,
             "identity_sequence": event.source_sequence,
             "ine": event.ine,
+            "ine_provisional": event.ine_provisional,
             "personal_mail": event.personal_mail,
             "mobile": event.mobile,
         }

@@ -149,6 +149,22 @@ class MembershipTemplate(RegistryModel):
         return self
 
 
+class EsiRules(RegistryModel):
+    """A site's rule for the INEs that an ESI may be minted from.
+
+    Attributes:
+        provisional: a regular expression of whole provisional INEs; empty: only the registrar's word counts.
+    """
+
+    provisional: str = ""
+
+    def is_definitive(self, ine: str, provisional: bool | None) -> bool:  # noqa: FBT001 (as the fact has it)
+        """True if an INE is known not to be provisional; `provisional`: what the registrar says of it."""
+        if provisional or (self.provisional and re.fullmatch(self.provisional, ine, re.IGNORECASE)):
+            return False
+        return provisional is False or bool(self.provisional)
+
+
 class RegistrySettings(RegistryModel):
     """How identities are minted and accounts made."""
 

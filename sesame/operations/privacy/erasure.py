@@ -355,7 +355,8 @@ def identifiers(number: str, person: KnownPerson | None, account: Account | None
     """Identifiers by which texts may name a person."""
     found: list[str | None] = [number]
     if person is not None:
-        found += [person.ine, person.personal_mail, person.mobile, person.mail_redirect]
+        found += [person.ine, person.esi, (person.esi or "").rpartition(":")[2]]
+        found += [person.personal_mail, person.mobile, person.mail_redirect]
         given, family = names_of(person)
         found += [f"{one} {other}" for pair in product(given, family) for one, other in permutations(pair)]
     if account is not None:

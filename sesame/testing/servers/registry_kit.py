@@ -19,7 +19,7 @@ from consumers.registry.handler import Registry
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.lifecycle.warnings import EndNotices
 from consumers.registry.people import KnownPerson, People
-from consumers.registry.settings import RegistrySettings
+from consumers.registry.settings import EsiRules, RegistrySettings
 from pipeline import accounts
 from pipeline.db.database import Database
 from pipeline.dead_letters.rows import DeadLetter, unresolved
@@ -70,6 +70,7 @@ class RegistryHarness:
     rules: LifecycleSettings = field(default_factory=LifecycleSettings)
     services: tuple[str, ...] = ()
     notices: EndNotices | None = None
+    esi: EsiRules | None = None
     privacy: PrivacyKey = field(default_factory=lambda: PrivacyKey(new_key()))
 
     def __post_init__(self) -> None:
@@ -84,6 +85,7 @@ class RegistryHarness:
             services=self.services,
             notices=self.notices,
             privacy=self.privacy,
+            esi=self.esi,
         )
         self.people = People(self.database)
         self._offsets = itertools.count()

@@ -1,6 +1,6 @@
-"""Mobile numbers, live feeds, throughput of targets, forecasts, times of propagations, and the canary.
+"""Mobile numbers, ESIs, live feeds, throughput of targets, forecasts, times of propagations, the canary.
 
-The forms 0049 to 0052, which had a part of it, were never released: what is there is left as it is.
+The forms 0049 to 0053, which had a part of it, were never released: what is there is left as it is.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0053"
+revision = "0054"
 down_revision = "0048"
 branch_labels = None
 depends_on = None
@@ -19,6 +19,8 @@ def upgrade() -> None:
     inspector = sa.inspect(op.get_bind())
     if "mobile" not in {column["name"] for column in inspector.get_columns("people")}:
         op.add_column("people", sa.Column("mobile", sa.String(16)))
+    op.add_column("people", sa.Column("ine_provisional", sa.Boolean))
+    op.add_column("people", sa.Column("esi", sa.String(64)))
     if not inspector.has_table("feed_polls"):
         op.create_table(
             "feed_polls",
@@ -64,15 +66,16 @@ def upgrade() -> None:
             sa.Column("bucket", sa.Integer, primary_key=True),
             sa.Column("students", sa.Integer, nullable=False),
         )
-    op.create_table(
-        "canary_steps",
-        sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
-        sa.Column("name", sa.String(64), nullable=False),
-        sa.Column("seconds", sa.Float, nullable=False),
-        sa.Column("ok", sa.Boolean, nullable=False),
-        sa.Column("cause", sa.Text, nullable=False),
-        sa.Column("at", sa.Float, nullable=False),
-    )
+    if not inspector.has_table("canary_steps"):
+        op.create_table(
+            "canary_steps",
+            sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
+            sa.Column("name", sa.String(64), nullable=False),
+            sa.Column("seconds", sa.Float, nullable=False),
+            sa.Column("ok", sa.Boolean, nullable=False),
+            sa.Column("cause", sa.Text, nullable=False),
+            sa.Column("at", sa.Float, nullable=False),
+        )
 
 
 def downgrade() -> None:

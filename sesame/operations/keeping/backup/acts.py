@@ -42,7 +42,7 @@ _LEFT = {audit_persons.name: {"salt": None}}
 _IDENTIFIERS = (
     *(
         Identifier(people.name, name, "student_number")
-        for name in ("student_number", "ine", "personal_mail", "mobile", "mail_redirect")
+        for name in ("student_number", "ine", "esi", "personal_mail", "mobile", "mail_redirect")
     ),
     Identifier(ledger.name, "value", "student_number"),
 )

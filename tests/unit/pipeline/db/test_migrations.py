@@ -152,7 +152,7 @@ def test_a_form_from_before_the_first_one_is_refused_and_nothing_is_written(
         assert found == [revision]
 
 
-@pytest.mark.parametrize("revision", ["0049", "0050", "0051", "0052"])
+@pytest.mark.parametrize("revision", ["0049", "0050", "0051", "0052", "0053"])
 def test_a_form_that_was_never_released_goes_forward_with_what_it_has(empty_url: str, revision: str) -> None:
     with closing(Database(empty_url)) as database:
         migrate.upgrade(database, to="0048")
@@ -166,7 +166,12 @@ def test_a_form_that_was_never_released_goes_forward_with_what_it_has(empty_url:
                     )
                 )
                 connection.execute(text("INSERT INTO feed_polls VALUES ('pegase', 'p', 1.0, 17, 2.0)"))
-            later = {"throughput": "0051", "forecasts": "0051", "propagation_times": "0052"}
+            later = {
+                "throughput": "0051",
+                "forecasts": "0051",
+                "propagation_times": "0052",
+                "canary_steps": "0053",
+            }
             for table in (name for name, since in later.items() if revision >= since):
                 metadata.tables[table].create(connection)
             connection.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": revision})
@@ -177,6 +182,8 @@ def test_a_form_that_was_never_released_goes_forward_with_what_it_has(empty_url:
         with database.read() as connection:
             there = inspect(connection).get_table_names()
             through = connection.execute(text("SELECT through FROM feed_polls")).scalars().all()
+            columns = {column["name"] for column in inspect(connection).get_columns("people")}
+        assert {"mobile", "ine_provisional", "esi"} <= columns
         assert {"throughput", "forecasts", "feed_polls", "propagation_times", "canary_steps"} <= set(there)
         assert through == ([17] if revision >= "0050" else [])
 
