@@ -50,7 +50,7 @@ _MISCONFIGURED: dict[int, tuple[str, str]] = {
     ),
     Code.UNDEFINED_TYPE: (
         "the directory does not know an attribute: {names}",
-        "load supann, eduperson and sesame schemas and the ppolicy overlay (ops/ldap)",
+        "load supann, eduperson, schac and sesame schemas and the ppolicy overlay (ops/ldap)",
     ),
     Code.CRITICAL_EXTENSION: (
         "the directory does not support assertions (RFC 4528)",

@@ -16,8 +16,17 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from consumers.directory import answers
 from consumers.directory.difference import forbidden
-from consumers.directory.entry import CREDENTIAL, OWNS, VERSION, Profile, wanted_fields
+from consumers.directory.entry import (
+    CREDENTIAL,
+    ESI,
+    OWNS,
+    VERSION,
+    Profile,
+    federation_of,
+    wanted_fields,
+)
 from consumers.directory.objects import GROUP_NOT_OURS, LOCK, EntryObject, compared, ref_of, texts
+from consumers.directory.schema import ServerSchema, check_schema, read_schema
 from consumers.directory.settings import DirectorySettings
 from consumers.directory.trial import PasswordPolicy, Trial, leave_mark, policy_of, try_login
 from consumers.kit.connector import (
@@ -27,6 +36,7 @@ from consumers.kit.connector import (
     Changes,
     Connector,
     ConnectorContext,
+    Fields,
     Held,
     Refused,
     TargetObject,
@@ -61,6 +71,7 @@ class DirectoryConnector(Connector[DirectorySettings]):
     )
     owns = (*OWNS, LOCK)
     credential = CREDENTIAL
+    private = (ESI,)
 
     def __init__(
         self, context: ConnectorContext[DirectorySettings], client: PatientLdapClient | None = None
@@ -79,6 +90,13 @@ class DirectoryConnector(Connector[DirectorySettings]):
     def wanted(self, account: Account) -> Wanted:
         """See `Connector.wanted`. The version is not part of the state: equal states have equal digests."""
         return Wanted(wanted_fields(account, self._profile), undigested=(VERSION,))
+
+    def privately(self, students: Sequence[str]) -> Mapping[str, Fields]:
+        """See `Connector.privately`: the ESI, where the site asks for it."""
+        if ESI not in federation_of(self.settings):
+            return {}
+        known = self.context.site.esis(students)
+        return {number: {ESI: tuple(filter(None, [known.get(number)]))} for number in students}
 
     # --- reading --------------------------------------------------------------------------------------
 
@@ -136,8 +154,11 @@ class DirectoryConnector(Connector[DirectorySettings]):
     def advice(self) -> Iterator[Advice]:
         """See `Connector.advice`: can we see missing passwords, and when they were set?
 
-        A filter by an attribute that we may not search by matches nothing, negated or not.
+        A filter by an attribute that we may not search by matches nothing, negated or not. Raises
+        Misconfigured if the server's schema lacks what is written.
         """
+        if (schema := self._schema()) is not None:
+            check_schema(schema, self.settings)
         ours, people = f"({CREDENTIAL}=*)", self.settings.people_dn
         with self._within():
             absent = self._entries.any(self.settings.probe_dn, "(|(userPassword=*)(!(userPassword=*)))")
@@ -159,9 +180,18 @@ class DirectoryConnector(Connector[DirectorySettings]):
                 ),
             )
 
+    def edition(self) -> str:
+        """See `Connector.edition`: SupAnn's."""
+        schema = self._schema()
+        return "" if schema is None else schema.edition
+
+    def _schema(self) -> ServerSchema | None:
+        with self._within():
+            return read_schema(self._client)
+
     def foresee(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
         """See `Connector.foresee`: identity, unique values taken, groups not ours."""
-        whole = [self._whole(change) for change in changes]
+        whole = self._whole(changes)
         adopted = self.adopted_refs([change.account.student_number for change in changes])
         with self._client.within(deadline.left_s()):
             groups = self._entries.groups([change.account for change in changes])
@@ -183,7 +213,7 @@ class DirectoryConnector(Connector[DirectorySettings]):
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
         """See `Connector.apply`, one student after the other."""
         adopted = self.adopted_refs([change.account.student_number for change in changes])
-        whole = [self._whole(change) for change in changes]
+        whole = self._whole(changes)
         with self._client.within(deadline.left_s()):
             return one_by_one(whole, deadline, partial(self._entries.write, adopted))
 
@@ -212,9 +242,19 @@ class DirectoryConnector(Connector[DirectorySettings]):
     def _erase(self, found: TargetObject) -> Refused | None:
         return self._entries.erase(found.ref, found.student_number)
 
-    def _whole(self, change: Change) -> Change:
-        """The change with all wanted fields. Entries may be read again while written."""
-        return replace(change, fields=wanted_fields(change.account, self._profile))
+    def _whole(self, changes: Sequence[Change]) -> list[Change]:
+        """The changes with all wanted fields. Entries may be read again while written."""
+        private = self.privately([change.account.student_number for change in changes])
+        return [
+            replace(
+                change,
+                fields={
+                    **wanted_fields(change.account, self._profile),
+                    **private.get(change.account.student_number, {}),
+                },
+            )
+            for change in changes
+        ]
 
     def _within(self) -> AbstractContextManager[None]:
         return self._client.within(self.settings.verb_s_max)

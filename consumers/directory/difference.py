@@ -11,6 +11,7 @@ from typing import Final
 from consumers.directory.entry import (
     CLASSES,
     CREDENTIAL,
+    FEDERATION,
     OWNED,
     VERSION,
     missing_classes,
@@ -73,7 +74,8 @@ def new_values(change: Change) -> list[tuple[str, str]]:
 
 def new_attributes(change: Change) -> dict[str, tuple[str, ...]]:
     """The attributes of a new entry, without its object classes."""
-    owned = {name: values for name, values in change.fields.items() if name in OWNED or name == VERSION}
+    ours = (*OWNED, *FEDERATION, VERSION)
+    owned = {name: values for name, values in change.fields.items() if name in ours}
     return {
         **owned,
         "uid": (change.account.login,),
@@ -87,11 +89,19 @@ def changes(change: Change, current: EntryObject) -> list[Modification]:
     """The modifications that bring `current` to what is wanted. Empty if nothing differs."""
     account, numbers = change.account, numbers_of(change.account)
     made: list[Modification] = []
-    if missing := missing_classes(CLASSES, current.of("objectClass")):
+    if missing := missing_classes(change.fields.get("objectClass", CLASSES), current.of("objectClass")):
         made.append(("add", "objectClass", missing))
     for name, values in change.fields.items():
         if (name in OWNED or name == VERSION) and set(values) != set(current.of(name)):
             made.append(("replace", name, values))
+        if name in FEDERATION:  # others' values stay
+            there = current.fields.get(name, ())
+            gone, new = (
+                tuple(v for v in there if v not in values),
+                tuple(v for v in values if v not in there),
+            )
+            made += [("delete", name, gone)] if gone else []
+            made += [("add", name, new)] if new else []
     if current.is_renumbered(account):
         if set(numbers) != set(current.numbers):
             made.append(("replace", "supannEtuId", numbers))

@@ -14,7 +14,7 @@ from typing import Final
 
 from consumers.directory import difference
 from consumers.directory.answers import NUMBER_TAKEN, changed, reading_refused, taken
-from consumers.directory.entry import CLASSES, CREDENTIAL, numbers_of
+from consumers.directory.entry import CREDENTIAL, classes_of, numbers_of
 from consumers.directory.groups import DirectoryGroups, DynamicGroups, StaticGroups
 from consumers.directory.objects import (
     DUMPED,
@@ -52,6 +52,7 @@ class Entries:
     def __init__(self, client: PatientLdapClient, settings: DirectorySettings) -> None:
         self._client = client
         self._people = settings.people_dn
+        self._classes = classes_of(settings)
         self._groups: DirectoryGroups = (
             StaticGroups(client, settings.groups_dn, client.endpoint.bind_dn)
             if settings.group_kind == "static"
@@ -89,7 +90,9 @@ class Entries:
 
     def having(self, name: str, values: Sequence[str]) -> list[EntryObject]:
         """The entries that have any of these values."""
-        found = [shown(*row) for row in self._client.find_any(self._people, name, values, READ)]
+        found = [
+            shown(*row, self._classes) for row in self._client.find_any(self._people, name, values, READ)
+        ]
         doubtful = [login for each in found if is_doubtful(each) for login in each.logins]
         lacking = self._lacking(any_of("uid", doubtful)) if doubtful else ()
         return [
@@ -101,7 +104,7 @@ class Entries:
         lacking: Container[str] | None = None  # one query for all entries
         groups = self._groups.everybody()
         for row in self._client.everybody(self._people, criterion, DUMPED, page_size=_PAGE_SIZE):
-            entry = shown(*row)
+            entry = shown(*row, self._classes)
             if is_doubtful(entry):
                 lacking = self._lacking(f"({CREDENTIAL}=*)") if lacking is None else lacking
                 entry = without_password(entry) if entry.dn in lacking else entry
@@ -171,7 +174,7 @@ class Entries:
 
     def _by_dn(self, dn: str) -> EntryObject | None:
         raw = self._client.entry(dn, READ)
-        return None if raw is None else shown(dn, raw)
+        return None if raw is None else shown(dn, raw, self._classes)
 
     # --- writing --------------------------------------------------------------------------------------
 
@@ -206,7 +209,7 @@ class Entries:
         current, by_values = read.pop() if read else self._by_dn(dn), False
         for _ in range(_CONFLICTS_MAX):
             if current is None:
-                answer = self._client.add(place, CLASSES, difference.new_attributes(change))
+                answer = self._client.add(place, self._classes, difference.new_attributes(change))
                 if answer.code != Code.ENTRY_EXISTS:
                     return self._unless_moving(change.account, changed(answer))
                 current = self._by_dn(place)

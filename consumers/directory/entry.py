@@ -21,6 +21,21 @@ from schemas.account import Account, Enrolment, Hold, Stage
 
 CLASSES = ("inetOrgPerson", "eduPerson", "supannPerson", "sesameAccount")
 
+ESI: Final = "schacPersonalUniqueCode"
+HOME: Final = "schacHomeOrganization"
+ASSURANCE: Final = "eduPersonAssurance"
+ESI_PREFIX: Final = "urn:schac:personalUniqueCode:int:esi:"
+"""Of the values of schacPersonalUniqueCode that are ours to decide; others stay."""
+
+NO_REASSIGN: Final = "https://refeds.org/assurance/ID/eppn-unique-no-reassign"
+"""A principal name is never given to another person (REFEDS Assurance Framework): the ledger sees to it."""
+
+FEDERATION: Final = (HOME, ASSURANCE, ESI)
+"""Attributes for federations, written where the site says so."""
+
+_SCHAC: Final = {HOME: "schacContactLocation", ESI: "schacLinkageIdentifiers"}
+"""SCHAC's object class for each of its attributes."""
+
 OWNED = (
     "cn",
     "sn",
@@ -70,7 +85,17 @@ VERSION: Final = "sesameVersion"
 CREDENTIAL: Final = "sesameCredentialRef"
 """Names the password that an entry has, since a hash cannot be read back; both are one write."""
 
-OWNS: Final = (*OWNED, GROUPS, "uid", "supannEtuId", "objectClass", "userPassword", CREDENTIAL, VERSION)
+OWNS: Final = (
+    *OWNED,
+    *FEDERATION,
+    GROUPS,
+    "uid",
+    "supannEtuId",
+    "objectClass",
+    "userPassword",
+    CREDENTIAL,
+    VERSION,
+)
 """All our fields of an entry, except its lock (pwdAccountLockedTime), which is its access."""
 
 EVIDENCE = ("supannCodeINE", "supannOIDCDateDeNaissance", "schacDateOfBirth", "supannNomDeNaissance")
@@ -110,15 +135,40 @@ class Profile:
 def wanted_fields(account: Account, profile: Profile) -> dict[str, tuple[str, ...]]:
     """The wanted fields of this account's entry, except its lock."""
     attributes = _attributes(account, profile)
+    asked = federation_of(profile.settings)
     fields = {
         "uid": (account.login.lower(),),
         "supannEtuId": numbers_of(account),
-        "objectClass": CLASSES,
+        "objectClass": classes_of(profile.settings),
         **{name: attributes.get(name, ()) for name in OWNED},
+        **{name: asked[name] for name in asked if name != ESI},
         VERSION: (str(account.version),),
         GROUPS: folded(group.key for group in account.groups if group.met),
     }
     return fields if account.credential_ref is None else {**fields, CREDENTIAL: (account.credential_ref,)}
+
+
+def federation_of(settings: DirectorySettings) -> dict[str, tuple[str, ...]]:
+    """The attributes for federations that the site asks for, with values that all entries share."""
+    asked = settings.federation
+    if asked is None:
+        return {}
+    home = {HOME: (asked.home_organization,)} if asked.home_organization is not None else {}
+    never: dict[str, tuple[str, ...]] = {ASSURANCE: (NO_REASSIGN,)} if asked.no_reassign else {}
+    return {**home, **never, **({ESI: ()} if asked.esi else {})}
+
+
+def classes_of(settings: DirectorySettings) -> tuple[str, ...]:
+    """The object classes of our entries at this site."""
+    asked = federation_of(settings)
+    return (*CLASSES, *(each for name, each in _SCHAC.items() if name in asked))
+
+
+def is_ours(name: str, value: str) -> bool:
+    """True if this value of an attribute that others write too is ours to decide."""
+    if name == ESI:
+        return value.lower().startswith(ESI_PREFIX.lower())
+    return name != ASSURANCE or value == NO_REASSIGN
 
 
 def numbers_of(account: Account) -> tuple[str, ...]:

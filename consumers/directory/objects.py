@@ -13,11 +13,13 @@ from consumers.directory.entry import (
     CLASSES,
     CREDENTIAL,
     EVIDENCE,
+    FEDERATION,
     GROUPS,
     KEPT_UNDER,
     OWNED,
     VERSION,
     folded,
+    is_ours,
     missing_classes,
     numbers_of,
     ordered,
@@ -50,6 +52,7 @@ READ: Final = (
     "pwdPolicySubentry",
     "entryCSN",
     *OWNED,
+    *FEDERATION,
 )
 """The attributes that `shown` takes."""
 
@@ -171,16 +174,20 @@ class GroupNames:
         return tuple(key for key in wanted if key.lower() in self.foreign)
 
 
-def shown(dn: str, raw: Raw) -> EntryObject:
-    """Translate an entry as the server sent it, with further evidence of its owner."""
+def shown(dn: str, raw: Raw, classes: Sequence[str] = CLASSES) -> EntryObject:
+    """Translate an entry as the server sent it, with further evidence of its owner.
+
+    `classes`: those of our entries at this site.
+    """
     attributes = {name: texts(raw, name) for name in raw}
     attributes |= {name: tuple(sorted(attributes[name])) for name in OWNED if name in attributes}
     entry = EntryObject(ref_of(dn), dn=dn, attributes=attributes)
-    missing = missing_classes(CLASSES, entry.of("objectClass"))
+    missing = missing_classes(classes, entry.of("objectClass"))
     fields = {
+        **{name: tuple(v for v in ordered(entry.of(name)) if is_ours(name, v)) for name in FEDERATION},
         **{name: ordered(entry.of(name)) for name in (*OWNED, "supannEtuId", VERSION, CREDENTIAL)},
         "uid": folded(entry.logins),
-        "objectClass": tuple(name for name in CLASSES if name not in missing),
+        "objectClass": tuple(name for name in classes if name not in missing),
         GROUPS: folded(entry.of("sesameGroup")),
     }
     changed_at = entry.password.changed_at

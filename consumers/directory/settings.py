@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import Field, SecretStr, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator
 
 from consumers.directory import NAME
 from consumers.kit.settings import (
@@ -20,6 +20,53 @@ from consumers.kit.settings import (
 )
 from pipeline.settings import ADVANCED
 from schemas.language import gettext
+
+PROBE: Final = "sesame-probe"
+"""The login of the probe's entry (ops/ldap/tree.ldif)."""
+
+Domain = Annotated[
+    str, StringConstraints(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$", max_length=253)
+]
+
+
+class FederationSettings(BaseModel):
+    """Attributes that federations ask for. Without a value an attribute is left alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    esi: bool = Field(
+        default=False,
+        description="Whether European Student Identifiers are minted, and written to "
+        "schacPersonalUniqueCode. One never changes, and none is made of a provisional INE.",
+    )
+    provisional_ine: str = Field(
+        "",
+        max_length=200,
+        description="A regular expression of whole provisional INEs; any other then counts as definitive. "
+        "Empty: only what the registrar says of an INE counts.",
+    )
+    home_organization: Domain | None = Field(
+        None, description="The establishment's domain, for schacHomeOrganization."
+    )
+    no_reassign: bool = Field(
+        default=False,
+        description="Whether eduPersonAssurance says that an eduPersonPrincipalName is never given to "
+        "another person. True of students' here; of others it is the site's to know.",
+    )
+
+    @field_validator("provisional_ine")
+    @classmethod
+    def _is_pattern(cls, pattern: str) -> str:
+        return _pattern(pattern)
+
+
+def _pattern(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(gettext("is not a regular expression: {why}", why=error)) from error
+    return pattern
+
 
 Quota = Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]{0,6}[MG])?$")]
 
@@ -45,11 +92,6 @@ class DirectorySettings(ClientSettings):
         "dynamic",
         description="`dynamic`: a group is a search on the people's entries, which the server answers. "
         "`static`: it lists its members, for software that cannot follow such a search.",
-    )
-    probe_dn: Dn = Field(
-        "uid=sesame-probe,ou=people,dc=univ-exemple,dc=fr",
-        description="The entry that the probe writes and reads; nobody's.",
-        json_schema_extra=ADVANCED,
     )
     policy_dn: Dn | None = Field(
         None,
@@ -81,6 +123,11 @@ class DirectorySettings(ClientSettings):
         description="Regular expression whose first group is SupAnn's cursus year in a step's code.",
         json_schema_extra=ADVANCED,
     )
+    federation: FederationSettings | None = Field(
+        None,
+        description="Attributes for federations, e.g. `{esi = true}`. Without it: none.",
+        json_schema_extra=ADVANCED,
+    )
     mail_quota: Quota = Field(
         "1G", description="Quota of a mailbox, e.g. `500M` or `1G`. Empty: the mail server's own."
     )
@@ -93,6 +140,11 @@ class DirectorySettings(ClientSettings):
     def system(self) -> str:
         """See `ConnectorSettings.system`."""
         return f"LDAP {self.uri}"
+
+    @property
+    def probe_dn(self) -> str:
+        """The entry that the probe writes and reads; nobody's."""
+        return f"uid={PROBE},{self.people_dn}"
 
     @property
     def verb_s_max(self) -> float:
@@ -109,10 +161,6 @@ class DirectorySettings(ClientSettings):
     @field_validator("cursus_pattern")
     @classmethod
     def _one_group(cls, pattern: str) -> str:
-        try:
-            groups = re.compile(pattern).groups
-        except re.error as error:
-            raise ValueError(gettext("is not a regular expression: {why}", why=error)) from error
-        if groups < 1:
+        if re.compile(_pattern(pattern)).groups < 1:
             raise ValueError(gettext("has no group: put the part that is the cursus year in parentheses"))
         return pattern

@@ -112,7 +112,7 @@ def leave_mark(client: PatientLdapClient, dn: str) -> None:
         if answer.code == Code.NO_SUCH_OBJECT:
             raise Misconfigured(
                 "the directory has no entry for probes",
-                remedy="add the last entry of ops/ldap/tree.ldif, or correct its DN in the settings",
+                remedy="add the last entry of ops/ldap/tree.ldif, below directory.people_dn",
             )
         if answer.code != Code.SUCCESS:
             raise reading_refused(answer)

@@ -304,6 +304,8 @@ class SiteFacts:
         pseudonym: replaces a student number once the person is erased; empty: the site has no key.
         letterhead: of messages to students; None: the site sends none.
         registrar: the registrar's software, if it is asked by an API.
+        esis: the European Student Identifiers of those of these students who have one. They contain the INE:
+            a connector declares the field that holds them as `private`.
     """
 
     database: Database | None = None
@@ -314,6 +316,7 @@ class SiteFacts:
     pseudonym: Callable[[str], str] = lambda _number: ""
     letterhead: Letterhead | None = None
     registrar: RegistrarApi | None = None
+    esis: Callable[[Sequence[str]], Mapping[str, str]] = lambda _numbers: {}
 
 
 @dataclass(frozen=True)
@@ -399,6 +402,9 @@ class Connector(ABC, Generic[SettingsT]):
     lacks: ClassVar[Mapping[str, str]] = {}
     """Verbs that its service cannot have, and why, in English; of the bench also `stranger` and `refuse`."""
 
+    private: ClassVar[tuple[str, ...]] = ()
+    """Fields of personal values that no account has: see `privately`. In no digest, and on no page."""
+
     lists: ClassVar[tuple[str, ...] | None] = None
     """The fields that `objects` shows; None: all; `()`: existence only, where more is too expensive."""
 
@@ -423,6 +429,13 @@ class Connector(ABC, Generic[SettingsT]):
     def wanted(self, account: Account) -> Wanted:
         """What this account means here. Pure: it depends on the account alone."""
 
+    def privately(self, students: Sequence[str]) -> Mapping[str, Fields]:  # noqa: ARG002
+        """The wanted values of `private` fields, by student number; most connectors have none.
+
+        They come from the site's ports, in one query for all. They are compared and written as others are.
+        """
+        return {}
+
     @abstractmethod
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
         """Observe these students' objects on the server that users reach, by number."""
@@ -441,6 +454,10 @@ class Connector(ABC, Generic[SettingsT]):
     def advice(self) -> Iterable[Advice]:
         """Give advice on the target's set-up. Called after `probe`; writes nothing."""
         return ()
+
+    def edition(self) -> str:
+        """The edition of the target's software or schema, for `sesame doctor`; empty: not known."""
+        return ""
 
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
         """Write these differences and nothing else; may be repeated.

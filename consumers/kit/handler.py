@@ -6,7 +6,7 @@ refusal concerns one student, and a batch that a target refuses as a whole is ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -109,8 +109,11 @@ class ConnectorHandler:
                 [account.student_number for account in accounts]
             ) as adopted:
                 found = _found(self._connector, self._connector.read, accounts, adopted, deadline)
+            private = privately(self._connector, found)
             planned = {
-                account.student_number: _planned(self._connector, account, found[account.student_number])
+                (number := account.student_number): _planned(
+                    self._connector, account, found[number], private.get(number)
+                )
                 for account in accounts
             }
             changes = [change for _, change in planned.values() if change is not None]
@@ -147,6 +150,7 @@ class _BatchCall:
         self._outcomes: _Outcomes = {}
         self._blocked: dict[str, _Blocked] = {}
         self._passwords: dict[str, str] = {}
+        self._private: Mapping[str, Fields] = {}
 
     def run(self, batch: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
         tasks: Mapping[str, Task] = {task.account.student_number: task for task in batch}
@@ -247,6 +251,7 @@ class _BatchCall:
         self, accounts: Mapping[str, Account], found: Mapping[str, TargetObject | None], shut: Container[str]
     ) -> None:
         """Write differences, and report what is then read. Access that was just shut counts as a change."""
+        self._private = privately(self._connector, accounts)
         wanted = {number: self._wanted(account, found[number]) for number, account in accounts.items()}
         shown = {**found}
         changes = []
@@ -268,7 +273,8 @@ class _BatchCall:
         self._consume(accounts.values(), shown)
 
     def _wanted(self, account: Account, found: TargetObject | None) -> Wanted:
-        wanted, password = _with_password(self._connector, account, found, opened=self._open)
+        private = self._private.get(account.student_number)
+        wanted, password = _with_password(self._connector, account, found, private, opened=self._open)
         if password is not None:
             self._passwords[account.student_number] = password
         return wanted
@@ -450,7 +456,12 @@ def with_passwords_judged(
 
 
 def _with_password(
-    connector: Anything, account: Account, found: TargetObject | None, *, opened: _Open | None = None
+    connector: Anything,
+    account: Account,
+    found: TargetObject | None,
+    private: Fields | None = None,
+    *,
+    opened: _Open | None = None,
 ) -> tuple[Wanted, str | None]:
     """The meaning of an account here, and the password still to be written.
 
@@ -458,9 +469,13 @@ def _with_password(
     the student waits. A closed account needs none.
 
     Args:
+        private: the student's values from `Connector.privately`.
         opened: opens the password; for an object that is `gone`, its last one. None: only look.
     """
     wanted, field, ref = connector.wanted(account), connector.credential, account.credential_ref
+    if private:
+        fields, undigested = {**wanted.fields, **private}, (*wanted.undigested, *private)
+        wanted = replace(wanted, fields=fields, undigested=undigested)
     if field is None or ref is None or _has_password(account, found, field):
         return wanted, None
     fields = {name: values for name, values in wanted.fields.items() if name != field}
@@ -543,7 +558,9 @@ def _shown(owned: Iterable[str], found: TargetObject | None) -> dict[str, object
     return {"fields": {name: list(fields.get(name, ())) for name in owned}, "open": found.open}
 
 
-def _planned(connector: Anything, account: Account, found: _Found) -> tuple[Preview, Change | None]:
+def _planned(
+    connector: Anything, account: Account, found: _Found, private: Fields | None
+) -> tuple[Preview, Change | None]:
     """Predict a turn, as far as possible without another call to the target."""
     match found:
         case Waiting(reason):
@@ -553,7 +570,7 @@ def _planned(connector: Anything, account: Account, found: _Found) -> tuple[Prev
         case TargetObject() | None if account.stage is Stage.ERASED:
             return Preview((ERASURE,) if found is not None else ()), None
         case TargetObject() | None:
-            wanted, _ = _with_password(connector, account, found)
+            wanted, _ = _with_password(connector, account, found, private)
             change = _change(account, wanted, found)
             differs = () if change is None else _names(change)
             to_be_made = found is None and account.access_open
@@ -568,12 +585,22 @@ def _planned(connector: Anything, account: Account, found: _Found) -> tuple[Prev
     return Preview(), None
 
 
-def differences(connector: Anything, account: Account, listed: TargetObject | None) -> tuple[str, ...]:
-    """Names of the fields that a write would change, as far as `objects` shows them."""
+def privately(connector: Anything, students: Collection[str]) -> Mapping[str, Fields]:
+    """The wanted values of these students' private fields. Most connectors have none, and are not asked."""
+    return connector.privately(list(students)) if connector.private and students else {}
+
+
+def differences(
+    connector: Anything, account: Account, listed: TargetObject | None, private: Fields | None = None
+) -> tuple[str, ...]:
+    """Names of the fields that a write would change, as far as `objects` shows them.
+
+    `private`: the student's values from `privately`.
+    """
     lists = connector.lists
     if account.stage is Stage.ERASED:
         return (ERASURE,) if listed is not None and lists != () else ()
-    wanted, _ = _with_password(connector, account, listed)
+    wanted, _ = _with_password(connector, account, listed, private)
     change = _change(account, wanted, listed)
     names = () if change is None else _names(change)
     if listed is not None and lists is not None:

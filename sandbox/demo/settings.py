@@ -75,7 +75,6 @@ def write(world: World) -> None:
         "provisioner_password_file": slapd.provisioner_password_file,
         "people_dn": slapd.people_dn,
         "groups_dn": slapd.groups_dn,
-        "probe_dn": slapd.probe_dn,
         "policy_dn": slapd.policy_dn,
         "organisation_dn": slapd.base_dn,
         "doveadm_url": dovecot.doveadm_url,

@@ -29,6 +29,7 @@ from sesame.operations.targets.managed_cohorts import ManagedCohorts
 from sesame.settings import LiveSecret, Settings
 
 with lazily():
+    from consumers.registry import esi
     from consumers.registry.erasure import privacy_key
     from producers.registrar.pegase import client as pegase_client
 
@@ -124,7 +125,14 @@ def site_facts(settings: Settings, database: Database) -> SiteFacts:
         pseudonym=lambda number: "" if (key := _privacy(settings)) is None else key.pseudonym(number),
         letterhead=settings.letterhead,
         registrar=Registrar(settings.pegase) if settings.pegase.is_set else None,
+        esis=lambda numbers: _esis(database, numbers),
     )
+
+
+def _esis(database: Database, numbers: Sequence[str]) -> dict[str, str]:
+    """The students' ESIs, from the registry's own table."""
+    with database.read() as connection:
+        return esi.esis_of(connection, numbers)
 
 
 class Registrar:

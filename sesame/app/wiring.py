@@ -297,6 +297,7 @@ class Application:
             notices=self._end_notices(),
             on_new_address=end_notices.void_links,
             privacy=self.privacy_if_any,
+            esi=self.settings.esi_rules,
         )
 
     def _end_notices(self) -> end_notices.MailedEndNotices | None:

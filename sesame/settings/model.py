@@ -21,7 +21,7 @@ from consumers.moodle import NAME as MOODLE
 from consumers.moodle.settings import MoodleSettings
 from consumers.propagation.settings import PropagationSettings
 from consumers.registry.lifecycle.settings import LifecycleSettings
-from consumers.registry.settings import RegistrySettings
+from consumers.registry.settings import EsiRules, RegistrySettings
 from consumers.timetable.settings import TimetableSettings
 from consumers.webhooks import NAME as WEBHOOKS
 from consumers.webhooks.settings import WebhookSettings
@@ -185,6 +185,14 @@ class Settings(BaseSettings):
     def _renames(self, target: str) -> bool:
         section = getattr(self, target)
         return isinstance(section, ConnectorSettings) and bool(section.title or section.title_en)
+
+    @property
+    def esi_rules(self) -> EsiRules | None:
+        """Which INEs an ESI may be minted from; None: the site mints no ESIs."""
+        federation = self.directory.federation
+        if federation is None or not federation.esi:
+            return None
+        return EsiRules(provisional=federation.provisional_ine)
 
     @property
     def roles(self) -> Mapping[str, str]:

@@ -91,7 +91,6 @@ def site(tmp_path: Path, store_url: str, slapd: Slapd) -> Iterator[ManySite]:
         f'bind_password_file = "{slapd.provisioner_password_file}"',
         f'people_dn = "{slapd.people_dn}"',
         f'groups_dn = "{slapd.groups_dn}"',
-        f'probe_dn = "{slapd.probe_dn}"',
         "connect_timeout_s = 2",
         "timeout_s = 3",
         "call_s_max = 10",

@@ -30,7 +30,7 @@ def bench(slapd: Slapd) -> ConnectorBench:
             "bind_password_file": slapd.provisioner_password_file,
             "people_dn": slapd.people_dn,
             "groups_dn": slapd.groups_dn,
-            "probe_dn": slapd.probe_dn,
+            "federation": {"esi": True, "home_organization": "univ-exemple.fr", "no_reassign": True},
             "timeout_s": 1,
         }
 
@@ -51,6 +51,9 @@ def bench(slapd: Slapd) -> ConnectorBench:
         protocol="tcp",
         stranger=stranger,
         refuse=lambda account: account.model_copy(update={"mail": f"é{account.mail}"}),
-        site=SiteFacts(principal_scope="univ-exemple.fr"),
+        site=SiteFacts(
+            principal_scope="univ-exemple.fr",
+            esis=lambda numbers: {n: f"urn:schac:personalUniqueCode:int:esi:fr:000{n}" for n in numbers},
+        ),
         product=slapd.product,
     )

@@ -22,6 +22,7 @@ from sesame.settings import Settings
 with lazily():
     import sqlalchemy
 
+    from consumers.registry import esi
     from consumers.registry.erasure import privacy_key
     from consumers.webhooks import signatures
     from pipeline import vault
@@ -58,6 +59,7 @@ def checks_for(settings: Settings) -> list[Check]:
         Check("log", lambda: _kafka(settings) if settings.log.kind == "kafka" else _embedded_log(settings)),
         *([Check("pegase", lambda: _pegase(settings))] if settings.pegase.is_set else []),
         *(Check(target, partial(_target, settings, target)) for target in settings.targets),
+        *([Check("esi", lambda: _esi(settings))] if settings.esi_rules is not None else []),
         *([Check("cas", partial(_cas, settings))] if settings.cas.server_url is not None else []),
         *([Check("webhooks", lambda: _webhooks(settings))] if settings.webhooks.receivers else []),
         *([Check("portal", lambda: _portal(settings))] if "portal" in settings.model_fields_set else []),
@@ -295,17 +297,38 @@ def _path_to(application: wiring.Application, target: str) -> CheckResult:
         handler.probe()
         system = handler.describe().system
     with application.connector(target) as connector:
+        edition = connector.edition()
         advice = [(each.text, each.remedy) for each in connector.advice()]
         if application.settings.lifecycle.erase and target not in application.settings.observed:
             try:
                 connector.probe_erasing()
             except Misconfigured as error:
                 advice.append((str(error), error.remedy))
+    system = gettext("{name}, {value}", name=system, value=edition) if edition else system
     if advice:
         return warn("; ".join(text for text, _ in advice), " ".join(remedy for _, remedy in advice))
     if target in application.settings.observed:
         return ok(gettext("{system}: it can be read; it is only observed", system=system))
     return ok(gettext("{system}: the whole path works", system=system))
+
+
+def _esi(settings: Settings) -> CheckResult:
+    """Tell how many students have an ESI. Without any definitive INE nobody has."""
+    with closing(wiring.build(settings)) as application, application.database.read() as connection:
+        found = esi.figures(connection)
+    said = {"minted": found.minted, "without": found.without, "kept": found.kept}
+    text = gettext(
+        "{minted} students have an ESI, {without} none; {kept} keep that of an earlier INE", **said
+    )
+    if found.minted or not found.without:
+        return ok(text)
+    return warn(
+        text,
+        gettext(
+            "Let the registrar's export say which INEs are provisional, or set "
+            "directory.federation.provisional_ine; then `sesame replay --consumer registry --all`."
+        ),
+    )
 
 
 def _cas(settings: Settings) -> CheckResult:

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from consumers.kit.connector import Held, Refused, TargetObject, find_own
+from consumers.kit.connector import Anything, Held, Refused, TargetObject, find_own
 from consumers.kit.deadline import Deadline
 from pipeline import accounts
 from schemas.account import Account
@@ -112,7 +112,7 @@ def holders(
             if not isinstance(seen, Held | Refused):
                 own = find_own(known[number], seen, adopted.get(number))
                 others = [one for one in seen if len(own) > 1 or one not in own]
-                found[number] = tuple(_there(one, connector.credential) for one in others)
+                found[number] = tuple(_there(one, connector) for one in others)
     return found
 
 
@@ -127,32 +127,32 @@ def _seen(site: HasConnectors, target: str, account: Account) -> TargetLook:
     with site.connector(target) as connector:
         seen = connector.read([account], Deadline.after(LOOK_S_MAX))[account.student_number]
         wanted = connector.wanted(account)
-        secret = connector.credential
     objects: tuple[ObservedObject, ...] = ()
     obstacle, fields = wanted.held, wanted.fields
     if isinstance(seen, Held | Refused):
         obstacle = seen
     else:
-        objects = tuple(_there(one, secret) for one in seen)
+        objects = tuple(_there(one, connector) for one in seen)
         if not objects and not account.access_open:
             obstacle, fields = None, {}  # nothing is made for a shut access, and nothing is left to shut
     told = "" if obstacle is None else obstacle.cause if isinstance(obstacle, Refused) else obstacle.reason
-    return TargetLook(target=target, objects=objects, wanted=_shown(fields, secret), obstacle=told)
+    return TargetLook(target=target, objects=objects, wanted=_shown(fields, connector), obstacle=told)
 
 
-def _there(found: TargetObject, secret: str | None) -> ObservedObject:
+def _there(found: TargetObject, connector: Anything) -> ObservedObject:
     return ObservedObject(
         ref=found.ref,
         student_number=found.student_number,
         open=found.open,
-        fields=_shown(found.fields, secret),
+        fields=_shown(found.fields, connector),
         evidence=dict(found.evidence),
     )
 
 
-def _shown(fields: Mapping[str, tuple[str, ...]], secret: str | None) -> dict[str, tuple[str, ...]]:
+def _shown(fields: Mapping[str, tuple[str, ...]], connector: Anything) -> dict[str, tuple[str, ...]]:
+    hidden = (connector.credential, *connector.private)
     return {
         name: tuple(map(str, values))
         for name, values in fields.items()
-        if name != secret and not any(each in name.lower() for each in _SECRET)
+        if name not in hidden and not any(each in name.lower() for each in _SECRET)
     }

@@ -132,11 +132,13 @@ def directory_of(
     passwords: Passwords | None = None,
     *,
     adopted: Mapping[str, str] | None = None,
+    esis: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> DirectoryConnector:
     """The connector over this slapd; `settings` replace those of `PROFILE`."""
-    place = {"people_dn": slapd.people_dn, "groups_dn": slapd.groups_dn, "probe_dn": slapd.probe_dn}
-    return directory_over(client or client_of(slapd), passwords, adopted=adopted, **(place | settings))
+    place = {"people_dn": slapd.people_dn, "groups_dn": slapd.groups_dn}
+    client = client or client_of(slapd)
+    return directory_over(client, passwords, adopted=adopted, esis=esis, **(place | settings))
 
 
 def directory_over(
@@ -145,12 +147,14 @@ def directory_over(
     *,
     profile: Profile = PROFILE,
     adopted: Mapping[str, str] | None = None,
+    esis: Mapping[str, str] | None = None,
     monotonic: Callable[[], float] = time.monotonic,
     **settings: Any,
 ) -> DirectoryConnector:
     """The directory's connector over these connections.
 
-    `adopted`: the adopted entry's DN by student number. `settings` replace those of `profile`.
+    `adopted`: the adopted entry's DN by student number; `esis`: the ESI, likewise. `settings` replace those
+    of `profile`.
     """
     context = ConnectorContext(
         "directory",
@@ -158,7 +162,10 @@ def directory_over(
         _no_secret,
         adopted=lambda numbers: {n: AdoptedRef(dn) for n, dn in (adopted or {}).items() if n in numbers},
         passwords=passwords or NoPasswords(),
-        site=SiteFacts(principal_scope=profile.scope),
+        site=SiteFacts(
+            principal_scope=profile.scope,
+            esis=lambda numbers: {n: esi for n, esi in (esis or {}).items() if n in numbers},
+        ),
         monotonic=monotonic,
     )
     return DirectoryConnector(context, client)

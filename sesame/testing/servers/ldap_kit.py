@@ -32,7 +32,7 @@ from sesame.testing.servers.accounts import account_of
 from sesame.testing.servers.directory_kit import directory_over
 
 BASE = "dc=univ-exemple,dc=fr"
-PEOPLE, GROUPS, PROBE = f"ou=people,{BASE}", f"ou=groups,{BASE}", f"cn=probe,{BASE}"
+PEOPLE, GROUPS, PROBE = f"ou=people,{BASE}", f"ou=groups,{BASE}", f"uid=sesame-probe,ou=people,{BASE}"
 PROVISIONER = f"cn=sesame,{BASE}"
 ENDPOINT = Endpoint("ldap://ldap.univ-exemple.fr", PROVISIONER, lambda: "mot de passe")
 
@@ -312,7 +312,7 @@ def client_on(**endpoint: Any) -> PatientLdapClient:
 
 
 def place_of(**settings: Any) -> dict[str, Any]:
-    return {"people_dn": PEOPLE, "groups_dn": GROUPS, "probe_dn": PROBE, **settings}
+    return {"people_dn": PEOPLE, "groups_dn": GROUPS, **settings}
 
 
 def directory_on(

@@ -21,7 +21,6 @@ def slapd_section(slapd: Slapd) -> dict[str, Any]:
         "bind_password_file": slapd.provisioner_password_file,
         "people_dn": slapd.people_dn,
         "groups_dn": slapd.groups_dn,
-        "probe_dn": slapd.probe_dn,
     }
 
 

@@ -78,7 +78,7 @@ def test_the_probe_writes_its_own_entry_and_no_students(slapd: Slapd) -> None:
 
 
 def test_a_missing_probe_entry_says_which_to_add(slapd: Slapd) -> None:
-    directory = directory_of(slapd, probe_dn=f"uid=absente,{slapd.people_dn}")
+    directory = directory_of(slapd, people_dn=slapd.groups_dn)
     with pytest.raises(Misconfigured, match="probes") as stopped:
         directory.probe()
     assert "tree.ldif" in stopped.value.remedy

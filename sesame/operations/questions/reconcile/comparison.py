@@ -24,6 +24,7 @@ from consumers.kit.handler import (
     OUT_OF_REACH,
     SHARED,
     differences,
+    privately,
     with_passwords_judged,
 )
 from consumers.kit.passwords import PASSWORD_REPLACED
@@ -393,12 +394,13 @@ class TargetComparison:
         """Those of these students whom the target shows otherwise than wanted."""
         single = {number: objects[0] for number, objects in own.items() if len(objects) == 1}
         shown = with_passwords_judged(self._connector, known.values(), single)
+        private = privately(self._connector, own)
         return [
             number
             for number, objects in sorted(own.items())
             if len(objects) > 1
             or any(each.out_of_reach or each.out_of_place for each in objects)
-            or differences(self._connector, known[number], shown.get(number))
+            or differences(self._connector, known[number], shown.get(number), private.get(number))
         ]
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ldap3.core.exceptions import LDAPSocketReceiveError
 
-from consumers.directory.entry import OWNED
+from consumers.directory.entry import FEDERATION, OWNED
 from consumers.directory.objects import GROUP_NOT_OURS, OPERATOR_RECHECK_S, EntryObject
 from consumers.kit.passwords import CREDENTIAL_NEEDED
 from pipeline.errors import TargetDown
@@ -385,6 +385,7 @@ def test_it_says_what_it_owns_and_closes_what_it_opened(tree: Tree) -> None:
     assert handler.call_s_max == 15.0 + 2 * (5 + 3 * 5)
     assert set(described.owns) == {
         *OWNED,
+        *FEDERATION,
         *("uid", "supannEtuId", "objectClass", "groups"),
         *("userPassword", "sesameCredentialRef", "sesameVersion", "pwdAccountLockedTime"),
     }
