@@ -2,8 +2,9 @@
 
 No other file knows these formats. Sources: SupAnn 2018 rev. 2 (attributes, `supannEtuInscription`,
 `supannRessourceEtatDate`), eduPerson (affiliations, scoped values), RFC 2798 (inetOrgPerson).
-Deliberately absent: birth date, INE and personal mail, which stay with the registry, and the birth name and
-civil given names, which would expose people who use other names.
+Deliberately absent: birth date, INE (but in an ESI, where the site asks for that) and personal mail, which
+stay with the registry, and the birth name and civil given names, which would expose people who use other
+names.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ NOW = datetime(2026, 9, 1, 8, 30, tzinfo=UTC)
 ZOE = {
     "COD_ETU": "22600017",
     "COD_NNE_IND": "060904317KT",
+    "INE_PROVISOIRE": "",
     "LIB_NOM_PAT_IND": "Lefèvre d'Ormesson",
     "LIB_NOM_USU_IND": "",
     "LIB_PR1_IND": "Zoé",

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import delete, select
 
 from consumers.registry.erasure.erasures import erasures
+from consumers.registry.esi import PREFIX
 from consumers.registry.people import People
 from consumers.webhooks.handler import Webhooks
 from pipeline import accounts
@@ -56,6 +57,7 @@ WHO: dict[str, Any] = {
     "birth_name": "Quézenec",
     "given_name": "Maëlwenn",
     "ine": "0607ZZ0QQ17",
+    "ine_provisional": False,
     "personal_mail": "lutine.secrete@maison.example",
     "mobile": "+33655501234",
 }
@@ -74,7 +76,7 @@ def site(tmp_path: Path, store_url: str) -> Iterator[Site]:
     """A site with its targets in memory."""
     store = "" if store_url.startswith("sqlite") else f'[store]\nurl = "{store_url}"\n'
     targets = ("directory", "mailbox", "moodle")
-    settings = f"targets = {json.dumps(targets)}\n{store}"
+    settings = f"targets = {json.dumps(targets)}\n{store}[directory.federation]\nesi = true\n"
     with closing(Site(tmp_path / "site", settings, in_memory=targets)) as made:
         yield made
 
@@ -208,6 +210,7 @@ def test_an_erased_person_is_in_no_row_and_in_no_byte(site: Site) -> None:
         shown = export(site, DPO, LEA).model_dump_json()
         assert {trace for trace in TRACES if trace in shown} == set(TRACES), "she is told what is kept"
         assert PAUL not in shown
+        assert f"{PREFIX}{WHO['ine']}" in shown, "her European Student Identifier"
         before = rows(site)
         document = erased(site, erase(site))
         assert traces(site) == []

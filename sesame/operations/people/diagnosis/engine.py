@@ -180,6 +180,7 @@ def diagnose(
         titles=site.settings.titles,
         components=site.settings.support.components,
         lifecycle=Lifecycle(site.settings.registry, site.settings.lifecycle),
+        esi=site.settings.esi_rules,
     )
     looks = live and situation.account is not None and situation.account.activated_at is not None
     if looks and situation.account is not None:

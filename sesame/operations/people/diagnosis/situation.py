@@ -17,8 +17,10 @@ from consumers.kit.handler import AMBIGUOUS, COLLISION, OUT_OF_PLACE, OUT_OF_REA
 from consumers.mailbox.commands import Observed
 from consumers.registry import pending_facts, teachings
 from consumers.registry.account import Known
+from consumers.registry.esi import Esis, EsiState
 from consumers.registry.lifecycle.stages import Lifecycle
 from consumers.registry.people import KnownPerson, Names, People
+from consumers.registry.settings import EsiRules
 from pipeline import accounts, parking, status
 from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
@@ -99,6 +101,7 @@ class Situation:
         warned_at: when the last warning that access ends was sent; None: there was none.
         prolongations_left: how often the student may still prolong access that ends.
         changes: what would open each target that is shut or waits for the registrar; see `openings`.
+        esi: whether there is a European Student Identifier; None: the site mints none.
     """
 
     number: str
@@ -121,6 +124,7 @@ class Situation:
     warned_at: datetime | None = None
     prolongations_left: int = 0
     changes: Mapping[str, tuple[OpeningChange, ...]] = field(default_factory=dict)
+    esi: EsiState | None = None
     live: Live = field(default_factory=Live)
 
     @property
@@ -170,6 +174,7 @@ def gather(
     titles: Mapping[str, Mapping[Language, str]] = MappingProxyType({}),
     components: Mapping[str, str] = MappingProxyType({}),
     lifecycle: Lifecycle | None = None,
+    esi: EsiRules | None = None,
 ) -> Situation:
     """Gather what the store knows of a student; query no server."""
     people = People(database)
@@ -214,6 +219,7 @@ def gather(
             warned_at=None if warned_at is None else utc(warned_at),
             prolongations_left=lifecycle.rules.prolongations_left(times) if lifecycle is not None else 0,
             changes=changes,
+            esi=None if person is None else Esis(database, people, esi).state(connection, person),
         )
 
 

@@ -184,7 +184,7 @@ def test_a_header_that_does_not_fit_is_told_in_french(registrar: Registrar) -> N
     assert str(refused.value).splitlines() == [
         f"{registrar.export}, ligne 1 : colonnes absentes de l'en-tête : COD_ETP",
         "  COD_ETP attendu : trouvé COD_ETAPE",
-        "  l'en-tête contient aussi : NUM_TEL_PORT, COD_ETAPE",
+        "  l'en-tête contient aussi : INE_PROVISOIRE, NUM_TEL_PORT, COD_ETAPE",
     ]
     assert refused.value.remedy.startswith("Ajoutez ces colonnes à l'export")
 

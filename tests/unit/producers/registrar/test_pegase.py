@@ -24,6 +24,7 @@ EXAMPLE = Path(examples.pegase.__file__).parent / "pegase-2026.jsonl"
 HA: dict[str, Any] = {
     "codeApprenant": "22600017",
     "ine": "060904317KT",
+    "etatIneMaitre": None,
     "nomFamille": "Đặng",
     "nomUsage": None,
     "prenom": "Thị Hà",
@@ -85,8 +86,18 @@ def test_an_object_becomes_the_data_of_an_event(registrar: Registrar) -> None:
 
 def test_the_profile_reads_the_names_of_pegase_and_no_others() -> None:
     assert choose("pegase").column_names == tuple(HA)
-    # Of the optional ones the example knows neither.
-    assert [each for each in HA if each not in ("telephonePortable", "inscriptionPrincipale")] == list(NAMES)
+    unknown = ("etatIneMaitre", "telephonePortable", "inscriptionPrincipale")  # optional, not in the example
+    assert [each for each in HA if each not in unknown] == list(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("state", "provisional"),
+    [("CONFIRME", False), ("A_VERIFIER", True), ("LITIGE", True), ("une valeur de 2027", True), (None, None)],
+)
+def test_only_a_confirmed_ine_is_definitive(
+    registrar: Registrar, state: str | None, provisional: bool | None
+) -> None:
+    assert recorded(registrar, etatIneMaitre=state).ine_provisional is provisional
 
 
 def test_a_second_enrolment_is_none_that_is_primary_only_if_it_says_so(registrar: Registrar) -> None:

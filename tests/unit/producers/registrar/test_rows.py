@@ -83,6 +83,7 @@ def test_a_line_becomes_the_data_of_an_event() -> None:
         ("NUM_TEL_PORT", "06 12 34 56 78 (mère)", Fault.BAD_MOBILE),
         ("NUM_TEL_PORT", "٠٦١٢٣٤٥٦٧٨", Fault.BAD_MOBILE),
         ("NUM_TEL_PORT", "+33 6 12 34 56", Fault.BAD_MOBILE),
+        ("INE_PROVISOIRE", "oui", Fault.UNKNOWN_VALUE),
         ("COD_ANU", "", Fault.MISSING_VALUE),
         ("COD_ANU", "26", Fault.BAD_YEAR),
         ("COD_ANU", "2_26", Fault.BAD_YEAR),
@@ -217,6 +218,11 @@ def test_unusual_mail_addresses_are_kept_as_they_are(mail: str) -> None:
 )
 def test_a_mobile_number_has_one_form(written: str, number: str | None) -> None:
     assert fact({"NUM_TEL_PORT": written}).get("mobile") == number
+
+
+@pytest.mark.parametrize(("written", "provisional"), [("O", True), ("N", False), ("", None)])
+def test_an_ine_is_provisional_or_not_or_nobody_knows(written: str, provisional: bool | None) -> None:
+    assert fact({"INE_PROVISOIRE": written}).get("ine_provisional") is provisional
 
 
 def test_an_ine_in_small_letters_or_with_blanks_is_put_right() -> None:

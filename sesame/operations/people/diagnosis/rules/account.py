@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from consumers.registry.esi import EsiState
 from schemas.account import Account, Administrative, Enrolment, Hold, Stage
 from schemas.language import gettext
 from sesame.acts.acts import utc
@@ -188,6 +189,20 @@ def account_expired(s: Situation) -> Iterator[Finding]:
     if s.account is not None and s.account.stage in (Stage.EXPIRED, Stage.ERASED):
         evidence = {"stage": word("stages", s.account.stage), "until": s.account.valid_until}
         yield Finding("account_expired", ACCOUNT, evidence)
+
+
+@rule("esi_kept")
+def esi_kept(s: Situation) -> Iterator[Finding]:
+    """The INE is another one since the European Student Identifier was minted, which stays."""
+    if s.esi is EsiState.KEPT:
+        yield Finding("esi_kept", ACCOUNT)
+
+
+@rule("esi_taken")
+def esi_taken(s: Situation) -> Iterator[Finding]:
+    """A European Student Identifier of this INE was minted for another number."""
+    if s.esi is EsiState.TAKEN:
+        yield Finding("esi_taken", ACCOUNT)
 
 
 def _to_activate(s: Situation) -> Account | None:
