@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 from pipeline.errors import SesameError
 from producers.registrar.mapping import read_groups_mapping, read_mapping
+from producers.registrar.pegase.contract import CONFIRMED
 from producers.registrar.profile import Column, FeedProfile, FileForm
 from schemas.language import gettext
 
@@ -141,7 +142,7 @@ def path_code(path: str) -> str:
 
 def _unless_confirmed(state: str) -> str:
     """The state of a master INE as whether it is provisional: all but a confirmed one is (`idt` 1.6)."""
-    return "false" if state == "CONFIRME" else "true"
+    return "false" if state == CONFIRMED else "true"
 
 
 def pegase(*, one_name: bool = False) -> FeedProfile:

@@ -53,6 +53,10 @@ class Pegase(WebService):
         found: dict[str, str] = self._control.ask()["mails"]
         return found
 
+    def set_ine_states(self, states: Mapping[str, str]) -> None:
+        """Set the state of students' INEs; CONFIRME otherwise."""
+        self._control.ask(ine_states=dict(states))
+
     def correct(self, mails: Mapping[str, str]) -> None:
         """Set students' institutional addresses by hand; empty: take it away."""
         self._control.ask(mails=dict(mails))

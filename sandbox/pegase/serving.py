@@ -120,7 +120,8 @@ class _Request(BaseHTTPRequestHandler):
             found = self.server.state.groups.get(path.removeprefix(_GROUPS), [])
             self._send(HTTPStatus.OK, json.dumps(found).encode())
         elif (asked := _IDENTITIES.fullmatch(path)) and self.command == "GET" and self._is_here(asked[1]):
-            self._page(self.server.state.identities(query.get("codeApprenant", "")), query, fault)
+            whose = query.get("codeApprenant", ""), query.get("etatIneMaitre", "")
+            self._page(self.server.state.identities(*whose), query, fault)
         elif (asked := _MAIL.fullmatch(path)) and self.command == "POST" and self._is_here(asked[1]):
             known = self.server.state.set_mail(unquote(asked[2]), query.get("emailInstitutionnel", ""))
             if known:

@@ -74,6 +74,7 @@ class State:
         self.groups: dict[str, list[dict[str, Any]]] = {}  # "ESTABLISHMENT/PERIOD" to compositions
         self.calls: list[dict[str, str]] = []
         self.mails: dict[str, str] = {}  # a student's institutional address
+        self.ine_states: dict[str, str] = {}  # of a student's INE; CONFIRME, unless it is said here
         self._rows: dict[str, list[dict[str, Any]]] = {}  # key to all its versions, the newest last
         self._faults: list[Fault] = []
         self._tokens: dict[str, float] = {}
@@ -84,11 +85,19 @@ class State:
         return time.time() + self.conditions.ahead_s
 
     def wish(self, wish: Mapping[str, Any]) -> None:
-        """Carry out a wish: `clear`, `set`, `faults`, `put` (rows), `groups`, `mails`."""
+        """Carry out a wish: `clear`, `set`, `faults`, `put` (rows), `groups`, `mails`, `ine_states`."""
         with self._lock:
             if wish.get("clear"):
                 self.conditions = Conditions()
-                for kept in (self._rows, self._faults, self._tokens, self.groups, self.calls, self.mails):
+                for kept in (
+                    self._rows,
+                    self._faults,
+                    self._tokens,
+                    self.groups,
+                    self.calls,
+                    self.mails,
+                    self.ine_states,
+                ):
                     kept.clear()
             given: dict[str, Any] = {
                 name: tuple(value) if isinstance(value, list) else value
@@ -100,6 +109,7 @@ class State:
                 self._put(row)
             self.groups |= wish.get("groups", {})
             self.mails |= wish.get("mails", {})
+            self.ine_states |= wish.get("ine_states", {})
 
     def token(self) -> str:
         """A new token."""
@@ -139,8 +149,11 @@ class State:
                     found.append(self._shown(row))
         return found
 
-    def identities(self, student: str) -> list[dict[str, Any]]:
-        """The identities of the students who have rows, or of a code, whatever the case of its letters."""
+    def identities(self, student: str, ine_state: str = "") -> list[dict[str, Any]]:
+        """The identities of the students who have rows, or of a code, whatever the case of its letters.
+
+        `ine_state`: only those whose INE is in this state.
+        """
         with self._lock:
             rows = {versions[-1]["codeApprenant"]: versions[-1] for versions in self._rows.values()}
             return [
@@ -150,9 +163,11 @@ class State:
                     "nomFamille": row["nomFamille"],
                     "prenom": row["prenom"],
                     "courrielInstitutionnel": self.mails.get(code) or None,
+                    "ineMaitre": row["INE"],
                 }
                 for code, row in rows.items()
                 if student.lower() in ("", code.lower())
+                and ine_state in ("", self.ine_states.get(code, "CONFIRME"))
             ]
 
     def set_mail(self, identity: str, mail: str) -> bool:

@@ -46,6 +46,9 @@ _UNREAD: Final = frozenset(
 )
 """The other fields of `ins` 2.6.1. `statusInscription` is required there by mistake, and never sent."""
 
+CONFIRMED: Final = "CONFIRME"
+"""The state of an INE that is not provisional (`idt` 1.6: `StatutIne`)."""
+
 VALID, CANCELLED = "valide", "annulee"
 PENDING = "en_attente"
 """What an unknown status is read as: such an enrolment opens nothing."""

@@ -8,12 +8,12 @@ the former one, since transactions end later than their time stamp says.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from producers.registrar.pegase.client import PegaseClient, PegaseDown
-from producers.registrar.pegase.contract import FlowEnrolment, Line, enrolment_of, group_lines
+from producers.registrar.pegase.contract import CONFIRMED, FlowEnrolment, Line, enrolment_of, group_lines
 from producers.registrar.pegase.settings import year_of
 
 OVERLAP_S: Final = 600
@@ -22,6 +22,8 @@ PAGE_ROWS: Final = 500
 _ATTEMPTS: Final = 3
 _FLOW: Final = "/api/ins/ext/v2/gestion/flux-inscriptions/pagine"
 _GROUPS: Final = "/api/ext/chc/v1/groupes/{establishment}/{period}"
+_IDENTITIES: Final = "/api/idt/ext/v1/etablissements/{establishment}/identites/apprenants"
+_ONE_BY_ONE_MAX: Final = 20  # more students' INEs are looked up by reading all
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,39 @@ def read_groups(client: PegaseClient, establishment: str, period: str) -> list[L
     if not isinstance(told, list):
         raise PegaseDown(f"chc answers with no list at {path}")
     return list(group_lines(told, year_of(period)))
+
+
+def confirmed_ines(
+    client: PegaseClient, establishments: Iterable[str], students: Collection[str]
+) -> dict[str, str]:
+    """The INEs that the national service has confirmed, of these students (`idt`).
+
+    Raises:
+        PegaseDown, PegaseRefuses: see `PegaseClient.read`.
+    """
+    found: dict[str, str] = {}
+    few = sorted(students) if len(students) <= _ONE_BY_ONE_MAX else [""]
+    for establishment in establishments if students else ():
+        for student in few:
+            for each in _identities(client, establishment, student):
+                number, ine = each.get("codeApprenant"), each.get("ineMaitre")
+                if isinstance(number, str) and number in students and isinstance(ine, str):
+                    found[number] = ine.replace(" ", "").upper()
+    return found
+
+
+def _identities(client: PegaseClient, establishment: str, student: str) -> Iterator[Mapping[str, Any]]:
+    """The identities with a confirmed INE, page by page; of one student, or of all."""
+    path, page, pages = _IDENTITIES.format(establishment=establishment), 0, 1
+    while page < pages:
+        asked = {"page": str(page), "taille": str(PAGE_ROWS), "etatIneMaitre": CONFIRMED}
+        told = client.read("idt", path, params=asked | ({"codeApprenant": student} if student else {}))
+        found = told.get("items", told.get("resultats")) if isinstance(told, dict) else None
+        if not isinstance(found, list):
+            raise PegaseDown("idt answers with no page of identities")
+        yield from (each for each in found if isinstance(each, dict))
+        more = told.get("totalPages")
+        page, pages = page + 1, more if type(more) is int else 1
 
 
 def _rows(

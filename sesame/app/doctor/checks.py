@@ -268,6 +268,8 @@ def _pegase(settings: Settings) -> CheckResult:
         read = passes.read_pass(client, client.clock() - 60)
         for establishment, periods in pegase.periods.items():
             found += sum(len(passes.read_groups(client, establishment, period)) for period in periods)
+        if settings.esi_rules is not None:  # whether INEs are provisional
+            passes.confirmed_ines(client, pegase.periods, ["sesame-probe"])
     url = pegase.instance().url
     where = gettext("{url}: enrolments can be read, and {n} places in groups", url=url, n=found)
     if read.differences:

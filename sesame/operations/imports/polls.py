@@ -15,9 +15,9 @@ from typing import Final
 from producers.registrar import polls
 from producers.registrar.feed_memory import SqlFeedMemory
 from producers.registrar.import_runs import SqlImports
-from producers.registrar.pegase.client import PegaseClient, PegaseDown
-from producers.registrar.pegase.contract import VALID, FlowEnrolment, Line
-from producers.registrar.pegase.passes import OVERLAP_S, Seen, read_groups, read_pass
+from producers.registrar.pegase.client import PegaseClient, PegaseDown, PegaseRefuses
+from producers.registrar.pegase.contract import CONFIRMED, VALID, FlowEnrolment, Line
+from producers.registrar.pegase.passes import OVERLAP_S, Seen, confirmed_ines, read_groups, read_pass
 from producers.registrar.pegase.settings import year_of
 from producers.registrar.profiles import path_code
 from producers.registrar.report import ImportReport
@@ -206,12 +206,32 @@ class LiveFeed:
         self, actor: Actor, enrolments: list[FlowEnrolment], approve: str | None = None
     ) -> ImportReport:
         file = Path(f"{FEED} {self._clock():%Y-%m-%d %H:%M:%S}")
-        sent = json_lines(each.line for each in sorted(enrolments, key=lambda each: each.key))
+        states = self._ine_states([each.line for each in enrolments])
+        ordered = sorted(enrolments, key=lambda each: each.key)
+        sent = json_lines(each.line | states.get(each.line["codeApprenant"], {}) for each in ordered)
         request = ImportRequest(file=file, sent=sent, profile=FEED, approve=approve)
         report = self._import_sent(actor, request, file)
         if not report.held:
             self._seen.add(enrolments)
         return report
+
+    def _ine_states(self, lines: Iterable[Line]) -> dict[str, Line]:
+        """The state of each student's INE, where the site mints ESIs; nothing: it is not known.
+
+        The flow does not tell it. Enrolments do not wait for it: it is asked again with the student's next
+        change.
+        """
+        ines = {line["codeApprenant"]: line["ine"] for line in lines if line["ine"]}
+        if self._site.settings.esi_rules is None or not self._settings.periods:
+            return {}
+        try:
+            confirmed = confirmed_ines(self._client, self._settings.periods, ines.keys())
+        except (PegaseDown, PegaseRefuses):
+            return {}
+        return {
+            number: {"etatIneMaitre": CONFIRMED if confirmed.get(number) == ine.upper() else "A_VERIFIER"}
+            for number, ine in ines.items()
+        }
 
     def _import_sent(self, actor: Actor, request: ImportRequest, file: Path) -> ImportReport:
         return import_sent(

@@ -524,3 +524,50 @@ def held_import(site: Site) -> int:
     with site.database.read() as connection:
         found = connection.exec_driver_sql("SELECT id, summary FROM imports WHERE summary IS NOT NULL")
         return max(int(each) for each, summary in found if json.loads(summary)["held"])
+
+
+def test_the_state_of_an_ine_is_looked_up_where_the_site_mints_esis(
+    pegase: Pegase, database: Database, tmp_path: Path
+) -> None:
+    given = {"url_file": pegase.url_file, "periods": {"ETAB00": ["PER-2026"]}}
+    asks = {"federation": {"esi": True}}
+    site = Site(Settings(data_dir=tmp_path, pegase=given, directory=asks), database)
+    zoe, mamadou = row(), row(MAMADOU, INE="060904318ab")
+    pegase.put([zoe, mamadou])
+    pegase.set_ine_states({MAMADOU["COD_ETU"]: "A_VERIFIER"})
+    site.poll()
+    told = {each["student_number"]: each["ine_provisional"] for each in site.published()}
+    assert told == {ZOE["COD_ETU"]: False, MAMADOU["COD_ETU"]: True}
+
+    pegase.set_ine_states({MAMADOU["COD_ETU"]: "CONFIRME"})
+    pegase.put([row(MAMADOU, ago=1, INE="060904318ab", nomUsage="Autre")])
+    site.poll()
+    assert [(each["student_number"], each["ine_provisional"]) for each in site.published()] == [
+        (MAMADOU["COD_ETU"], False)
+    ]
+    pegase.fault(module="idt", calls=9, status=503)
+    pegase.put([row(ago=1, nomUsage="Autre")])
+    site.poll()
+    [event] = site.published()
+    assert "ine_provisional" not in event, "enrolments do not wait for it"
+
+
+def test_the_states_of_many_are_read_page_by_page(pegase: Pegase, database: Database, tmp_path: Path) -> None:
+    given = {"url_file": pegase.url_file, "periods": {"ETAB00": ["PER-2026"]}}
+    site = Site(Settings(data_dir=tmp_path, pegase=given, directory={"federation": {"esi": True}}), database)
+    rows = [each | {"INE": f"{index:09}AB"} for index, each in enumerate(many(45))]
+    pegase.set(page_max=20)
+    pegase.put(rows)
+    pegase.set_ine_states({rows[44]["codeApprenant"]: "LITIGE"})
+    site.poll()
+    told = {each["student_number"]: each["ine_provisional"] for each in site.published()}
+    assert {number for number, provisional in told.items() if provisional} == {rows[44]["codeApprenant"]}
+    assert len(told) == 45
+    assert len([call for call in pegase.calls() if call["module"] == "idt"]) == 3
+
+
+def test_a_site_without_esis_asks_for_no_state(pegase: Pegase, site: Site) -> None:
+    pegase.put([row()])
+    site.poll()
+    assert "ine_provisional" not in site.published()[0]
+    assert not [call for call in pegase.calls() if call["module"] == "idt"]
