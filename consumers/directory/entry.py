@@ -150,7 +150,7 @@ def wanted_fields(account: Account, profile: Profile) -> dict[str, tuple[str, ..
 
 
 def federation_of(settings: DirectorySettings) -> dict[str, tuple[str, ...]]:
-    """The attributes for federations that the site asks for, with values that all entries share."""
+    """The wanted attributes for federations, with values common to all entries."""
     asked = settings.federation
     if asked is None:
         return {}

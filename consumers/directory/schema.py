@@ -1,4 +1,7 @@
-"""The server's schema (RFC 4512, section 4.2): SupAnn's edition, and whether it has what we write."""
+"""The server's schema: SupAnn's edition, and whether our attributes are in it.
+
+Source: RFC 4512, section 4.2.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,12 @@ _NAME: Final = re.compile(r"NAME\s+(?:'([^']*)'|\(([^)]*)\))")
 
 @dataclass(frozen=True)
 class ServerSchema:
-    """Names in lower case of attributes and classes, and the numbers of SupAnn's attributes."""
+    """A schema's content.
+
+    Attributes:
+        names: of attributes and classes, in lower case.
+        supann: the numbers of SupAnn's attributes.
+    """
 
     names: frozenset[str]
     supann: frozenset[int]
@@ -36,8 +44,9 @@ class ServerSchema:
         """SupAnn's edition, in words."""
         lacking = _OF_2018 - len(self.supann & set(range(1, _OF_2018 + 1)))
         if lacking:
-            told = {"n": lacking, "all": _OF_2018}
-            return gettext("SupAnn before 2018 rev. 2: {n} of its {all} attributes are missing", **told)
+            return gettext(
+                "SupAnn before 2018 rev. 2: {n} of its {all} attributes are missing", n=lacking, all=_OF_2018
+            )
         if max(self.supann) > _OF_2018:
             return gettext("SupAnn 2018 rev. 2 or later")
         return "SupAnn 2018 rev. 2"

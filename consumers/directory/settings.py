@@ -143,7 +143,7 @@ class DirectorySettings(ClientSettings):
 
     @property
     def probe_dn(self) -> str:
-        """The entry that the probe writes and reads; nobody's."""
+        """The entry that the probe writes and reads; no person's."""
         return f"uid={PROBE},{self.people_dn}"
 
     @property

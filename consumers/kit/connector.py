@@ -430,9 +430,9 @@ class Connector(ABC, Generic[SettingsT]):
         """What this account means here. Pure: it depends on the account alone."""
 
     def privately(self, students: Sequence[str]) -> Mapping[str, Fields]:  # noqa: ARG002
-        """The wanted values of `private` fields, by student number; most connectors have none.
+        """The wanted values of `private` fields, by student number.
 
-        They come from the site's ports, in one query for all. They are compared and written as others are.
+        They come from the site's ports, in one query for all, and are compared and written as others are.
         """
         return {}
 
@@ -456,7 +456,7 @@ class Connector(ABC, Generic[SettingsT]):
         return ()
 
     def edition(self) -> str:
-        """The edition of the target's software or schema, for `sesame doctor`; empty: not known."""
+        """The edition of the target's software or schema, for doctor; empty: not known."""
         return ""
 
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:

@@ -1,4 +1,4 @@
-"""The European Student Identifier (ESI), minted once per person from a definitive INE.
+"""The European Student Identifier (ESI), minted once from a definitive INE.
 
 The European router keeps the first one that it saw, so an ESI never changes, whatever becomes of the INE, and
 none is made of a provisional INE, nor of one that may be provisional. It contains the INE: it stays in the
@@ -57,7 +57,7 @@ class Esis:
         return self._rules is not None
 
     def mint(self, connection: Connection, person: KnownPerson, numbers: Sequence[str]) -> bool:
-        """Mint the person's ESI if there is none and may be one; return whether one was minted.
+        """Mint the person's ESI if it is due; return whether it was minted.
 
         Args:
             person: as locked.
@@ -108,7 +108,10 @@ class Esis:
         return rules is not None and ine is not None and rules.is_definitive(ine, person.ine_provisional)
 
     def _was_another_s(self, connection: Connection, numbers: Iterable[str], ine: str) -> bool:
-        """True if an erased person had the ESI of this INE, or this person another one before an erasure."""
+        """True if an erased person had the ESI of this INE.
+
+        True also of this person, if erased with the ESI of another INE.
+        """
         if self.privacy is None:
             return False
         mine = [self.privacy.pseudonym(number) for number in numbers]
@@ -142,7 +145,7 @@ def esis_of(connection: Connection, student_numbers: Collection[str]) -> dict[st
 
 
 class EsiFigures(NamedTuple):
-    """Persons with an ESI, those who keep one of an earlier INE, and persons with none."""
+    """Persons with an ESI, those of them with one of an earlier INE, and the others."""
 
     minted: int
     kept: int
@@ -159,6 +162,6 @@ def figures(connection: Connection) -> EsiFigures:
 
 
 def _merged(connection: Connection, number: str, pseudonym: str) -> bool:
-    """True if an operator said that this number is the erased person."""
+    """True if an operator decided that this number is the erased person."""
     doubt = identity_doubts.get(connection, identity_doubts.pair_id(number, pseudonym))
     return doubt is not None and doubt.state is Verdict.MERGED

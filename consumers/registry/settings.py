@@ -159,7 +159,10 @@ class EsiRules(RegistryModel):
     provisional: str = ""
 
     def is_definitive(self, ine: str, provisional: bool | None) -> bool:  # noqa: FBT001 (as the fact has it)
-        """True if an INE is known not to be provisional; `provisional`: what the registrar says of it."""
+        """True if an INE is known not to be provisional.
+
+        `provisional`: by the registrar; None: it does not say.
+        """
         if provisional or (self.provisional and re.fullmatch(self.provisional, ine, re.IGNORECASE)):
             return False
         return provisional is False or bool(self.provisional)

@@ -141,7 +141,7 @@ def path_code(path: str) -> str:
 
 
 def _unless_confirmed(state: str) -> str:
-    """The state of a master INE as whether it is provisional: all but a confirmed one is (`idt` 1.6)."""
+    """Whether a master INE is provisional, by its state: all but a confirmed one is."""
     return "false" if state == CONFIRMED else "true"
 
 

@@ -315,7 +315,7 @@ def _path_to(application: wiring.Application, target: str) -> CheckResult:
 
 
 def _esi(settings: Settings) -> CheckResult:
-    """Tell how many students have an ESI. Without any definitive INE nobody has."""
+    """Count the students with an ESI. Without any definitive INE there are none."""
     with closing(wiring.build(settings)) as application, application.database.read() as connection:
         found = esi.figures(connection)
     said = {"minted": found.minted, "without": found.without, "kept": found.kept}

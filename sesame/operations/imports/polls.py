@@ -216,10 +216,9 @@ class LiveFeed:
         return report
 
     def _ine_states(self, lines: Iterable[Line]) -> dict[str, Line]:
-        """The state of each student's INE, where the site mints ESIs; nothing: it is not known.
+        """The state of each student's INE, where the site mints ESIs and it is known.
 
-        The flow does not tell it. Enrolments do not wait for it: it is asked again with the student's next
-        change.
+        The flow does not tell it. Enrolments do not wait for it: the student's next change asks again.
         """
         ines = {line["codeApprenant"]: line["ine"] for line in lines if line["ine"]}
         if self._site.settings.esi_rules is None or not self._settings.periods:

@@ -1,4 +1,4 @@
-"""Mobile numbers, ESIs, live feeds, throughput of targets, forecasts, times of propagations, the canary.
+"""Persons' mobiles and ESIs, live feeds, forecasts and times, and the canary.
 
 The forms 0049 to 0053, which had a part of it, were never released: what is there is left as it is.
 """

@@ -193,7 +193,7 @@ def account_expired(s: Situation) -> Iterator[Finding]:
 
 @rule("esi_kept")
 def esi_kept(s: Situation) -> Iterator[Finding]:
-    """The INE is another one since the European Student Identifier was minted, which stays."""
+    """The INE has changed since the European Student Identifier was minted."""
     if s.esi is EsiState.KEPT:
         yield Finding("esi_kept", ACCOUNT)
 
