@@ -143,6 +143,9 @@ def test_what_a_site_does_not_ask_for_is_left_alone(
         assert plain.entry(other).keys() == {"objectClass"}
         assert not any(name.startswith("schac") for name in plain.entry(other)["objectClass"])
     assert federated.entry(one) == before
+    federated.esis[other.student_number] = URN + "123456789AB"
+    federated.written(other)
+    assert federated.entry(other)["schacPersonalUniqueCode"] == [URN + "123456789AB"], "it asks for it later"
 
 
 def test_the_registry_s_esi_reaches_the_entry_with_a_version_of_its_own(slapd: Slapd, tmp_path: Path) -> None:
