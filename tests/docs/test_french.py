@@ -69,9 +69,15 @@ def test_every_french_page_has_a_twin_and_stands_in_the_index() -> None:
 
 
 ALONE: Final = frozenset(
-    {"cartes-esup-sgc.md", "fichiers-du-bureau.md", "groupes-pour-l-emploi-du-temps.md", "liste-pix-orga.md"}
+    {
+        "activer-son-compte.md",
+        "cartes-esup-sgc.md",
+        "fichiers-du-bureau.md",
+        "groupes-pour-l-emploi-du-temps.md",
+        "liste-pix-orga.md",
+    }
 )
-"""French pages that have no twin: of the registrar's words, and of software that is France's alone."""
+"""French pages without a twin: for students, of the registrar's words, of software that is France's alone."""
 
 
 @pages
