@@ -48,7 +48,7 @@ KEY ?=
 
 BIN := $(VENV)/bin
 
-.PHONY: help setup python servers machine demo stop test collected bench soak faults check lint types layers schemas docs format pages pictures wheels release lock mutation clean
+.PHONY: help setup python servers machine demo stop test collected bench soak faults check lint types layers schemas docs format pages pictures site wheels release lock mutation clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -151,6 +151,9 @@ pictures: python # take the documents' pictures, of an incident too, and the pat
 	@"$(BIN)/python" -m scripts.incident
 	@"$(BIN)/python" -m scripts.path run
 
+site: python ## Build the documentation's site of this version in build/site, beside the others; links are checked
+	@scripts/stage site scripts/site
+
 wheels: python ## Fill the folder wheels, from which a server installs Sésame without a clone
 	@scripts/stage wheels scripts/wheels wheels
 
@@ -165,5 +168,5 @@ mutation: python # mutation run; MUTANTS=directory for one group, MUTANTS="PATTE
 	@"$(BIN)/python" -m scripts.mutation --jobs "$(or $(JOBS),3)" $(MUTANTS)
 
 clean: stop ## Remove the environment, caches and the demo's leftovers
-	@rm -rf "$(VENV)" .cache .demo wheels dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis node_modules *.egg-info
+	@rm -rf "$(VENV)" .cache .demo wheels dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis node_modules *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

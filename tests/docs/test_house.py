@@ -64,7 +64,7 @@ def test_every_ignored_rule_gives_its_reason() -> None:
 
 
 def test_the_locks_name_no_host() -> None:
-    for name in ("requirements.lock", "scripts/uv.lock"):
+    for name in ("requirements.lock", "scripts/uv.lock", "scripts/site.lock"):
         text = (ROOT / name).read_text(encoding="utf-8")
         assert "--hash=sha256:" in text
         assert not re.search(r"://|--(extra-)?index|--find-links", text)
