@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from consumers.registry.lifecycle import closings
 from consumers.registry.lifecycle.entitlements import Entitlement
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.people import KnownPerson
@@ -171,6 +172,9 @@ def test_an_account_in_grace_one_whose_time_is_over_and_one_that_never_opened(he
     shut = Entitlement(target="moodle", affiliations=frozenset({"affiliate"}), open=False)
     early = here.registry_in(0, LifecycleSettings(entitlements=(shut,)))
     with here.app.database.write() as connection:
+        early.due(connection, here.numbers["grace"], time.time())
+        [plan] = closings.held(connection)  # rows that are new here shut nobody by themselves
+        closings.release(connection, plan)
         early.due(connection, here.numbers["grace"], time.time())
     here.await_rule("grace", "service_ended", service="moodle")
     here.settle("expired")

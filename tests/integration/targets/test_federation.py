@@ -144,6 +144,19 @@ def test_two_students_have_theirs_and_it_is_nowhere_else(
     assert ine_of(lea) not in said.out + said.err
 
 
+def test_who_has_an_ine_whose_esi_is_another_s_gets_none_and_an_operator_is_told(
+    site: Site, slapd: Slapd
+) -> None:
+    lea, other = fresh_number(), fresh_number()
+    with running(site):
+        enter(site, lea)
+        enrol(site, lea, 2, ine=LATER)
+        wait_until(lambda: rules(site, lea) == {"esi_kept"}, "the correction")
+        enter(site, other, ine=ine_of(lea))
+        wait_until(lambda: rules(site, other) == {"esi_taken"}, "an operator is told")
+    assert (shown(slapd, lea), shown(slapd, other)) == ([URN + ine_of(lea)], [])
+
+
 def test_reconciling_finds_a_hand_s_change_and_names_no_ine(site: Site, slapd: Slapd) -> None:
     both = fresh_number(), fresh_number()
     with running(site):
