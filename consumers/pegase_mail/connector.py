@@ -132,7 +132,7 @@ class PegaseMailConnector(Connector[PegaseMailSettings]):
         if not answer.ok:
             raise _trouble(answer)
         told = answer.json()
-        found = told.get("resultats") if isinstance(told, dict) else None
+        found = told.get("items", told.get("resultats")) if isinstance(told, dict) else None
         if not isinstance(found, list):
             raise TargetDown("idt answers with no page of identities")
         for one in found:

@@ -121,7 +121,7 @@ class _Request(BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, json.dumps(found).encode())
         elif (asked := _IDENTITIES.fullmatch(path)) and self.command == "GET" and self._is_here(asked[1]):
             whose = query.get("codeApprenant", ""), query.get("etatIneMaitre", "")
-            self._page(self.server.state.identities(*whose), query, fault)
+            self._page(self.server.state.identities(*whose), query, fault, under="items")
         elif (asked := _MAIL.fullmatch(path)) and self.command == "POST" and self._is_here(asked[1]):
             known = self.server.state.set_mail(unquote(asked[2]), query.get("emailInstitutionnel", ""))
             if known:
@@ -139,7 +139,9 @@ class _Request(BaseHTTPRequestHandler):
         student = query.get("codeApprenant", "")
         self._page(self.server.state.window(since, until, student, stale_s=fault.stale_s), query, fault)
 
-    def _page(self, rows: list[dict[str, Any]], query: dict[str, str], fault: Fault) -> None:
+    def _page(
+        self, rows: list[dict[str, Any]], query: dict[str, str], fault: Fault, *, under: str = "resultats"
+    ) -> None:
         size = int(query.get("taille", "50"))
         if "page" not in query or not 1 <= size <= _PAGE_MAX:
             self._refuse(HTTPStatus.BAD_REQUEST, "pagination")
@@ -148,7 +150,7 @@ class _Request(BaseHTTPRequestHandler):
         size = min(size, state.conditions.page_max)
         told: dict[str, Any] = {
             "taille": size,
-            "resultats": rows[page * size : (page + 1) * size],
+            under: rows[page * size : (page + 1) * size],
             "totalElements": len(rows),
             "page": page,
             "totalPages": -(-len(rows) // size),
