@@ -55,6 +55,8 @@ def filled(route: Route) -> str:
         "target": "moodle",
         "day": "2026-08-31",
         "receiver": "idp",
+        "list": "pix",
+        "eppn": "personne@etu.univ-exemple.fr",
         "question_id": "abcdef",
         "erasure_id": "abcdef",
     }

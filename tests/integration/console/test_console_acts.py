@@ -201,6 +201,7 @@ class Shelf:
 
     there: list[TargetObject]
     credential: str | None = None
+    private: tuple[str, ...] = ()
 
     def read(self, accounts: Sequence[Account], _deadline: object) -> dict[str, list[TargetObject]]:
         return {each.student_number: self.there for each in accounts}
