@@ -156,9 +156,9 @@ def may_close(
 ) -> bool:
     """True if a closing of these scopes may be carried out now; count it then.
 
-    Otherwise hold it from now on, in the first scope over its threshold; whatever that is if it `asks` for a
-    release. An erasure happens only by its
-    timer, with all that are due: a replay after a change of the rules sees one student after the other.
+    Otherwise hold it from now on, in the first scope over its threshold; in the first one of all if it `asks`
+    for a release. An erasure happens only by its timer, with all that are due: a replay after a change of the
+    rules sees one student after the other.
     """
     mine = {"number": student_number}
     if scopes[0].closing is Closing.ERASE and not connection.execute(_DUE_OF, {**mine, "now": now}).first():

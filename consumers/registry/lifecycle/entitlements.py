@@ -23,6 +23,9 @@ _LAST_FROM: Final = "11-01"
 """The same of last days: a year's enrolments end in October at the latest."""
 _ANY_YEAR: Final = 2001
 
+CRITERIA: Final = ("components", "steps")
+"""The criteria that are about an enrolment."""
+
 
 class Entitlement(RegistryModel):
     """One row: a target, for whom, and from when to when. Each criterion given must be met."""
@@ -46,13 +49,17 @@ class Entitlement(RegistryModel):
         """Whether it is for enrolled students."""
         return not self.affiliations or bool(self.affiliations - {"affiliate"})
 
+    def unmet(self, enrolment: Enrolment) -> set[str]:
+        """Which of `CRITERIA` this enrolment in force does not meet."""
+        met = {
+            "components": not self.components or enrolment.component in self.components,
+            "steps": not self.steps or any(_covers(step, enrolment.step) for step in self.steps),
+        }
+        return {name for name, is_met in met.items() if not is_met}
+
     def matches(self, enrolment: Enrolment) -> bool:
         """Whether it is for the holder of this enrolment in force."""
-        return (
-            self.names_enrolled
-            and (not self.components or enrolment.component in self.components)
-            and (not self.steps or any(_covers(step, enrolment.step) for step in self.steps))
-        )
+        return self.names_enrolled and not self.unmet(enrolment)
 
     def covers(self, other: Entitlement) -> bool:
         """Whether it matches all that another row of its target matches."""

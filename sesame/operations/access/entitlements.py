@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date
 from typing import Literal
 
-from sqlalchemy import Connection
-
-from consumers.registry.lifecycle.entitlements import Entitlement, TargetVerdict, in_grace
+from consumers.registry.lifecycle.entitlements import CRITERIA, Entitlement, TargetVerdict, in_grace
 from consumers.registry.lifecycle.stages import OPEN, Lifecycle
 from pipeline import accounts, target_states
 from schemas.account import Account, Enrolment, Stage
@@ -107,11 +105,12 @@ def explain(site: Configured, _actor: Actor, student_number: str) -> Entitlement
         today = utc(site.database.now(connection)).date()
         if account is None:
             raise NoSuchStudent(gettext("no account for student number {number!r}", number=student_number))
-        had = _had(connection, account, site.settings.targets)
+        had = target_states.all_states_of(connection, student_number, site.settings.targets)
+    targets = _entitled(lifecycle, account, site.settings.targets, had, today)
     return EntitlementsReport(
         student_number=account.student_number,
         stage=account.stage,
-        targets=tuple(_explained(lifecycle, account, name, had, today) for name in site.settings.targets),
+        targets=tuple(_passed(lifecycle, account, each) for each in targets),
     )
 
 
@@ -127,17 +126,16 @@ def preview(site: Configured, _actor: Actor) -> EntitlementsPreview:
     counted: dict[tuple[str, int | None], Counter[str]] = {}
     changes = []
     for account, had, today in _open_accounts(site, names):
-        for name in names:
-            found = _explained(lifecycle, account, name, had, today)
+        for found in _entitled(lifecycle, account, names, had, today):
             changed = found.now != found.given
             kind = "open" if found.given == "open" else "later" if found.opens_on else "not_given"
-            counts = counted.setdefault((name, found.row), Counter())
+            counts = counted.setdefault((found.target, found.row), Counter())
             counts.update({"students": 1, kind: 1, "changed": int(changed)})
             if found.now is not None and changed:
                 changes.append(
                     EntitlementChange(
                         student_number=account.student_number,
-                        target=name,
+                        target=found.target,
                         before=found.now,
                         after=found.given,
                         row=found.row,
@@ -153,31 +151,42 @@ def preview(site: Configured, _actor: Actor) -> EntitlementsPreview:
     return EntitlementsPreview(rows=rows, changes=changes)
 
 
-def _explained(
-    lifecycle: Lifecycle, account: Account, name: str, had: Sequence[str], today: date
-) -> TargetEntitlement:
-    rows = [(at, row) for at, row in enumerate(lifecycle.rules.entitlements, 1) if row.target == name]
+def _entitled(
+    lifecycle: Lifecycle, account: Account, names: Sequence[str], had: Collection[str], today: date
+) -> Iterator[TargetEntitlement]:
+    """What the rows give an account of these targets. `had`: those that had something of it."""
+    is_open, rows = account.activated_at is not None and account.stage in OPEN, lifecycle.rules.entitlements
+    stages, days = lifecycle.given_again(account, today) if is_open else ({}, {})
+    for name in names:
+        if account.stage is Stage.GRACE:
+            by = next((at for at, row in enumerate(rows, 1) if row.target == name and row.names_grace), None)
+            found = TargetVerdict(open=in_grace(rows, name) is not False, row=by)
+        else:
+            found = lifecycle.entitled(name, account.enrolments, today)
+        stage, opens, now = (Stage.ACTIVE if found.open else Stage.PRECREATED), found.opens_on, None
+        if is_open:
+            stage, opens = stages.get(name, account.stage), days.get(name)
+            now = _given(account.at(name).stage, account.opens_on.get(name), had=True)
+        yield TargetEntitlement(
+            target=name,
+            now=now,
+            given=_given(stage, opens, had=name in had),
+            row=found.row,
+            opens_on=opens,
+            ends_on=found.ends_on if found.open else None,
+            passed=(),
+        )
+
+
+def _passed(lifecycle: Lifecycle, account: Account, found: TargetEntitlement) -> TargetEntitlement:
+    """The same, with the rows before the one that decides."""
     in_force = [enrolment for enrolment in account.enrolments if enrolment.in_force]
-    if account.stage is Stage.GRACE:
-        by = next((at for at, row in rows if row.names_grace), None)
-        found = TargetVerdict(open=in_grace(lifecycle.rules.entitlements, name) is not False, row=by)
-    else:
-        found = lifecycle.entitled(name, in_force, today)
-    stage, opens, now = (Stage.ACTIVE if found.open else Stage.PRECREATED), found.opens_on, None
-    if account.activated_at is not None and account.stage in OPEN:
-        stages, days = lifecycle.given_again(account, today)
-        stage, opens = stages.get(name, account.stage), days.get(name)
-        now = _given(account.at(name).stage, account.opens_on.get(name), had=True)
-    earlier = [(at, row) for at, row in rows if found.row is None or at < found.row]
-    return TargetEntitlement(
-        target=name,
-        now=now,
-        given=_given(stage, opens, had=name in had),
-        row=found.row,
-        opens_on=opens,
-        ends_on=found.ends_on if found.open else None,
-        passed=tuple(PassedRow(row=at, lacks=_lacks(row, account, in_force)) for at, row in earlier),
-    )
+    earlier = [
+        PassedRow(row=at, lacks=_lacks(row, account, in_force))
+        for at, row in enumerate(lifecycle.rules.entitlements, 1)
+        if row.target == found.target and (found.row is None or at < found.row)
+    ]
+    return found.model_copy(update={"passed": tuple(earlier)})
 
 
 def _given(stage: Stage, opens: date | None, *, had: bool) -> Given:
@@ -190,16 +199,11 @@ def _given(stage: Stage, opens: date | None, *, had: bool) -> Given:
 
 
 def _lacks(row: Entitlement, account: Account, in_force: Sequence[Enrolment]) -> tuple[str, ...]:
-    """The criteria of a row that no enrolment in force meets, alone or together."""
+    """The criteria of a row that no enrolment in force meets, or else that not all meet."""
     if account.stage is Stage.GRACE or not row.names_enrolled:
         return ("affiliations",)
-    alone = {name: row.model_copy(update=dict.fromkeys(_OTHERS - {name}, frozenset())) for name in _OTHERS}
-    given = [name for name in sorted(_OTHERS) if getattr(row, name)]
-    unmet = [name for name in given if not any(alone[name].matches(each) for each in in_force)]
-    return tuple(unmet or given)
-
-
-_OTHERS = {"components", "steps"}
+    unmet = [row.unmet(each) for each in in_force] or [{n for n in CRITERIA if getattr(row, n)}]
+    return tuple(sorted(set.intersection(*unmet) or set.union(*unmet)))
 
 
 def _open_accounts(site: Configured, names: Sequence[str]) -> Iterator[tuple[Account, Sequence[str], date]]:
@@ -213,7 +217,3 @@ def _open_accounts(site: Configured, names: Sequence[str]) -> Iterator[tuple[Acc
             account = found.get(number)
             if account is not None and account.stage in OPEN:
                 yield account, [name for name in names if number in states[name]], today
-
-
-def _had(connection: Connection, account: Account, names: Sequence[str]) -> Sequence[str]:
-    return list(target_states.all_states_of(connection, account.student_number, names))

@@ -118,22 +118,19 @@ def student_list(site: Configured, _actor: Actor, request: StudentListRequest) -
     Raises:
         NobodyListed: there is no such student.
     """
-    names = site.settings.support.components
-    lines, students, left_out = (
-        [spreadsheet.line(PIX if request.list == "pix" else GROUPS, quoted=True)],
-        [],
-        [],
-    )
+    names, is_pix = site.settings.support.components, request.list == "pix"
+    lines: list[tuple[str, ...]] = [PIX if is_pix else GROUPS]
+    students, left_out = list[str](), list[str]()
     for each in _listed(site, request.component):
-        if request.list == "pix" and not (each.account.person.birth_name and each.account.person.given_name):
+        if is_pix and not (each.account.person.birth_name and each.account.person.given_name):
             left_out.append(each.number)
             continue
-        rows = [_pix(each, names)] if request.list == "pix" else _groups(each, names)
-        lines += [spreadsheet.line(row, quoted=True) for row in rows]
+        lines += [_pix(each, names)] if is_pix else _groups(each, names)
         students.append(each.number)
     if not students and not left_out:
         raise NobodyListed
-    return ListFile("".join(lines), tuple(students), tuple(left_out))
+    content = "".join(spreadsheet.line(each, quoted=True) for each in lines)
+    return ListFile(content, tuple(students), tuple(left_out))
 
 
 @act("export.card", OPERATORS, shows=lambda found, _eppn: shown_one(found.supannEtuId))
@@ -146,9 +143,9 @@ def card_holder(site: Configured, _actor: Actor, eppn: str) -> CardHolder:
     name = (PRINCIPAL, eppn.lower())
     with site.database.read() as connection:
         held = SqlLedger(connection, site.database, 0.0).holders([name]).get(name)
-        number = held.student_number if held is not None else None
-        account = accounts.find(connection, number) if number is not None else None
-        person = People(site.database).known(connection, number) if number is not None else None
+        number = (held.student_number if held is not None else None) or ""
+        account = accounts.find(connection, number)
+        person = People(site.database).known(connection, number)
     if account is None or person is None:
         raise NoSuchStudent(gettext("no account with the principal name {eppn!r}", eppn=eppn))
     until = account.valid_until

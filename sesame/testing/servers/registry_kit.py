@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
@@ -16,11 +16,13 @@ from consumers.propagation import rows as propagated
 from consumers.propagation.rows import propagation
 from consumers.registry.erasure.privacy_key import PrivacyKey
 from consumers.registry.handler import Registry
+from consumers.registry.lifecycle import closings
+from consumers.registry.lifecycle.closings import Plan
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.lifecycle.warnings import EndNotices
 from consumers.registry.people import KnownPerson, People
 from consumers.registry.settings import EsiRules, RegistrySettings
-from pipeline import accounts
+from pipeline import accounts, target_states
 from pipeline.db.database import Database
 from pipeline.dead_letters.rows import DeadLetter, unresolved
 from pipeline.eventlog.port import NewRecord, Record
@@ -230,6 +232,29 @@ def taught(
 
 def activation(student_number: str = LEA, **more: Any) -> ActivationRequested:
     return ActivationRequested(student_number=student_number, **more)
+
+
+def unlike_others(number: str = LEA, **more: Any) -> EnrolmentRecorded:
+    """The registrar's fact about somebody whom nobody resembles."""
+    n = int(number) % 10_000
+    name = "".join(chr(ord("a") + int(digit)) for digit in str(n)) * 3
+    born = date(1990, 1, 1) + timedelta(days=n)
+    return enrolled(number, birth_name=name.title(), given_name=name[::-1].title(), birth_date=born, **more)
+
+
+def provisioned(desk: RegistryHarness, number: str, *targets: str) -> None:
+    """As if these targets had something of the student."""
+    with desk.transaction() as connection:
+        for target in targets:
+            target_states.lease(
+                connection, desk.database, target, {number: 1}, owner="test", until=desk.clock()
+            )
+
+
+def held_plans(desk: RegistryHarness) -> list[Plan]:
+    """What the guard holds."""
+    with desk.database.read() as connection:
+        return closings.held(connection)
 
 
 def record_of(

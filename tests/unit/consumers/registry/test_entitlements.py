@@ -17,17 +17,19 @@ from consumers.registry.lifecycle.closings import Plan, Scope
 from consumers.registry.lifecycle.entitlements import Entitlement, verdict
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.lifecycle.stages import Closing, Milestone
-from pipeline import target_states, timers
+from pipeline import timers
 from schemas.account import Administrative, Enrolment, Pedagogical, Stage
-from schemas.events import EnrolmentRecorded, ReplayRequested
+from schemas.events import ReplayRequested
 from sesame.testing.servers.registry_kit import (
     LEA,
     SETTINGS,
     RegistryHarness,
     activation,
     cancelled,
-    enrolled,
+    provisioned,
 )
+from sesame.testing.servers.registry_kit import held_plans as held
+from sesame.testing.servers.registry_kit import unlike_others as of
 
 SERVICES = ("mailbox", "moodle", "koha")
 HEALTH_LATE = {"target": "mailbox", "components": ["SAN"], "steps": ["L1*"], "opens_on": "09-20"}
@@ -61,31 +63,9 @@ def make(store_url: str) -> Iterator[MakeHarness]:
         yield make_desk
 
 
-def of(number: str = LEA, **more: Any) -> EnrolmentRecorded:
-    """The registrar's fact about somebody whom nobody resembles."""
-    n = int(number) % 10_000
-    name = "".join(chr(ord("a") + int(digit)) for digit in str(n)) * 3
-    born = date(1990, 1, 1) + timedelta(days=n)
-    return enrolled(number, birth_name=name.title(), given_name=name[::-1].title(), birth_date=born, **more)
-
-
 def student(desk: RegistryHarness, number: str = LEA, **more: Any) -> None:
     desk.apply(of(number, **more))
     desk.apply(activation(number))
-
-
-def provisioned(desk: RegistryHarness, number: str, *targets: str) -> None:
-    """As if these targets had something of the student."""
-    with desk.transaction() as connection:
-        for target in targets:
-            target_states.lease(
-                connection, desk.database, target, {number: 1}, owner="test", until=desk.clock()
-            )
-
-
-def held(desk: RegistryHarness) -> list[Plan]:
-    with desk.database.read() as connection:
-        return closings.held(connection)
 
 
 def release(desk: RegistryHarness, plan: Plan) -> None:

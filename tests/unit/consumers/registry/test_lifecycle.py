@@ -18,20 +18,21 @@ from consumers.registry.lifecycle.entitlements import Entitlement
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.lifecycle.stages import Closing, Milestone
 from consumers.registry.settings import RegistrySettings
-from pipeline import target_states
 from pipeline import timers as timers_of
 from pipeline.db.database import Database
 from pipeline.timers import run_due, timers
 from schemas.account import Account, Hold, Stage
-from schemas.events import EnrolmentRecorded, HoldLifted, HoldPlaced, ReplayRequested
+from schemas.events import HoldLifted, HoldPlaced, ReplayRequested
 from sesame.testing.servers.registry_kit import (
     LEA,
     SETTINGS,
     RegistryHarness,
     activation,
     cancelled,
-    enrolled,
+    provisioned,
 )
+from sesame.testing.servers.registry_kit import held_plans as held
+from sesame.testing.servers.registry_kit import unlike_others as of
 
 SERVICES = ("mailbox", "moodle")
 YEAR_END = date(2027, 10, 31)
@@ -57,14 +58,6 @@ def make(store_url: str) -> Iterator[MakeHarness]:
         yield make_desk
 
 
-def of(number: str = LEA, **more: Any) -> EnrolmentRecorded:
-    """The registrar's fact about somebody whom nobody resembles."""
-    n = int(number) % 10_000
-    name = "".join(chr(ord("a") + int(digit)) for digit in str(n)) * 3
-    born = date(1990, 1, 1) + timedelta(days=n)
-    return enrolled(number, birth_name=name.title(), given_name=name[::-1].title(), birth_date=born, **more)
-
-
 def student(desk: RegistryHarness, number: str = LEA) -> None:
     """Enrols and activates somebody."""
     desk.apply(of(number))
@@ -86,24 +79,10 @@ def complete(desk: RegistryHarness, number: str = LEA) -> None:
         connection.execute(desk.database.upsert(propagation), values)
 
 
-def provisioned(desk: RegistryHarness, number: str, *targets: str) -> None:
-    """As if these targets had something of the student."""
-    with desk.transaction() as connection:
-        for target in targets:
-            target_states.lease(
-                connection, desk.database, target, {number: 1}, owner="test", until=desk.clock()
-            )
-
-
 def stage_on(desk: RegistryHarness, day: date) -> tuple[Stage, dict[str, Stage]]:
     desk.pass_time(day, lambda: complete(desk))
     account = desk.account()
     return account.stage, dict(account.stages)
-
-
-def held(desk: RegistryHarness) -> list[Plan]:
-    with desk.database.read() as connection:
-        return closings.held(connection)
 
 
 def release(desk: RegistryHarness, plan: Plan) -> None:
