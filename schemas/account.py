@@ -80,8 +80,22 @@ StudentNumber = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-
 """The establishment's own student number (supannEtuId): an opaque string. Never the INE."""
 
 
+STUDENT: Final = "student"
+"""The population of enrolled students; a site names others in its settings."""
+
+STAFF_PREFIX, GUEST_PREFIX = "P-", "G-"
+"""How the numbers of staff and guests begin. No registrar's file may have such a number."""
+
+NO_YEAR: Final = 1990
+"""The academic year in the facts of populations that have none: staff and guests come and go by date."""
+
 CANARY: Final = "sesame-canary"
 """The canary's number: a synthetic student, in no count and no export. No registrar's file may have it."""
+
+
+def is_students(number: str) -> bool:
+    """Whether the registrar may give this number; those of staff and guests are ours."""
+    return not number.upper().startswith((STAFF_PREFIX, GUEST_PREFIX))
 
 
 class Person(Model):
@@ -123,7 +137,11 @@ class Person(Model):
 
 
 class Enrolment(Model):
-    """One enrolment of one academic year in one programme step (étape)."""
+    """One enrolment of one academic year in one programme step (étape).
+
+    A member of another population has one too, without a year (`NO_YEAR`): its step is the population, its
+    component the employer.
+    """
 
     year: int  # 2026 means 2026–2027
     step: str  # COD_ETP, e.g. "L1INFO"
@@ -133,6 +151,8 @@ class Enrolment(Model):
     primary: bool = False  # TEM_IAE_PRM: the student's main step of that year
     administrative: Administrative
     pedagogical: Pedagogical
+    population: str = STUDENT
+    ends_on: date | None = None  # the last day; None: the year's, or without a year no end is known
 
     @property
     def key(self) -> tuple[int, str, str]:

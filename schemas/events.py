@@ -104,6 +104,12 @@ class EnrolmentRecorded(EnrolmentFact):
     personal_mail: Text | None = Field(None, description="Personal mail address. Absent: none is known.")
     mobile: PhoneNumber | None = Field(None, description="Mobile number (E.164). Absent: none is known.")
     language: Language | None = Field(None, description="Preferred language, if known.")
+    population: Token | None = Field(
+        None,
+        description="The population, e.g. `staff`: then `year` is 1990, `step` the population too, and "
+        "`component` the employer. Absent: students.",
+    )
+    ends_on: Day | None = Field(None, description="The last day, where the academic year does not say it.")
 
     @model_validator(mode="after")
     def _somebody(self) -> Self:

@@ -18,7 +18,7 @@ from typing import Final
 from anyascii import anyascii
 
 from consumers.directory.settings import DirectorySettings
-from schemas.account import Account, Enrolment, Hold, Stage
+from schemas.account import STUDENT, Account, Enrolment, Hold, Stage, is_students
 
 CLASSES = ("inetOrgPerson", "eduPerson", "supannPerson", "sesameAccount")
 
@@ -202,7 +202,8 @@ def user_password(hashed: str) -> str:
 
 def _attributes(account: Account, profile: Profile) -> dict[str, tuple[str, ...]]:
     person = account.person
-    in_force = [e for e in account.enrolments if e.in_force]
+    in_force = [e for e in account.enrolments if e.in_force and e.population == STUDENT]
+    until = account.valid_until if is_students(account.student_number) else None
     affiliations = _affiliations(account)
     values: dict[str, Iterable[str]] = {
         "cn": [_plain(f"{person.family_name} {person.shown_given_name}") or account.login],
@@ -226,7 +227,7 @@ def _attributes(account: Account, profile: Profile) -> dict[str, tuple[str, ...]
         "supannEtuAnneeInscription": [str(e.year) for e in in_force],
         "supannEtuEtape": [_step(e, profile) for e in in_force],
         "supannEtuCursusAnnee": [_cursus(e, profile) for e in in_force],
-        "supannEtuDateFin": [account.valid_until.strftime("%Y%m%d235959Z")] if account.valid_until else [],
+        "supannEtuDateFin": [until.strftime("%Y%m%d235959Z")] if until else [],
         "sesameGroup": [g.key for g in account.groups if g.met],
         "sesameMailQuota": [str(profile.settings.mail_quota_bytes or "")],
     }

@@ -27,7 +27,7 @@ from consumers.kit.http_answers import HttpAnswer
 from consumers.kit.reasons import Reason, read_reasons
 from consumers.pegase_mail.settings import PegaseMailSettings
 from pipeline.errors import Misconfigured, TargetDown
-from schemas.account import Account
+from schemas.account import Account, is_students
 from schemas.language import Language
 
 PROBE: Final = "sesame-probe"
@@ -78,10 +78,11 @@ class PegaseMailConnector(Connector[PegaseMailSettings]):
     def wanted(self, account: Account) -> Wanted:
         """See `Connector.wanted`. Pégase keeps the address of a closed account, as it keeps the person."""
         mailbox = account.at(self.context.site.mail_target or self.name)
-        return Wanted({"mail": (account.mail,)} if account.access_open and mailbox.access_open else {})
+        has = _is_known(account) and mailbox.access_open
+        return Wanted({"mail": (account.mail,)} if has else {})
 
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
-        """See `Connector.read`: nobody without access."""
+        """See `Connector.read`: those with access."""
         accepted = self.adopted_refs([account.student_number for account in accounts])
         return one_by_one(accounts, deadline, lambda account: self._look(account, accepted, deadline))
 
@@ -104,7 +105,7 @@ class PegaseMailConnector(Connector[PegaseMailSettings]):
         self._http.disconnect()
 
     def _look(self, account: Account, accepted: Collection[str], deadline: Deadline) -> Seen:
-        if not account.access_open:
+        if not _is_known(account):
             return ()
         found = [
             (f"{establishment}/{one['id']}", one)
@@ -163,6 +164,11 @@ class PegaseMailConnector(Connector[PegaseMailSettings]):
             again=True,  # the same address again changes nothing
             expect=_REFUSALS,
         )
+
+
+def _is_known(account: Account) -> bool:
+    """Whether Pégase has this person, who has access: it knows students alone."""
+    return account.access_open and is_students(account.student_number)
 
 
 def _shown(ref: str, one: Mapping[str, Any], account: Account, *, accepted: bool) -> TargetObject:

@@ -1,7 +1,7 @@
 """The merge: a person, their enrolments, the settings and the day make one account. Pure.
 
-**Enrolments.** Cancelled ones are left out, and so are those whose academic year has ended by the settings'
-rule; both take their cohorts and groups with them.
+**Enrolments.** Cancelled ones are left out, and so are those that have ended, by their own last day or with
+their academic year by the settings' rule; both take their cohorts and groups with them.
 
 **Stage.** Precreated until the student has activated *and* an enrolment is in force; an earlier activation is
 kept (`activated_at`), and the targets show it waiting for the administrative enrolment. `lifecycle.stages`
@@ -26,16 +26,18 @@ from typing import Final
 
 from consumers.registry.lifecycle.stages import Lifecycle, LifeStage
 from consumers.registry.people import KnownPerson, Names
-from consumers.registry.settings import COHORT_FIELDS, MembershipTemplate, RegistrySettings
+from consumers.registry.settings import (
+    COHORT_FIELDS,
+    GRACE_AFFILIATIONS,
+    STUDENT_AFFILIATIONS,
+    MembershipTemplate,
+    RegistrySettings,
+)
 from consumers.registry.teachings import HeldTeaching
 from schemas.account import Account, Enrolment, Membership, Pedagogical, Person, Requirement, Stage
 
 _LANGUAGE: Final = "fr"
 """Language of students who chose none and for whom the registrar has none."""
-_AFFILIATIONS: Final = ("student", "member")
-"""Affiliations of current students (eduPerson 202208 2.2.1): the first is primary."""
-_GRACE_AFFILIATIONS: Final = ("affiliate",)
-"""Affiliations in grace: no longer a student, not yet gone."""
 _NOT_RESET: Final = (Stage.PRECREATED, Stage.ERASED)
 """Stages of an account that is not activated without the canary's reset."""
 
@@ -98,7 +100,7 @@ def merge(known: Known, lifecycle: Lifecycle, today: date) -> Account:
         aliases=tuple(mail for mail in known.mails if mail != known.names.mail),
         mail_redirect=person.mail_redirect,
         person=shown_person(person),
-        affiliations=_affiliations(stage),
+        affiliations=_affiliations(stage, in_force or current, settings),
         entities=tuple(dict.fromkeys(enrolment.component for enrolment in in_force)),
         enrolments=tuple(current),
         groups=memberships(settings.groups, current, known.teachings),
@@ -147,7 +149,7 @@ def shown_person(person: KnownPerson) -> Person:
 def current_enrolments(
     enrolments: Iterable[Enrolment], settings: RegistrySettings, today: date
 ) -> list[Enrolment]:
-    """The enrolments whose year has not ended, the main one first.
+    """The enrolments that have not ended, the main one first.
 
     Order: in force, primary, newest year, then by step. A person with two student numbers may be enrolled
     twice in one step: the enrolment that opens more counts.
@@ -163,7 +165,7 @@ def current_enrolments(
             enrolment.pedagogical is not Pedagogical.VALIDATED,
         )
 
-    current = (enrolment for enrolment in enrolments if settings.year_ends_on(enrolment.year) >= today)
+    current = (each for each in enrolments if (settings.ends_on(each) or date.max) >= today)
     steps: dict[tuple[int, str, str], Enrolment] = {}
     for enrolment in sorted(current, key=rank):
         steps.setdefault(enrolment.key, enrolment)
@@ -203,7 +205,8 @@ _Given = tuple[MembershipTemplate, Mapping[str, object], Sequence[Enrolment]]
 def _enrolled(templates: Sequence[MembershipTemplate], enrolments: Sequence[Enrolment]) -> Iterator[_Given]:
     for enrolment in enrolments:
         fields = enrolment.model_dump(include=set(COHORT_FIELDS))
-        yield from ((template, fields, [enrolment]) for template in templates)
+        mine = (template for template in templates if enrolment.population in template.populations)
+        yield from ((template, fields, [enrolment]) for template in mine)
 
 
 def _taught(
@@ -229,7 +232,11 @@ def _meets(requires: Requirement, enrolment: Enrolment) -> bool:
     return enrolment.in_force and (requires is Requirement.ADMINISTRATIVE or validated)
 
 
-def _affiliations(stage: Stage) -> tuple[str, ...]:
+def _affiliations(
+    stage: Stage, enrolments: Iterable[Enrolment], settings: RegistrySettings
+) -> tuple[str, ...]:
     if stage in (Stage.PRECREATED, Stage.ACTIVE):
-        return _AFFILIATIONS
-    return _GRACE_AFFILIATIONS if stage is Stage.GRACE else ()
+        populations = dict.fromkeys(each.population for each in enrolments)
+        every = [each for name in populations for each in settings.affiliations(name)]
+        return tuple(dict.fromkeys(every)) or STUDENT_AFFILIATIONS
+    return GRACE_AFFILIATIONS if stage is Stage.GRACE else ()

@@ -28,7 +28,7 @@ from consumers.registry.people import KnownPerson, Names, People, cohort_of
 from pipeline import accounts, outbox, target_states, timers
 from pipeline.db.database import Database
 from schemas import catalogue
-from schemas.account import Account, Enrolment, Hold, Lane, Stage
+from schemas.account import STUDENT, Account, Enrolment, Hold, Lane, Stage
 from schemas.envelope import SOURCE_PREFIX, Message, event_id
 from schemas.events import AccountChanged, Cause
 
@@ -122,7 +122,8 @@ class Minter:
         if previous is None and not self._deserves_account(person, enrolments, today):
             return None
         ledger = SqlLedger(connection, self._database, now, self.privacy)
-        names = self._names(person, previous, ledger)
+        population = self._population(enrolments, today)
+        names = self._names(person, previous, population, ledger)
         mails = tuple(ledger.all_of(student_number, MAIL))
         taught = teachings.held(connection, *numbers)
         shown = self._shown_number(connection, person, numbers, today)
@@ -146,7 +147,8 @@ class Minter:
             return None
         ledger = SqlLedger(connection, self._database, now, self.privacy)
         ledger.has_nothing_of(number)
-        names = mint(shown_person(person), number, self._settings, ledger)
+        settings = self._settings.naming(enrolment.population)
+        names = mint(shown_person(person), number, settings, ledger)
         short = short_login(names.login, number, self._settings, ledger)
         known = Known(person, names, (names.mail.lower(),), (enrolment,), None, (), None, short, False)
         return self._mint(connection, known, (number,), origin, now)
@@ -287,22 +289,30 @@ class Minter:
         enrolled = bool(current_enrolments(enrolments, self._settings, today))
         return enrolled or person.activated_at is not None
 
-    def _names(self, person: KnownPerson, previous: Account | None, ledger: SqlLedger) -> Names:
+    def _population(self, enrolments: Sequence[Enrolment], today: date) -> str:
+        """The population by which to name a person: the main enrolment's, else the last's."""
+        current = current_enrolments(enrolments, self._settings, today) or enrolments[-1:]
+        return current[0].population if current else STUDENT
+
+    def _names(
+        self, person: KnownPerson, previous: Account | None, population: str, ledger: SqlLedger
+    ) -> Names:
         """The account's names; before its activation, those of the ledger.
 
         They were not seen before that: an entry of the directory, or a user, may have turned out to be
         theirs.
         """
         shown, number = shown_person(person), person.student_number
+        settings = self._settings.naming(population)
         if previous is None:
-            ledger.give_back(number, every_name(shown, number, self._settings))
-            return mint(shown, number, self._settings, ledger)
+            ledger.give_back(number, every_name(shown, number, settings))
+            return mint(shown, number, settings, ledger)
         names = Names(previous.login, previous.mail, previous.principal)
         if previous.activated_at is None:
-            held = mint(shown, number, self._settings, ledger)
+            held = mint(shown, number, settings, ledger)
             if held.login != names.login or names.mail not in ledger.all_of(number, MAIL):
                 return held
-        return renamed(names, previous.person, shown, number, self._settings, ledger)
+        return renamed(names, previous.person, shown, number, settings, ledger)
 
     def _arm(self, connection: Connection, account: Account, today: date) -> None:
         """Set the timer for the next day on which time alone changes this account."""

@@ -114,7 +114,7 @@ class RegistrarFacts:
         ):
             return False
         after = self._identify(connection, before, event, said)
-        enrolment = None if cancelled else Enrolment.model_validate(event.model_dump())
+        enrolment = None if cancelled else Enrolment.model_validate(event.model_dump(exclude_none=True))
         newer = self._people.record_enrolment(
             connection,
             event.student_number,

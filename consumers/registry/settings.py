@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import re
 import string
+from collections.abc import Iterable
 from datetime import date
 from functools import cache
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.settings import ADVANCED
-from schemas.account import Requirement
+from schemas.account import NO_YEAR, STUDENT, Enrolment, Requirement
 from schemas.language import gettext
+
+STUDENT_AFFILIATIONS: Final = ("student", "member")
+"""Affiliations of current students (eduPerson 202208 2.2.1): the first is primary."""
+GRACE_AFFILIATIONS: Final = ("affiliate",)
+"""Affiliations in grace: no longer a student, not yet gone."""
 
 NAME_FIELDS = frozenset(
     {"given", "family", "birth_family", "given_initial", "given_initials", "family_initial", "student_number"}
@@ -79,6 +85,22 @@ def _check_local_part(template: str, allowed: frozenset[str]) -> None:
             raise ValueError(what)
 
 
+def _domain(domain: str) -> str:
+    if not _DOMAIN.match(domain):
+        what = gettext("{domain!r} is not a domain name in lower case, like etu.univ.example", domain=domain)
+        raise ValueError(what)
+    return domain
+
+
+def _login(template: str) -> str:
+    _check_local_part(template, NAME_FIELDS)
+    return template
+
+
+Domain = Annotated[str, AfterValidator(_domain)]
+LoginTemplate = Annotated[str, AfterValidator(_login)]
+
+
 def _month_day(text: str) -> str:
     if not re.fullmatch(r"\d\d-\d\d", text):
         raise ValueError(gettext("a month and a day, like 10-31"))
@@ -114,6 +136,9 @@ class MembershipTemplate(RegistryModel):
         default=Requirement.ADMINISTRATIVE,
         description="Which enrolment must be valid before the student is a member.",
     )
+    populations: frozenset[str] = Field(
+        default=frozenset({STUDENT}), min_length=1, description="For whom it is; see `registry.populations`."
+    )
 
     @property
     def fields(self) -> frozenset[str]:
@@ -133,6 +158,8 @@ class MembershipTemplate(RegistryModel):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
+        if self.populations != {STUDENT} and (self.of_teachings or "year" in self.fields):
+            raise ValueError(gettext("only students have teaching units and a {year}", year="{year}"))
         if not self.of_teachings:
             return self
         if mixed := sorted(self.fields - TEACHING_FIELDS):
@@ -147,6 +174,50 @@ class MembershipTemplate(RegistryModel):
         if "element_label" in template_fields(self.key):
             raise ValueError(gettext("a key cannot name {element_label}, which changes: name {element}"))
         return self
+
+
+Affiliation = Literal[
+    "student",
+    "faculty",
+    "staff",
+    "employee",
+    "member",
+    "affiliate",
+    "alum",
+    "library-walk-in",
+    "researcher",
+    "retired",
+    "emeritus",
+    "teacher",
+    "registered-reader",
+]
+"""eduPersonAffiliation's values (eduPerson 202208 2.2.1), and those that SupAnn 2018 adds."""
+
+
+class PopulationRules(RegistryModel):
+    """People other than students, and what is different for them. What is left out is as for students."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$", description="As feeds and entitlements name it.")
+    label: str = Field(min_length=1, max_length=200, description="What people read.")
+    affiliations: tuple[Affiliation, ...] = Field(
+        min_length=1, description="eduPerson's affiliations; the first is primary."
+    )
+    mail_domain: Domain | None = Field(default=None, description="Domain of their mail addresses: {domain}.")
+    login_template: LoginTemplate | None = Field(default=None, description="How their logins are made.")
+    grace_days: int | None = Field(
+        default=None, ge=0, le=730, description="How long access stays after the last day, in days."
+    )
+
+
+POPULATIONS: Final = (
+    PopulationRules(name="staff", label="Personnel", affiliations=("staff", "employee", "member")),
+    PopulationRules(
+        name="teacher", label="Enseignant", affiliations=("faculty", "teacher", "employee", "member")
+    ),
+    PopulationRules(name="hosted", label="Personnel hébergé", affiliations=("affiliate",), grace_days=0),
+    PopulationRules(name="guest", label="Invité", affiliations=("affiliate",), grace_days=0),
+)
+"""The populations of a site that says nothing else."""
 
 
 class EsiRules(RegistryModel):
@@ -171,13 +242,13 @@ class EsiRules(RegistryModel):
 class RegistrySettings(RegistryModel):
     """How identities are minted and accounts made."""
 
-    mail_domain: str = Field(
+    mail_domain: Domain = Field(
         default="etu.univ.example", description="Domain of the students' mail addresses: {domain}."
     )
-    scope: str | None = Field(
+    scope: Domain | None = Field(
         default=None, description="Scope of eduPersonPrincipalName: {scope}. Unset: the mail domain."
     )
-    login_template: str = Field(
+    login_template: LoginTemplate = Field(
         default="{given}.{family}",
         description="How a login is made. Fields: {given} {family} {birth_family} {given_initial} "
         "{given_initials} {family_initial} {student_number}. A login never changes once minted.",
@@ -227,6 +298,41 @@ class RegistrySettings(RegistryModel):
         description="How long access stays when no enrolment is in force any more, in days.",
     )
 
+    populations: tuple[PopulationRules, ...] = Field(
+        default=POPULATIONS,
+        max_length=50,
+        description="People other than students, by `name`: their `label` and `affiliations` (the first is "
+        "primary) and, where it differs, `mail_domain`, `login_template` and `grace_days`.",
+        json_schema_extra=ADVANCED,
+    )
+
+    def population(self, name: str) -> PopulationRules | None:
+        """A population's rules; None: students, or one that the settings no longer name."""
+        return next((each for each in self.populations if each.name == name), None)
+
+    def naming(self, population: str) -> RegistrySettings:
+        """These settings, with what is different in the names of a population."""
+        rules = self.population(population)
+        if rules is None:
+            return self
+        own = {"mail_domain": rules.mail_domain, "login_template": rules.login_template}
+        return self.model_copy(update={name: value for name, value in own.items() if value is not None})
+
+    def affiliations(self, population: str) -> tuple[str, ...]:
+        """A population's affiliations, the primary one first."""
+        if population == STUDENT:
+            return STUDENT_AFFILIATIONS
+        rules = self.population(population)
+        return GRACE_AFFILIATIONS if rules is None else rules.affiliations
+
+    def grace_of(self, populations: Iterable[str]) -> int:
+        """Days of access after the last day: the longest of these populations'."""
+        found = [self.population(name) for name in populations]
+        return max(
+            (self.grace_days if one is None or one.grace_days is None else one.grace_days for one in found),
+            default=self.grace_days,
+        )
+
     @property
     def principal_scope(self) -> str:
         """The scope of principal names."""
@@ -236,21 +342,20 @@ class RegistrySettings(RegistryModel):
         """The last day on which an enrolment of academic `year` (2026: 2026-2027) holds."""
         return day_in(year + 1, self.year_end)
 
-    @field_validator("mail_domain", "scope")
-    @classmethod
-    def _a_domain(cls, domain: str | None) -> str | None:
-        if domain is not None and not _DOMAIN.match(domain):
-            what = gettext(
-                "{domain!r} is not a domain name in lower case, like etu.univ.example", domain=domain
-            )
-            raise ValueError(what)
-        return domain
+    def ends_on(self, enrolment: Enrolment) -> date | None:
+        """The last day on which an enrolment holds; None: no end is known."""
+        if enrolment.ends_on is not None or enrolment.year == NO_YEAR:
+            return enrolment.ends_on
+        return self.year_ends_on(enrolment.year)
 
-    @field_validator("login_template")
+    @field_validator("populations")
     @classmethod
-    def _a_login(cls, template: str) -> str:
-        _check_local_part(template, NAME_FIELDS)
-        return template
+    def _named_once(cls, populations: tuple[PopulationRules, ...]) -> tuple[PopulationRules, ...]:
+        names = [each.name for each in populations]
+        for name in names:
+            if name == STUDENT or names.count(name) > 1:
+                raise ValueError(gettext("{name}: each other population is named once", name=name))
+        return populations
 
     @field_validator("mail_template", "principal_template")
     @classmethod
@@ -270,8 +375,11 @@ class RegistrySettings(RegistryModel):
 
     @model_validator(mode="after")
     def _keys_differ(self) -> Self:
+        known = {STUDENT, *(each.name for each in self.populations)}
         for kind in (self.cohorts, self.groups):
             keys = [template.key for template in kind]
+            if unknown := sorted(set().union(*(each.populations for each in kind)) - known):
+                raise ValueError(gettext("{name}: no such population", name=unknown[0]))
             if len(set(keys)) != len(keys):
                 raise ValueError(gettext("two templates of one kind have the same key"))
         return self

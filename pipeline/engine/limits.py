@@ -39,6 +39,7 @@ class Backoff:
         return attempts >= self.attempts_max or age_s >= self.age_s_max
 
 
+_FIRST_DELAY_S: Final = 5.0
 _AHEAD_PER_SLOT, _STUDENTS_AHEAD_MIN = 2, 24
 """Batches ahead of each slot's call, and the fewest students ahead (ADR 25)."""
 
@@ -75,15 +76,13 @@ class EngineSettings(Section):
         description="Seconds of failing, counted while the target is up, before it goes to the dead letters.",
         json_schema_extra=ADVANCED,
     )
-    retry_delay_s_min: float = Field(
-        5.0,
-        gt=0,
-        le=3600,
-        description="Delay before the first retry of parked work; it doubles each time.",
-        json_schema_extra=ADVANCED,
-    )
     retry_delay_s_max: float = Field(
-        1200.0, gt=0, le=86_400, description="The longest delay between retries.", json_schema_extra=ADVANCED
+        1200.0,
+        gt=0,
+        le=86_400,
+        description="The longest delay of a retry. The first is 5 s, or a tenth of this if "
+        "less; it doubles each time.",
+        json_schema_extra=ADVANCED,
     )
     recheck_s: float = Field(
         900.0,
@@ -107,12 +106,6 @@ class EngineSettings(Section):
         json_schema_extra=ADVANCED,
     )
 
-    @model_validator(mode="after")
-    def _delays_in_order(self) -> Self:
-        if self.retry_delay_s_min > self.retry_delay_s_max:
-            raise ValueError("retry_delay_s_min must not be above retry_delay_s_max")
-        return self
-
     def limits(self, *, batch_size: int) -> Limits:
         """Return the bounds for a target that takes `batch_size` students in one call."""
         ahead = max(_AHEAD_PER_SLOT * self.slots, math.ceil(_STUDENTS_AHEAD_MIN / batch_size))
@@ -121,7 +114,7 @@ class EngineSettings(Section):
     def backoff(self) -> Backoff:
         """Return the delays and limits of the retries of parked work."""
         return Backoff(
-            delay_s_min=self.retry_delay_s_min,
+            delay_s_min=min(_FIRST_DELAY_S, self.retry_delay_s_max / 10),
             delay_s_max=self.retry_delay_s_max,
             attempts_max=self.attempts_max,
             age_s_max=self.age_s_max,

@@ -49,6 +49,7 @@ from producers.registrar.encodings import ENCODINGS
 from producers.registrar.headers import SEPARATORS
 from producers.registrar.profile import Column, FeedProfile, FileForm, FileOptions
 from producers.registrar.rows import EnrolmentRow, TeachingRow
+from schemas.account import STAFF_PREFIX
 from schemas.language import gettext
 
 BYTES_MAX = 1_000_000
@@ -59,7 +60,9 @@ _NAMES = ("birth_name", "given_name")
 _FILE = ("encoding", "separator", "header_line", "footer_lines", "sheet", "number_pattern")
 _PARTS = ("column", "join", "constant", "values", "default")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # schemas.scalars.Token
-_RESERVED_NAMES = ("apogee", "pegase")
+_RESERVED_NAMES = ("apogee", "pegase", "staff")
+_OF_STUDENTS = ("year", "step", "step_version", "step_label", "primary", "state", "pedagogical")
+"""Fields that a file of people who are not students need not have."""
 _TOML_PLACE = re.compile(r"at line (?P<line>\d+), column (?P<column>\d+)")
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 
@@ -241,6 +244,9 @@ class _Reading:
         known = dict(FIELDS)
         if one_name is True and not fields.keys().isdisjoint(_NAMES):
             known |= dict.fromkeys(_NAMES, (False, ()))
+        others = "population" in fields
+        if others:
+            known |= {name: (False, words) for name, (_, words) in known.items() if name in _OF_STUDENTS}
         columns = tuple(self._columns("fields", fields, known))
         file = self._file("file", document)
         if payment is True and "payment" not in fields:
@@ -248,7 +254,13 @@ class _Reading:
         if self.faults:
             return None
         return FeedProfile(
-            name, columns, payment_required=payment is True, one_name=one_name is True, form=form, **file
+            name,
+            columns,
+            payment_required=payment is True,
+            one_name=one_name is True,
+            form=form,
+            prefix=STAFF_PREFIX if others else "",
+            **file,
         )
 
     def _columns(self, table: str, given: Mapping[str, Any], fields: Fields) -> Iterable[Column]:

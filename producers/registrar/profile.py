@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
@@ -108,6 +108,8 @@ class FeedProfile:
         encoding: of the file, a key of `encodings.ENCODINGS`; empty: detect it.
         file: its other known properties.
         student_number: a regular expression, the form of a student number at this site; empty: any.
+        prefix: begins the numbers of people who are not students; empty: students.
+        populations: the labels of those whom it may name, if they are not students.
         year_max: the last academic year that is plausible.
     """
 
@@ -119,6 +121,8 @@ class FeedProfile:
     encoding: str = ""
     file: FileOptions = FileOptions()
     student_number: str = ""
+    prefix: str = ""
+    populations: Mapping[str, str] = field(default_factory=dict)
     year_max: int = 2100
 
     @cached_property

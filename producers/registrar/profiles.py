@@ -19,9 +19,11 @@ from pipeline.errors import SesameError
 from producers.registrar.mapping import read_groups_mapping, read_mapping
 from producers.registrar.pegase.contract import CONFIRMED
 from producers.registrar.profile import Column, FeedProfile, FileForm
+from schemas.account import STAFF_PREFIX
 from schemas.language import gettext
 
-PROFILES = ("apogee", "pegase")
+STAFF = "staff"
+PROFILES = ("apogee", "pegase", STAFF)
 """The profiles that come with Sésame."""
 
 SENT = "api"
@@ -49,9 +51,9 @@ def choose(which: str | Path, *, payment_required: bool = True, one_name: bool =
     """The profile of this name, or the one of the mapping file at this path.
 
     Args:
-        which: `apogee`, `pegase`, or the path of a file whose name ends in `.toml`.
+        which: `apogee`, `pegase`, `staff`, or the path of a file whose name ends in `.toml`.
         payment_required: for Apogée; see `apogee`. A mapping file states it, Pégase by the state.
-        one_name: for Apogée and Pégase; see `FeedProfile`. A mapping file states it.
+        one_name: for the built-in ones; see `FeedProfile`. A mapping file states it.
 
     Raises:
         UnknownProfile: neither.
@@ -63,6 +65,8 @@ def choose(which: str | Path, *, payment_required: bool = True, one_name: bool =
         return pegase(one_name=one_name)
     if which == SENT:
         return sent(one_name=one_name)
+    if which == STAFF:
+        return staff(one_name=one_name)
     if str(which).endswith(".toml"):
         return read_mapping(Path(which))
     raise _no_such_profile(which)
@@ -206,6 +210,29 @@ def sent(*, one_name: bool = False) -> FeedProfile:
             Column("state", "administrative"),
             Column("payment", "payment"),
             Column("pedagogical", "pedagogical"),
+        ),
+    )
+
+
+def staff(*, one_name: bool = False) -> FeedProfile:
+    """Staff: CSV with a header, one line per person, population and employer. No HR system's own form."""
+    return FeedProfile(
+        name=STAFF,
+        prefix=STAFF_PREFIX,
+        payment_required=False,
+        one_name=one_name,
+        columns=(
+            Column("student_number", "MATRICULE"),
+            Column("birth_name", "NOM_FAMILLE"),
+            Column("usage_name", "NOM_USAGE", optional=True),
+            Column("given_name", "PRENOM"),
+            Column("birth_date", "DATE_NAISSANCE"),
+            Column("ine", "INE", optional=True),
+            Column("personal_mail", "MAIL_PERSO", optional=True),
+            Column("mobile", "NUM_TEL_PORT", optional=True),
+            Column("population", "POPULATION", convert=str.lower),
+            Column("component", "EMPLOYEUR"),
+            Column("ends_on", "DATE_FIN"),
         ),
     )
 

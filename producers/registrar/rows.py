@@ -19,9 +19,9 @@ from producers.registrar.damage import damage, damage_of_address, is_no_value, w
 from producers.registrar.faults import Fault, Rejection
 from producers.registrar.physical import Line
 from producers.registrar.profile import FeedProfile, Problem, known_values
-from schemas.account import CANARY, Administrative, Pedagogical, StudentNumber
+from schemas.account import CANARY, NO_YEAR, Administrative, Pedagogical, StudentNumber, is_students
 from schemas.language import gettext
-from schemas.scalars import Code, is_local_part, phone_number
+from schemas.scalars import Code, Token, is_local_part, phone_number
 
 NAME_CHARACTERS_MAX = 200
 LABEL_CHARACTERS_MAX = 512
@@ -29,6 +29,7 @@ MAIL_CHARACTERS_MAX = 254  # RFC 5321: a path of 256 octets, less the angle brac
 BIRTH_YEAR_MIN = 1900
 AGE_YEARS_MIN = 10  # the youngest students of France were eleven
 AGE_YEARS_MAX = 100
+LAST_YEAR_MAX = 2100  # as of years: events.Year
 
 _BIDI_MARKS = dict.fromkeys(
     map(ord, "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -56,6 +57,12 @@ def _date(text: str) -> date:
             except ValueError:
                 raise _refuse(Fault.BAD_DATE, gettext("no such day in the calendar")) from None
     raise _refuse(Fault.BAD_DATE, gettext("neither dd/mm/yyyy nor yyyy-mm-dd"))
+
+
+def _last_day(text: str) -> date | None:
+    """A last day; None: one so far away that it says there is none (31/12/9999)."""
+    day = _date(text)
+    return day if day.year <= LAST_YEAR_MAX else None
 
 
 def date_form(text: str) -> str:
@@ -154,6 +161,8 @@ class EnrolmentRow(StepRow):
     ine_provisional: bool | None = None
     personal_mail: Annotated[str, BeforeValidator(_mail)] | None = None
     mobile: Annotated[str, BeforeValidator(_mobile)] | None = None
+    population: Token | None = None
+    ends_on: Annotated[date | None, BeforeValidator(_last_day)] = None
 
 
 class TeachingRow(_Row):
@@ -210,22 +219,25 @@ def checked(
         implausible: faults of fields that are valid singly and not together, as far as known without a fact.
     """
     if line.fault is not None:
-        return [Rejection(line.number, line.student, "", line.fault, line.raw, line.detail)]
+        student = line.student and profile.prefix + line.student
+        return [Rejection(line.number, student, "", line.fault, line.raw, line.detail)]
     cells, problems = clean(line.cells, profile)
     fields, unknown = profile.take(cells)
     problems += unknown
     problems += write_whole(fields, profile)
+    found: list[Problem] = list(_number_problems(fields.get("student_number", ""), profile))
+    if profile.prefix:
+        fields = _without_year(fields, profile)
+        found += _population_problems(fields["step"], profile)
     fact: Fact | None = None
-    found: list[Problem] = []
     try:
         fact = read(fields)
     except ValidationError as error:
-        found += _problems(error, fields)
-    if is_no_value(student := fields.get("student_number", "")):
-        detail = gettext("stands for a missing value")
-        found.append(("student_number", Fault.BAD_STUDENT_NUMBER, student, detail))
-    if student.casefold() == CANARY:
-        found.append(("student_number", Fault.BAD_STUDENT_NUMBER, student, gettext("is the canary's number")))
+        every = list(_problems(error, fields))
+        # What was made of other columns has no fault of its own.
+        found += [each for each in every if not profile.prefix or profile.column_of(each[0])]
+        found = found or every
+    student = fields.get("student_number", "")
     if fact is not None and fact["year"] > profile.year_max:
         detail = gettext("later than {year}: not plausible yet", year=profile.year_max)
         found.append(("year", Fault.BAD_YEAR, fields["year"], detail))
@@ -241,6 +253,41 @@ def checked(
             for field, fault, value, detail in problems
         ]
     return fact
+
+
+def _number_problems(number: str, profile: FeedProfile) -> Iterable[Problem]:
+    """Faults of a number, as the file has it."""
+    details = (
+        (is_no_value(number), gettext("stands for a missing value")),
+        (number.casefold() == CANARY, gettext("is the canary's number")),
+        (
+            not profile.prefix and not is_students(number),
+            gettext("begins as the numbers of staff and guests do, which no registrar gives"),
+        ),
+    )
+    yield from (("student_number", Fault.BAD_STUDENT_NUMBER, number, why) for is_so, why in details if is_so)
+
+
+def _population_problems(name: str, profile: FeedProfile) -> Iterable[Problem]:
+    if name not in profile.populations:
+        fault = Fault.UNKNOWN_VALUE if name else Fault.MISSING_VALUE
+        yield "population", fault, name, known_values(profile.populations)
+
+
+def _without_year(fields: Fields, profile: FeedProfile) -> Fields:
+    """Another population's fields as an enrolment's: the step is the population."""
+    name, number = fields.get("population", ""), fields.get("student_number", "")
+    common = {
+        "year": str(NO_YEAR),
+        "step": name,
+        "step_label": profile.populations.get(name, name),
+        "primary": "false",
+        "pedagogical": Pedagogical.VALIDATED.value,
+    }
+    by_default = {"state": "in_force", "step_version": fields.get("component", "")}
+    if number:
+        common["student_number"] = profile.prefix + number
+    return by_default | fields | common
 
 
 def clean(cells: Sequence[str], profile: FeedProfile) -> tuple[Sequence[str], list[Problem]]:
@@ -325,8 +372,9 @@ def _implausible(fields: Fields, fact: Fact | None, profile: FeedProfile) -> Ite
             yield name, Fault.MISSING_VALUE, "", gettext("the value is missing")
     if fact is None:
         return
-    born, last = int(fact["birth_date"][:4]), fact["year"] - AGE_YEARS_MIN
-    first = max(BIRTH_YEAR_MIN, fact["year"] - AGE_YEARS_MAX)
+    year = profile.year_max if fact["year"] == NO_YEAR else fact["year"]
+    born, last = int(fact["birth_date"][:4]), year - AGE_YEARS_MIN
+    first = max(BIRTH_YEAR_MIN, year - AGE_YEARS_MAX)
     if not first <= born <= last:
         detail = gettext("not between {first} and {last}", first=first, last=last)
         yield "birth_date", Fault.IMPLAUSIBLE_DATE, fields["birth_date"], detail

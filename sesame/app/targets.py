@@ -121,7 +121,7 @@ def site_facts(settings: Settings, database: Database) -> SiteFacts:
         principal_scope=settings.registry.principal_scope,
         mail_quota_bytes=settings.directory.mail_quota_bytes,
         mail_target=target_in_role(settings, MAIL_ROLE),
-        is_managed=ManagedCohorts(database, [template.key for template in settings.registry.cohorts]),
+        is_managed=ManagedCohorts(database, settings.registry.cohorts),
         pseudonym=lambda number: "" if (key := _privacy(settings)) is None else key.pseudonym(number),
         letterhead=settings.letterhead,
         registrar=Registrar(settings.pegase) if settings.pegase.is_set else None,

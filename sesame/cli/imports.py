@@ -76,7 +76,7 @@ class _Import(click.Command):
 @click.option(
     "--profile",
     metavar="PROFILE",
-    help="How the files are written: apogee, pegase, or a mapping file of your own (MAPPING.toml). "
+    help="How the files are written: apogee, pegase, staff, or a mapping file of your own (MAPPING.toml). "
     "Default: the settings'.",
 )
 @click.option(

@@ -14,7 +14,7 @@ from pydantic import model_validator
 
 from consumers.registry.settings import MonthDay, RegistryModel, day_in
 from pipeline.settings import TargetName
-from schemas.account import Enrolment
+from schemas.account import NO_YEAR, STUDENT, Enrolment
 from schemas.language import gettext
 
 _FIRST_FROM: Final = "07-01"
@@ -23,7 +23,7 @@ _LAST_FROM: Final = "11-01"
 """The same of last days: a year's enrolments end in October at the latest."""
 _ANY_YEAR: Final = 2001
 
-CRITERIA: Final = ("components", "steps")
+CRITERIA: Final = ("populations", "components", "steps")
 """The criteria that are about an enrolment."""
 
 
@@ -33,6 +33,7 @@ class Entitlement(RegistryModel):
     target: TargetName
     everybody: bool = False
     affiliations: frozenset[Literal["student", "member", "affiliate"]] = frozenset()
+    populations: frozenset[str] = frozenset()
     components: frozenset[str] = frozenset()
     steps: frozenset[str] = frozenset()
     open: bool = True
@@ -46,12 +47,19 @@ class Entitlement(RegistryModel):
 
     @property
     def names_enrolled(self) -> bool:
-        """Whether it is for enrolled students."""
+        """Whether it is for those who are not in grace."""
         return not self.affiliations or bool(self.affiliations - {"affiliate"})
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The populations that it is for; empty: every one."""
+        students_alone = "student" in self.affiliations and "member" not in self.affiliations
+        return self.populations or (frozenset({STUDENT}) if students_alone else frozenset())
 
     def unmet(self, enrolment: Enrolment) -> set[str]:
         """Which of `CRITERIA` this enrolment in force does not meet."""
         met = {
+            "populations": not self.named or enrolment.population in self.named,
             "components": not self.components or enrolment.component in self.components,
             "steps": not self.steps or any(_covers(step, enrolment.step) for step in self.steps),
         }
@@ -63,38 +71,49 @@ class Entitlement(RegistryModel):
 
     def covers(self, other: Entitlement) -> bool:
         """Whether it matches all that another row of its target matches."""
+        named = not self.named or (bool(other.named) and other.named <= self.named)
         components = not self.components or (bool(other.components) and other.components <= self.components)
         steps = not self.steps or (
             bool(other.steps) and all(any(_covers(mine, each) for mine in self.steps) for each in other.steps)
         )
         return (
             self.target == other.target
-            and ((self.names_enrolled and components and steps) or not other.names_enrolled)
+            and ((self.names_enrolled and named and components and steps) or not other.names_enrolled)
             and (self.names_grace or not other.names_grace)
         )
 
     def first_day(self, year: int) -> date | None:
-        """The first day of the target in this academic year. None: from the start."""
+        """The first day of the target in this academic year. None: from the start.
+
+        A month and day mean nothing to those who have no year.
+        """
         return _day(self.opens_on, year, _FIRST_FROM)
 
     def last_day(self, year: int) -> date | None:
-        """The last one; None: as long as the account."""
+        """Likewise the last one; None: as long as the account."""
         return _day(self.shuts_on, year, _LAST_FROM)
 
     @model_validator(mode="after")
     def _can_be_kept(self) -> Self:
-        criteria = bool(self.affiliations or self.components or self.steps)
+        criteria = bool(self.affiliations or self.populations or self.components or self.steps)
         begins, ends = self.first_day(_ANY_YEAR), self.last_day(_ANY_YEAR)
         dated = begins is not None or ends is not None
         if self.everybody is criteria:
             raise ValueError(
-                gettext("name affiliations, components or steps, or write everybody = true; not both")
+                gettext(
+                    "name affiliations, populations, components or steps, or write everybody = true; not both"
+                )
             )
         if dated and not self.open:
             raise ValueError(gettext("open = false takes no days: take opens_on and shuts_on out"))
-        if self.names_grace and (dated or self.components or self.steps):
+        if self.populations and "student" in self.affiliations:
+            raise ValueError(gettext("affiliation student names a population already: take one of them out"))
+        if self.names_grace and (dated or self.populations or self.components or self.steps):
             raise ValueError(
-                gettext("affiliate means grace, which has no enrolment: take steps, components and days out")
+                gettext(
+                    "affiliate means grace, which has no enrolment: take populations, steps, components and "
+                    "days out"
+                )
             )
         if begins is not None and ends is not None and begins > ends:
             raise ValueError(gettext("opens_on comes after shuts_on"))
@@ -179,4 +198,6 @@ def _covers(pattern: str, code: str) -> bool:
 def _day(day: str | date | None, year: int, since: str) -> date | None:
     if not isinstance(day, str):
         return day
+    if year == NO_YEAR:
+        return None
     return day_in(year if day >= since else year + 1, day)

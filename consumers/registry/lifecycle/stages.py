@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from consumers.registry.lifecycle.entitlements import TargetVerdict, changes, in_grace, verdict
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.settings import RegistrySettings, day_in
-from schemas.account import Account, Enrolment, Stage
+from schemas.account import STUDENT, Account, Enrolment, Stage
 
 _ONE_DAY = timedelta(days=1)
 OPEN: Final = (Stage.ACTIVE, Stage.GRACE)
@@ -33,7 +33,7 @@ class Closing(StrEnum):
 
 
 class LifeStage(NamedTuple):
-    """An account's stage and last known day of access; by target, stages and first days."""
+    """An account's stage and last day of access. By target: stages, first days."""
 
     stage: Stage
     valid_until: date | None
@@ -103,7 +103,7 @@ class Lifecycle:
                 return LifeStage(Stage.ERASED, until, {})
             return self._expired(previous, until, today, completed=completed, held=held, now=True)
         if before is Stage.ACTIVE:
-            return self._in_grace(previous, self.grace_ends(today), held=held)
+            return self._in_grace(previous, self.grace_ends(today, previous.enrolments), held=held)
         if until is not None and prolonged is not None:
             until = max(until, prolonged)
         open_today = until is not None and until >= today
@@ -116,13 +116,17 @@ class Lifecycle:
     def timeline(self, account: Account) -> list[Milestone]:
         """The changes by time alone, in order: each step with its first day."""
         until, steps = account.valid_until, list[Milestone]()
-        if until is None or account.activated_at is None:
+        if account.activated_at is None:
             return []
+        if until is None:  # no end is known
+            named = self.given if account.stage is Stage.ACTIVE else ()
+            steps = [step for name in named for step in self._entitled_steps(name, account, date.max)]
+            return sorted(steps, key=lambda step: step.day)
         if account.stage is Stage.ACTIVE:
             begins = until + _ONE_DAY
             steps = [Milestone(begins, Stage.GRACE)]
             steps += [step for name in self.given for step in self._entitled_steps(name, account, begins)]
-            until = self.grace_ends(begins)
+            until = self.grace_ends(begins, account.enrolments)
         if account.stage in (Stage.ACTIVE, Stage.GRACE):
             steps.append(Milestone(until + _ONE_DAY, Stage.EXPIRED))
         elif account.stage is not Stage.EXPIRED:
@@ -187,14 +191,18 @@ class Lifecycle:
             return None
         days = [step.day for step in self.timeline(account)]
         if account.stage not in (Stage.EXPIRED, Stage.ERASED):
-            ends = map(self.registry.year_ends_on, {enrolment.year for enrolment in account.enrolments})
-            days += [day + _ONE_DAY for day in ends]
+            ends = {self.registry.ends_on(enrolment) for enrolment in account.enrolments}
+            days += [day + _ONE_DAY for day in ends if day is not None]
         return max(min(days), today + _ONE_DAY) if days else None
 
-    def grace_ends(self, begins: date) -> date:
-        """The last day of a grace that begins on this day; not before that year's juries."""
-        until = begins + timedelta(days=self.registry.grace_days)
-        juries = self.rules.juries_on
+    def grace_ends(self, begins: date, after: Sequence[Enrolment]) -> date:
+        """The last day of a grace that begins on this day.
+
+        Of students, not before that year's juries. `after`: the last enrolments.
+        """
+        populations = {enrolment.population for enrolment in after} or {STUDENT}
+        until = begins + timedelta(days=self.registry.grace_of(populations))
+        juries = self.rules.juries_on if STUDENT in populations else None
         return until if juries is None else max(until, day_in(begins.year, juries))
 
     @property
@@ -242,7 +250,9 @@ class Lifecycle:
         activated: bool,
         held: bool,
     ) -> LifeStage:
-        ends_on = max(self.registry.year_ends_on(enrolment.year) for enrolment in in_force)
+        last_days = [self.registry.ends_on(enrolment) for enrolment in in_force]
+        known = [day for day in last_days if day is not None]
+        ends_on = max(known) if len(known) == len(last_days) else None
         if not activated:
             return LifeStage(Stage.PRECREATED, ends_on, {})
         lacking = self._not_entitled(in_force, today)
@@ -261,7 +271,7 @@ class Lifecycle:
             if day < grace_begins and self.entitled(name, account.enrolments, day).open is not is_open:
                 is_open = not is_open
                 yield Milestone(day, Stage.ACTIVE if is_open else Stage.EXPIRED, name)
-        if is_open and in_grace(rows, name) is False:
+        if grace_begins < date.max and is_open and in_grace(rows, name) is False:
             yield Milestone(grace_begins, Stage.EXPIRED, name)
 
     def _erased_on(self, until: date, target: str | None = None) -> date:

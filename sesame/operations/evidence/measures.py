@@ -30,7 +30,7 @@ from pipeline.dead_letters.rows import dead_letters
 from pipeline.target_states import target_states
 from pipeline.vault import vault
 from producers.activation.mail_proofs import mail_proofs
-from schemas.account import Enrolment, Lane, Stage
+from schemas.account import STAFF_PREFIX, Enrolment, Lane, Stage
 from sesame.acts.acts import utc
 from sesame.login.api_tokens import api_tokens
 from sesame.login.cas_sessions import cas_sessions
@@ -336,6 +336,7 @@ def administrators(look: Look) -> MeasureResult:
     with_role = look.rows(
         select(s.student_number, func.min(s.opened_at).label("since"), func.max(s.roles).label("roles"))
         .where(s.student_number.is_not(None), s.roles.is_not(None))
+        .where(~s.student_number.startswith(STAFF_PREFIX))
         .group_by(s.student_number)
     )
     found = [

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, Field, InstanceOf, model_serializer
 from sqlalchemy import Connection
@@ -32,11 +32,15 @@ from producers.registrar.profiles import choose, choose_groups
 from producers.registrar.report import ImportKind, ImportReport
 from producers.registrar.settings import RegistrarSettings
 from producers.registrar.teachings import import_groups, parse
+from schemas.account import NO_YEAR
 from schemas.language import gettext, gettext_noop
 from sesame.acts import acts
 from sesame.acts.acts import OFFICE, Actor, Report, act
 from sesame.acts.ports import HasSettings, Recognising, Registering
 from sesame.operations.imports.first_courses import first_courses
+
+if TYPE_CHECKING:
+    from sesame.settings import Settings
 
 _YEARS_AHEAD = 2
 """An academic year this far ahead of the calendar is still plausible."""
@@ -81,7 +85,7 @@ class Reading(BaseModel):
     Attributes:
         file: of enrolments.
         groups: of teaching units and groups.
-        profile: `apogee`, `pegase` or a mapping file; None: the settings'.
+        profile: a built-in one or a mapping file; None: the settings'.
         encoding: None: detect it.
         sheet: of a spreadsheet; None: the only non-empty one.
     """
@@ -189,8 +193,10 @@ def import_files(
         LogUnavailable, StoreUnavailable: repeat the import.
     """
     settings = site.settings.registrar
-    profile, groups_profile = _profiles(request, settings, clock())
+    profile, groups_profile = _profiles(request, site.settings, clock())
     parts: list[tuple[ImportKind, str, Path, Callable[..., ImportReport]]] = []
+    if profile is not None and profile.prefix and request.full_year is not None:
+        request = request.model_copy(update={"full_year": NO_YEAR})
     if request.file is not None and profile is not None:
         feed, persons = SqlFeedMemory(site.database), _Recorded(site)
         work = partial(import_file, profile=profile, feed=feed, persons=persons)
@@ -290,7 +296,7 @@ def explain(
     Raises:
         UnusableFile, UnknownProfile, MappingUnusable: it cannot be read.
     """
-    profile, groups_profile = _profiles(request, site.settings.registrar, clock())
+    profile, groups_profile = _profiles(request, site.settings, clock())
     found = []
     if request.file is not None and profile is not None:
         explanation = explain_file(request.file, profile, request.lines_max)
@@ -342,9 +348,10 @@ class _Recorded:
 
 
 def _profiles(
-    request: Reading, settings: RegistrarSettings, now: datetime
+    request: Reading, site: Settings, now: datetime
 ) -> tuple[FeedProfile | None, FeedProfile | None]:
     """The profile of each file; None: there is no such file."""
+    settings, registry = site.registrar, site.registry
     profile, groups = None, None
     if request.file is not None:
         profile = choose(
@@ -352,7 +359,8 @@ def _profiles(
             payment_required=settings.payment_required,
             one_name=settings.one_name,
         )
-        profile = _completed(profile, request, settings, now)
+        labels = {each.name: each.label for each in registry.populations}
+        profile = replace(_completed(profile, request, settings, now), populations=labels)
     if request.groups is not None:
         which = request.profile or settings.groups_mapping or settings.mapping or settings.profile
         groups = _completed(choose_groups(which), request, settings, now)
@@ -367,7 +375,7 @@ def _completed(
         profile,
         encoding=request.encoding or profile.encoding,
         file=replace(profile.file, sheet=request.sheet or profile.file.sheet),
-        student_number=profile.student_number or settings.student_number_pattern,
+        student_number=profile.student_number or ("" if profile.prefix else settings.student_number_pattern),
         year_max=now.year + _YEARS_AHEAD,
     )
 

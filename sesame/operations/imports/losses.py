@@ -76,7 +76,7 @@ def loss_of(site: Configured, years: Sequence[Mapping[str, Any]], refused: int, 
         percent=round(100 * bounds.share),
         people_max=bounds.people,
         today=today,
-        until=lifecycle.grace_ends(today),
+        until=lifecycle.grace_ends(today, ()),
         shut_today=tuple(lifecycle.shut_in_grace),
     )
 

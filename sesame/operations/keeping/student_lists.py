@@ -13,7 +13,7 @@ from consumers.registry.people import KnownPerson, People
 from consumers.registry.teachings import HeldTeaching, held_among
 from pipeline import accounts
 from pipeline.errors import SesameError
-from schemas.account import Account, Enrolment, Stage
+from schemas.account import STUDENT, Account, Enrolment, Stage
 from schemas.language import gettext
 from sesame.acts.acts import OFFICE, OPERATORS, Actor, ActRequest, Report, act, shown, shown_one
 from sesame.acts.ports import Configured, target_in_role
@@ -198,7 +198,8 @@ def _listed(site: Configured, component: str | None) -> Iterator[_Listed]:
             account, person = found.get(number), persons.get(number)
             if account is None or person is None:
                 continue
-            in_force = [enrolment for enrolment in account.enrolments if enrolment.in_force]
+            students = (each for each in account.enrolments if each.population == STUDENT)
+            in_force = [enrolment for enrolment in students if enrolment.in_force]
             if not in_force or component not in (None, *(each.component for each in in_force)):
                 continue
             years = {each.year for each in in_force}

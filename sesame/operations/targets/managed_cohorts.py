@@ -20,9 +20,9 @@ from sqlalchemy import Row, select
 
 from consumers.registry import teachings
 from consumers.registry.people import enrolments
-from consumers.registry.settings import COHORT_FIELDS
+from consumers.registry.settings import MembershipTemplate
 from pipeline.db.database import Database
-from schemas.account import Enrolment
+from schemas.account import NO_YEAR, STUDENT, Enrolment
 
 LOOK_AGAIN_AFTER_S = 30.0
 LOOK_FOR_UNKNOWN_AFTER_S = 1.0  # an enrolment of this very moment may have made it
@@ -32,16 +32,20 @@ _KEY_FIELDS = frozenset({"year", "step", "step_version"})  # what every enrolmen
 class ManagedCohorts:
     """Recognises a managed cohort by its idnumber. Thread-safe.
 
-    `templates`: of the cohorts' keys, e.g. `{step}-{year}`.
+    `templates`: of the cohorts.
     """
 
     def __init__(
-        self, database: Database, templates: Sequence[str], *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        database: Database,
+        templates: Sequence[MembershipTemplate],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
-        self._taught = tuple(each for each in templates if not _fields(each) <= COHORT_FIELDS)
-        self._templates = tuple(each for each in templates if each not in self._taught)
-        self._in_full = not all(_fields(template) <= _KEY_FIELDS for template in self._templates)
+        self._taught = tuple(each.key for each in templates if each.of_teachings)
+        self._templates = tuple((each.key, each.populations) for each in templates if not each.of_teachings)
+        self._in_full = not all(_fields(template) <= _KEY_FIELDS for template, _ in self._templates)
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._known: set[str] = set()
@@ -74,10 +78,11 @@ class ManagedCohorts:
             yield from (each.format(**given) for each in self._taught if _fields(each) <= given.keys())
         for row in rows:
             fields = self._fields_of(row)
+            population = row.step if row.year == NO_YEAR else STUDENT
             yield from (
                 template.format(**fields)
-                for template in self._templates
-                if _fields(template) <= fields.keys()
+                for template, populations in self._templates
+                if population in populations and _fields(template) <= fields.keys()
             )
 
     def _fields_of(self, row: Row[Any]) -> dict[str, object]:

@@ -19,8 +19,8 @@ PLANTED.change("no guard", closings, "may_close", new=lambda *_what: True)
 
 
 @PLANTED.by("a short grace", Lifecycle, "grace_ends")
-def _short_grace(self: Lifecycle, begins: Any) -> Any:
-    return _GRACE(self, begins) - timedelta(20)
+def _short_grace(self: Lifecycle, begins: Any, after: Any) -> Any:
+    return _GRACE(self, begins, after) - timedelta(20)
 
 
 @PLANTED.by("erased too soon", Lifecycle, "_erased_on")
@@ -29,8 +29,8 @@ def _soon_erased(self: Lifecycle, until: Any, target: str | None = None) -> Any:
 
 
 @PLANTED.by("a login that follows", Minter, "_names")
-def _new_login(self: Minter, person: Any, previous: Any, ledger: Any) -> Any:
-    names = _NAMES(self, person, previous, ledger)
+def _new_login(self: Minter, *known: Any) -> Any:
+    names = _NAMES(self, *known)
     return names._replace(login=names.mail.partition("@")[0])
 
 

@@ -535,7 +535,7 @@ def _refuse_two_readings(steps: Sequence[Enrolment]) -> None:
 
 
 def _enrolment(sent: StudentEnrolment) -> Enrolment:
-    fields = {name: getattr(sent, name) for name in Enrolment.model_fields if name != "primary"}
+    fields = {name: getattr(sent, name) for name in Enrolment.model_fields if hasattr(sent, name)}
     return Enrolment.model_validate({**fields, "primary": sent.main})
 
 

@@ -140,7 +140,7 @@ def test_a_cohort_that_nobody_is_in_any_more_is_still_known_for_ours(desk: Regis
     desk.apply(enrolled())
     desk.apply(taught("UE1/TD1", "UE2"))
     desk.apply(taught("UE1/TD2", sequence=2))
-    is_managed = ManagedCohorts(desk.database, [template.key for template in TEMPLATES])
+    is_managed = ManagedCohorts(desk.database, TEMPLATES)
     ours = ("L1INFO-2026", "ue-UE1-2026", "ue-UE2-2026", "UE1-TD1-2026", "UE1-TD2-2026")
     assert [key for key in ours if not is_managed(key)] == []
     for other in ("ue-UE3-2026", "UE2--2026", "UE1-TD1-2025", "UE1-TD3-2026", "club-2026"):

@@ -112,7 +112,7 @@ def test_the_profiles_by_name_are_as_the_settings_want_them() -> None:
     assert [choose(name).name for name in ("apogee", "pegase")] == ["apogee", "pegase"]
     with pytest.raises(UnknownProfile, match=r"^siscol: no such profile$") as refused:
         choose("siscol")
-    assert refused.value.remedy == "Choose apogee, pegase, or a mapping file whose name ends in .toml."
+    assert refused.value.remedy == "Choose apogee, pegase, staff, or a mapping file whose name ends in .toml."
 
 
 def test_a_truth_value_stands_for_the_export_s_word(tmp_path: Path) -> None:

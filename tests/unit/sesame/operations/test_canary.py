@@ -59,7 +59,7 @@ def give(database: Database, number: str, *, activated: bool) -> None:
     }
     with database.write() as connection:
         People(database).add(connection, KnownPerson(number, person, 1))
-        step = Enrolment.model_validate(enrolled(number).model_dump())
+        step = Enrolment.model_validate(enrolled(number).model_dump(exclude_none=True))
         People(database).record_enrolment(connection, number, step.key, 1, step)
         connection.execute(insert(parked).values(consumer="moodle", kind="retry", **row))
         for target, reason in (("moodle", "pedagogical_enrolment_pending"), ("directory", OBSERVED_ONLY)):

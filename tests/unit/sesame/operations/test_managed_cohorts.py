@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import delete, insert
 
 from consumers.registry.people import enrolments
+from consumers.registry.settings import MembershipTemplate
 from pipeline.db.database import Database
 from schemas.account import Administrative, Enrolment, Pedagogical
 from sesame.operations.targets.managed_cohorts import LOOK_AGAIN_AFTER_S, ManagedCohorts
@@ -54,7 +55,9 @@ class Monotonic:
 
 
 def managed(database: Database, *templates: str, clock: Monotonic | None = None) -> ManagedCohorts:
-    return ManagedCohorts(database, templates or ("{step}-{year}",), monotonic=clock or Monotonic())
+    keys = templates or ("{step}-{year}",)
+    made = [MembershipTemplate(key=key, name=key) for key in keys]
+    return ManagedCohorts(database, made, monotonic=clock or Monotonic())
 
 
 def test_a_cohort_of_a_known_enrolment_is_managed_and_one_that_looks_like_it_is_not(

@@ -334,7 +334,7 @@ def test_what_is_no_setting_any_longer_stops_the_start_like_any_unknown_name(
 
 
 def test_the_engines_settings_reach_it(written: Written) -> None:
-    engine = load(written("[engine]\nslots = 3\nattempts_max = 2\nretry_delay_s_min = 1\n")).engine
+    engine = load(written("[engine]\nslots = 3\nattempts_max = 2\nretry_delay_s_max = 10\n")).engine
     assert (engine.limits(batch_size=5).slots, engine.limits(batch_size=5).batch_size) == (3, 5)
     assert (engine.backoff().attempts_max, engine.backoff().delay_s_min) == (2, 1)
 
