@@ -40,7 +40,7 @@ accounts = Table(
     Column("changed_at", Float, nullable=False),
     Column("document", Text, nullable=False),  # schemas.account.Account as JSON
     Index("ix_accounts_activated", "student_number", "version", "activated_at"),
-    info=rows_of("student_number"),
+    info=rows_of("student_number", named_in=("document",)),  # a guest's names the sponsor
 )
 
 

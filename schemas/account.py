@@ -83,6 +83,9 @@ StudentNumber = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-
 STUDENT: Final = "student"
 """The population of enrolled students; a site names others in its settings."""
 
+GUEST: Final = "guest"
+"""The population of those whom a sponsor has invited until a day."""
+
 STAFF_PREFIX, GUEST_PREFIX = "P-", "G-"
 """How the numbers of staff and guests begin. No registrar's file may have such a number."""
 
@@ -91,6 +94,11 @@ NO_YEAR: Final = 1990
 
 CANARY: Final = "sesame-canary"
 """The canary's number: a synthetic student, in no count and no export. No registrar's file may have it."""
+
+
+def is_guests(number: str) -> bool:
+    """Whether this is the number of a guest."""
+    return number.startswith(GUEST_PREFIX)
 
 
 def is_students(number: str) -> bool:
@@ -153,6 +161,7 @@ class Enrolment(Model):
     pedagogical: Pedagogical
     population: str = STUDENT
     ends_on: date | None = None  # the last day; None: the year's, or without a year no end is known
+    sponsor: str | None = None  # the number of who answers for a guest
 
     @property
     def key(self) -> tuple[int, str, str]:

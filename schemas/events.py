@@ -110,6 +110,7 @@ class EnrolmentRecorded(EnrolmentFact):
         "`component` the employer. Absent: students.",
     )
     ends_on: Day | None = Field(None, description="The last day, where the academic year does not say it.")
+    sponsor: StudentNumber | None = Field(None, description="Of a guest: the number of who answers for them.")
 
     @model_validator(mode="after")
     def _somebody(self) -> Self:
@@ -225,7 +226,7 @@ class HoldLifted(Event):
 
 
 class ProlongationRequested(Event):
-    """Access that ends for want of an enrolment is to last until a later day."""
+    """Access that ends for want of an enrolment, or a guest's, is to last until a later day."""
 
     type: ClassVar[str] = "fr.sesame.prolongation.requested.v1"
     ends_on: Day = Field(

@@ -276,11 +276,16 @@ class Registry:
         self, connection: Connection, person: KnownPerson, event: events.ProlongationRequested
     ) -> Mapping[str, Any]:
         """Prolong access, if the day lies ahead and the end is the one that was shown."""
-        account = accounts.find(connection, person.student_number)
-        if account is None or account.stage not in (Stage.GRACE, Stage.EXPIRED):
+        number = person.student_number
+        account = accounts.find(connection, number)
+        if account is None:
             return {}
         today = datetime.fromtimestamp(self._database.now(connection), UTC).date()
         if account.valid_until != event.ends_on or event.until <= event.ends_on or event.until < today:
+            return {}
+        if self._people.extend_visit(connection, number, event.ends_on, event.until):
+            return {}
+        if account.stage not in (Stage.GRACE, Stage.EXPIRED):
             return {}
         return {"prolongations": (*person.prolongations, event.until)}
 

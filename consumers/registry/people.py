@@ -36,7 +36,7 @@ from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database, insert_for
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import rows_of
-from schemas.account import Enrolment, Hold, Model, Stage
+from schemas.account import GUEST, Enrolment, Hold, Model, Stage
 
 people = Table(
     "people",
@@ -74,7 +74,7 @@ enrolments = Table(
     Column("source_sequence", BigInteger, nullable=False),  # the highest wins, cancellations included
     Column("cancelled", Boolean, nullable=False),
     Column("document", Text),  # schemas.account.Enrolment as JSON; None: cancelled before it was recorded
-    info=rows_of("student_number"),
+    info=rows_of("student_number", named_in=("document",)),  # a guest's names the sponsor
 )
 
 
@@ -283,6 +283,19 @@ class People:
         """The uncancelled enrolments of these numbers, above a source sequence."""
         rows = connection.execute(_ENROLMENTS, {"numbers": student_numbers, "above": above})
         return [Enrolment.model_validate_json(row.document) for row in rows]
+
+    def extend_visit(self, connection: Connection, student_number: str, ends_on: date, until: date) -> bool:
+        """Move the last day of a guest's enrolments that end on a day. False: none.
+
+        A later fact of the invitation still wins.
+        """
+        moved = False
+        for each in self.enrolments(connection, student_number):
+            if each.population == GUEST and each.ends_on == ends_on:
+                later = each.model_copy(update={"ends_on": until})
+                sequence = self.step_sequences(connection, student_number)[each.key] + 1
+                moved |= self.record_enrolment(connection, student_number, each.key, sequence, later)
+        return moved
 
     def newest_sequence(self, connection: Connection, *student_numbers: str) -> int:
         """The highest source sequence of these numbers' enrolments, or -1. Cancelled ones count."""

@@ -188,8 +188,11 @@ class Choices:
             mail_proofs.void_others(connection, student_number, REDIRECT, now)
             self._prefer(connection, student_number, None, now)
 
-    def prolong(self, proof: MailProof, *, ends_on: date, until: date) -> bool:
-        """Prolong access, and void other links to the same end. False: the proof is no longer valid."""
+    def prolong(self, proof: MailProof, *, ends_on: date, until: date, sponsor: str | None = None) -> bool:
+        """Prolong access, and void other links to the same end. False: the proof is no longer valid.
+
+        `sponsor`: of a guest: who does so.
+        """
         number = proof.student_number
         if number is None or proof.purpose != ENDING:
             return False
@@ -199,7 +202,8 @@ class Choices:
                 return False
             mail_proofs.void_others(connection, number, ENDING, now)
             detail = {"student_number": number, "until": until.isoformat()}
-            audit.note(connection, self._database, actor="student", action="lifecycle.prolong", detail=detail)
+            actor = "student" if sponsor is None else f"sponsor {sponsor}"
+            audit.note(connection, self._database, actor=actor, action="lifecycle.prolong", detail=detail)
             ask(connection, number, ends_on=ends_on, until=until, now=now)
         return True
 

@@ -47,6 +47,10 @@ _SUBJECTS: Final = {
     ("ending", "en"): "Your university account closes after {last_day}",
     ("prolonged", "fr"): "Votre compte universitaire sera fermé après le {last_day}",
     ("prolonged", "en"): "Your university account closes after {last_day}",
+    ("guest", "fr"): "Votre accès d'invité se termine après le {last_day}",
+    ("guest", "en"): "Your access as a guest ends after {last_day}",
+    ("sponsor", "fr"): "L'accès de votre invité se termine après le {last_day}",
+    ("sponsor", "en"): "Your guest's access ends after {last_day}",
     ("redirect", "fr"): "Confirmez la redirection de votre messagerie universitaire",
     ("redirect", "en"): "Confirm that your university mail may be sent here",
 }
@@ -65,6 +69,10 @@ _ACTIONS: Final = {
     ("ending", "en"): "See my account",
     ("prolonged", "fr"): "Garder mon accès plus longtemps",
     ("prolonged", "en"): "Keep my access longer",
+    ("guest", "fr"): "Voir mon compte",
+    ("guest", "en"): "See my account",
+    ("sponsor", "fr"): "Renouveler cette invitation",
+    ("sponsor", "en"): "Renew this invitation",
     ("redirect", "fr"): "Confirmer la redirection",
     ("redirect", "en"): "Confirm the redirection",
 }
@@ -91,8 +99,11 @@ class Letters:
         spoken: Language = "en" if language == "en" else "fr"
         kind = "activation" if purpose == PASSWORD and not says["activated"] else purpose
         path = LINK_PATHS[purpose]
+        template = purpose
         if prolonged_to := says.get("prolonged_to"):
             kind, path = "prolonged", LINK_PATHS["prolonged"]
+        if guest := says.get("guest"):
+            kind = template = "sponsor" if prolonged_to else "guest"
         code = f"{says['code'][:3]} {says['code'][3:]}"
         words = {
             "kind": kind,
@@ -108,8 +119,9 @@ class Letters:
             "services": [(title, _day(day, spoken)) for title, day in says.get("services", ())],
             "account_erased": _day(says.get("account_erased"), spoken),
             "prolonged_to": _day(prolonged_to, spoken),
+            "guest": guest,
         }
-        text = texts("producers.activation").get_template(f"{purpose}.{spoken}.txt").render(words)
+        text = texts("producers.activation").get_template(f"{template}.{spoken}.txt").render(words)
         return self.letterhead.write(
             mailbox(str(says["to"])),
             _SUBJECTS[kind, spoken].format_map(words),

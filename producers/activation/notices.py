@@ -46,6 +46,7 @@ class Notices:
         *,
         until: float | None = None,
         link: Digests | None = None,
+        to: str | None = None,
         **more: object,
     ) -> int:
         """Notify a student; return at how many addresses.
@@ -56,20 +57,21 @@ class Notices:
                 account (`account_erased`, or None) are erased; days are in ISO 8601.
             until: when it is not true any more; a long validity is not urgent. None: send at once.
             link: makes the digest of a link that is valid until then, one for each address; None: no link.
+            to: the number of another person, to notify instead.
             more: further values of its text.
         """
         ends = now + NOTICE_S if until is None else until
         delay_s = 0.0 if until is None else _chance.uniform(0.0, min(SPREAD_S, (until - now) / 2))
-        person, account = self._known.known(connection, number), accounts.find(connection, number)
+        person, account = self._known.known(connection, to or number), accounts.find(connection, to or number)
         known = {
             person.personal_mail if person is not None else None,
             account.mail if account is not None and account.activated_at is not None else None,
         }
         addresses = sorted(filter(None, known))
-        for to in addresses:
+        for address in addresses:
             notice_id, secret = secrets.token_urlsafe(12), secrets.token_urlsafe(32)
             says = {
-                "to": to,
+                "to": address,
                 "number": number,
                 "link": "" if link is None else f"{notice_id}.{secret}",
                 "code": "",

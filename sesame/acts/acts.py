@@ -146,7 +146,15 @@ LOOKS: Final = frozenset(
         *("adopt.questions", "adopt.show", "audit.list", "completions.follow"),
         *("dead_letters.list", "dead_letters.page", "dead_letters.show", "diagnose"),
         *("entitlements.explain", "entitlements.preview", "events.poll", "export.card", "export.list"),
-        *("group.look", "hold.list", "identity.list", "identity.show", "import.prove", "import.show"),
+        *(
+            "group.look",
+            "guest.list",
+            "hold.list",
+            "identity.list",
+            "identity.show",
+            "import.prove",
+            "import.show",
+        ),
         *(
             "ledger.addresses",
             "letter.show",

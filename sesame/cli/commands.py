@@ -61,6 +61,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     gettext_noop("Retention and audit"): {
         "lifecycle": "sesame.cli.lifecycle:lifecycle",
         "entitlements": "sesame.cli.lifecycle:entitlements",
+        "guests": "sesame.cli.lifecycle:guests",
         "privacy": "sesame.cli.privacy:privacy",
         "audit": "sesame.cli.audit:audit",
         "export": "sesame.cli.export:export",

@@ -1,4 +1,4 @@
-"""`sesame lifecycle` and `sesame entitlements`: what time and rows change."""
+"""`sesame lifecycle`, `sesame entitlements`, `sesame guests`: access, until when."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sesame.cli.output import CommandResult, local_day, remark, show_table
 
 with lazily():
     from sesame.operations.access import entitlements as access_entitlements
+    from sesame.operations.access import guests as access_guests
     from sesame.operations.access import lifecycle as access_lifecycle
     from sesame.operations.people.diagnosis import words
 
@@ -285,3 +286,81 @@ def _row(row: int | None) -> str:
 
 def _day(day: date | None) -> str:
     return "" if day is None else local_day(day)
+
+
+@click.group()
+def guests() -> None:
+    """People invited until a day, each with a sponsor at the university."""
+
+
+@guests.command(name="invite")
+@click.option("--sponsor", required=True, metavar="NUMBER", help="Who answers for the guest.")
+@click.option("--birth-name", required=True, help="Family name at birth.")
+@click.option("--given-name", required=True, help="First given name.")
+@click.option("--born", required=True, type=click.DateTime(["%Y-%m-%d"]), help="Date of birth: 1975-03-12.")
+@click.option("--mail", required=True, metavar="ADDRESS", help="Where the guest reads mail already.")
+@click.option("--until", required=True, type=click.DateTime(["%Y-%m-%d"]), help="The last day of access.")
+@reason_option()
+@json_option
+@pass_context
+def invite_command(
+    context: Context,
+    *,
+    sponsor: str,
+    birth_name: str,
+    given_name: str,
+    born: datetime,
+    mail: str,
+    until: datetime,
+    reason: str,
+) -> CommandResult:
+    """Invite a guest, who activates as students do, by number and mail address.
+
+    Before the last day the sponsor gets a link that renews the invitation.
+    """
+    asked = access_guests.InviteRequest(
+        sponsor=sponsor,
+        birth_name=birth_name,
+        given_name=given_name,
+        birth_date=born.date(),
+        personal_mail=mail,
+        until=until.date(),
+        reason=reason,
+    )
+    ended = context.run_creating(access_guests.invite, asked)
+    text = gettext("{number}: invited until {day}", number=ended.student_number, day=_day(ended.until))
+    return CommandResult(ended.model_dump(mode="json"), partial(click.echo, text))
+
+
+@guests.command(name="list")
+@json_option
+@pass_context
+def guests_command(context: Context) -> CommandResult:
+    """Show the guests, those first who leave first. Ends with 5 if a sponsor has left."""
+    found = context.run(access_guests.invited)
+    code = ExitCode.DONE if all(each.sponsored for each in found) else ExitCode.HELD
+    return CommandResult([each.model_dump(mode="json") for each in found], partial(_show_guests, found), code)
+
+
+def _show_guests(found: list[access_guests.GuestReport]) -> None:
+    columns = (gettext("number"), gettext("name"), gettext("stage"), gettext("until"), gettext("sponsor"))
+    rows = [
+        (
+            each.student_number,
+            each.name or "",
+            words.word("stages", each.stage) if each.stage is not None else "",
+            _day(each.until),
+            (each.sponsor or "") if each.sponsored else gettext("{sponsor} (has left)", sponsor=each.sponsor),
+        )
+        for each in found
+    ]
+    if not found:
+        remark(gettext("There are no guests."))
+        return
+    show_table(columns, rows)
+    if any(not each.sponsored for each in found):
+        remark(
+            gettext(
+                "Whose sponsor has left goes on until the last day: sesame lifecycle prolong, or let it end."
+            )
+        )

@@ -10,6 +10,8 @@ from sesame.cli import main
 from tests.cli.player import Case
 from tests.cli.refusals import refusals
 
+_GUEST = "--birth-name Noether --given-name Emmy --born 1982-03-23 --mail emmy@ailleurs.example"
+
 
 def _looks() -> Iterator[Case]:
     """Commands that look: each for people, then as JSON."""
@@ -128,6 +130,9 @@ def _looks() -> Iterator[Case]:
             "entitlements explain 22600001",
             "entitlements explain 22600001 --json",
             "entitlements explain 99999999",
+            f"guests invite --sponsor 9 {_GUEST} --until 2099-01-01 --reason visit",
+            "guests list",
+            "guests list --json",
         ),
     )
     yield Case("backup-none", ("backup verify copies/none", "restore copies/none --yes --lang fr"))

@@ -17,9 +17,11 @@ from typing import Final, NamedTuple
 from consumers.registry.lifecycle.entitlements import TargetVerdict, changes, in_grace, verdict
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.settings import RegistrySettings, day_in
-from schemas.account import STUDENT, Account, Enrolment, Stage
+from schemas.account import STUDENT, Account, Enrolment, Stage, is_guests
 
 _ONE_DAY = timedelta(days=1)
+RENEWAL_DAYS: Final = 90
+"""How much longer a guest stays when the sponsor renews the invitation."""
 OPEN: Final = (Stage.ACTIVE, Stage.GRACE)
 """Stages at which access is open, holds apart."""
 
@@ -147,6 +149,17 @@ class Lifecycle:
         if account.stage is not Stage.GRACE or until is None or not self.rules.prolongations_left(times):
             return None
         return until + timedelta(days=self.rules.prolong_days)
+
+    def renewed_to(self, account: Account) -> date | None:
+        """A guest's last day if the sponsor renews the invitation. None: not possible."""
+        if not is_guests(account.student_number) or account.stage is not Stage.ACTIVE:
+            return None
+        return account.valid_until and account.valid_until + timedelta(days=RENEWAL_DAYS)
+
+    def warned_of(self, account: Account) -> date | None:
+        """The last day of access to warn of: a grace's, or a guest's, who has none."""
+        guest = account.stage is Stage.ACTIVE and is_guests(account.student_number)
+        return account.valid_until if guest or account.stage is Stage.GRACE else None
 
     def first_warning_on(self, until: date, today: date) -> date | None:
         """The first day to warn a student new in grace. Today if the grace is shorter than the settings'."""

@@ -1,4 +1,4 @@
-"""Warnings to students in grace, some days before their last day of access.
+"""Warnings before the last day of access, to students in grace and to guests.
 
 A durable timer for each student: the warning is written in the transaction in which the timer ends, so that
 each is written once, whatever the number of processes, and made up for after an outage. The person's row
@@ -42,7 +42,7 @@ class EndNotices(Protocol):
         """Warn this student at every address.
 
         Args:
-            account: in grace.
+            account: its access ends.
             until: the last day of access.
             steps: what follows by time alone, the next first.
             prolonged_to: the day until which the student may prolong it; None: that is not allowed.
@@ -64,18 +64,19 @@ class Warnings:
         self._notices = notices
 
     def plan(self, connection: Connection, person: KnownPerson, account: Account, today: date) -> None:
-        """Plan the warning of an account in grace. A merged number gets none: its access does not end."""
+        """Plan the warning of an account that ends. A merged number gets none: its access does not end."""
         if self._notices is None:
             return
-        in_grace = account.stage is Stage.GRACE and person.merged_into is None
-        until = account.valid_until if in_grace else None
+        until = self._lifecycle.warned_of(account) if person.merged_into is None else None
         if until == person.warned_until:
             return
         number = person.student_number
         if person.warned_until is not None:
             self._notices.withdraw(connection, number, self._database.now(connection))
         self._people.change(connection, number, warned_until=until)
-        self._arm(connection, number, until and self._lifecycle.first_warning_on(until, today))
+        soon = account.stage is Stage.ACTIVE  # a guest for some days needs no warning at once
+        first = self._lifecycle.next_warning_on if soon else self._lifecycle.first_warning_on
+        self._arm(connection, number, until and first(until, today))
 
     def due(self, connection: Connection, student_number: str, now: float) -> None:
         """Write a due warning if it is true: access is open, and ends by time alone."""
@@ -84,7 +85,7 @@ class Warnings:
         if self._notices is None or person is None or account is None:
             return
         until, today = person.warned_until, datetime.fromtimestamp(now, UTC).date()
-        if account.stage is not Stage.GRACE or until is None or until != account.valid_until or until < today:
+        if until is None or until != self._lifecycle.warned_of(account) or until < today:
             return
         if account.access_open:
             steps = self._lifecycle.timeline(account)

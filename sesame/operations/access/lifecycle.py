@@ -22,7 +22,7 @@ from pipeline import accounts, timers
 from pipeline.audit import operator_notes
 from pipeline.errors import SesameError
 from producers.activation import choices
-from schemas.account import Account, Stage
+from schemas.account import Account, Stage, is_guests
 from schemas.language import gettext
 from schemas.scalars import Text
 from sesame.acts import acts
@@ -269,7 +269,7 @@ def release(site: Following, actor: Actor, plan_id: str) -> ReleaseReport:
 
 @act("lifecycle.prolong", OPERATORS, path=ActPath("prolong_access", "POST", "/prolongations"))
 def prolong(site: Stored, actor: Actor, request: ProlongRequest) -> ProlongReport:
-    """Let a student without an enrolment keep access until a later day.
+    """Let a student without an enrolment, or a guest, keep access until a later day.
 
     It does not depend on what students may do themselves. One who has expired already has access back;
     what was erased is made again.
@@ -287,7 +287,7 @@ def prolong(site: Stored, actor: Actor, request: ProlongRequest) -> ProlongRepor
         person, account = people.known(connection, number), accounts.find(connection, number)
         if person is None or account is None or account.valid_until is None:
             raise NotProlonged(gettext("{number} has no access that ends", number=number))
-        if account.stage not in (Stage.GRACE, Stage.EXPIRED):
+        if account.stage not in (Stage.GRACE, Stage.EXPIRED) and not is_guests(number):
             stage = word("stages", account.stage)
             raise NotProlonged(gettext("{number} is {stage}", number=number, stage=stage))
         before, today = account.valid_until, utc(now).date()

@@ -13,8 +13,8 @@ from consumers.registry.lifecycle import settings as rules
 from pipeline import accounts
 from pipeline.audit import entries
 from pipeline.timers import run_due
-from schemas.account import Account, Hold
-from schemas.events import HoldLifted, HoldPlaced, ProlongationRequested
+from schemas.account import Account, Hold, Stage
+from schemas.events import ActivationRequested, HoldLifted, HoldPlaced, ProlongationRequested
 from sesame.operations.people.diagnosis.engine import diagnose
 from sesame.testing.servers.portal_browser import page_of
 from sesame.testing.servers.portal_kit import Portal, enter
@@ -192,3 +192,83 @@ def test_the_pages_on_a_telephone_and_to_those_who_do_not_see_them(
         walk.open(letter.link, "shut")
         walk.open("/prolongation/x.y", "unknown")
     assert walk.found == []
+
+
+# --- a guest, whose sponsor renews the invitation ---
+
+LAST_DAY = date(2026, 10, 20)
+
+
+def invited(portal: Portal, number: str, sponsor: str) -> None:
+    """An active guest until `LAST_DAY`."""
+    portal.apply(
+        enrolled(
+            number,
+            int(number[2:]),
+            year=1990,
+            step="guest",
+            step_version="guest",
+            population="guest",
+            birth_name=f"Hôte{number[2:]}",
+            ends_on=LAST_DAY,
+            sponsor=sponsor,
+            personal_mail=f"{number}@ailleurs.example",
+        )
+    )
+    portal.apply(ActivationRequested(student_number=number))
+
+
+def sponsors_link(portal: Portal, number: str) -> tuple[list[Letter], str]:
+    """The messages of the first warning about a guest, and the link that renews."""
+    days_pass(portal, 7)  # 30 days before the last one
+    portal.message(number, count=4)
+    portal.wait_until_sent(number)
+    letters = portal.letters(number)
+    [link] = {letter.link for letter in letters if letter.message["To"] == MAIL}
+    return letters, link
+
+
+def test_a_sponsor_renews_an_invitation_by_the_link_once(portal: Portal) -> None:
+    sponsor, number = portal.active(), "G-00000001"
+    invited(portal, number, sponsor)
+    letters, link = sponsors_link(portal, number)
+    guest = account_of(portal, number)
+    told = {str(letter.message["To"]): letter for letter in letters}
+    assert told.keys() == {MAIL, account_of(portal, sponsor).mail, guest.mail, f"{number}@ailleurs.example"}
+    assert "Votre accès d’invité" in told[guest.mail].text
+    assert "/prolongation/" not in told[guest.mail].text, "a guest renews nothing"
+    assert "Vous avez invité Léa Hôte00000001" in told[MAIL].text
+    assert "jusqu’au 18 janvier 2027 inclus" in told[MAIL].text
+    with portal.browser() as browser:
+        assert "Renouveler l’invitation de Léa Hôte00000001" in browser.get(link).text
+        assert "18\N{NO-BREAK SPACE}janvier 2027" in browser.page.text
+        assert "reste ouvert jusqu’au 18" in browser.send("/prolongation").text
+        portal.apply(portal.said(number)[-1])
+        assert account_of(portal, number).valid_until == date(2027, 1, 18)
+        again = browser.get(link)
+        assert (again.status_code, "déjà servi" in again.text) == (410, True)
+    with portal.database.read() as connection:
+        noted = [each.actor for each in entries(connection, limit=9) if each.action == "lifecycle.prolong"]
+    assert noted == [f"sponsor {sponsor}"]
+    days_pass(portal, 40)
+    assert account_of(portal, number).stage is Stage.ACTIVE
+
+
+def test_a_sponsor_who_has_left_renews_nothing_and_the_guest_leaves_on_the_day(portal: Portal) -> None:
+    sponsor, number, other = portal.active(), "G-00000002", "G-00000003"
+    for _ in range(4):  # of few people the guard would hold two
+        portal.active()
+    for each in (number, other):
+        invited(portal, each, sponsor)
+    _, link = sponsors_link(portal, number)
+    portal.apply(HoldPlaced(student_number=sponsor, hold=Hold.SUSPENDED))
+    with portal.browser() as browser:
+        refused = browser.get(link)
+        assert (refused.status_code, "ne pouvez plus renouveler" in refused.text) == (410, True)
+    days_pass(portal, 20)  # the second warning, which finds no sponsor
+    portal.message(other, count=6)
+    portal.wait_until_sent(other)
+    assert len([each for each in portal.letters(other) if each.message["To"] == MAIL]) == 1
+    for _ in range(3):
+        days_pass(portal, 8)
+    assert [account_of(portal, each).stage for each in (number, other)] == [Stage.EXPIRED] * 2

@@ -14,7 +14,7 @@ from consumers.registry.lifecycle.entitlements import Entitlement
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.settings import MembershipTemplate, PopulationRules, RegistrySettings
 from schemas.account import Stage
-from schemas.events import EnrolmentRecorded, IdentityDecided, IdentityDecision
+from schemas.events import EnrolmentRecorded, IdentityDecided, IdentityDecision, ProlongationRequested
 from sesame.testing.servers.registry_kit import (
     LEA,
     RegistryHarness,
@@ -263,3 +263,50 @@ def test_settings_that_contradict_are_refused(changes: dict[str, Any], says: str
 def test_a_row_that_contradicts_itself_is_refused(row: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Entitlement.model_validate({"target": "moodle", **row})
+
+
+# --- guests, whom a sponsor has invited ---
+
+
+def invited(number: str, sequence: int = 1, **more: Any) -> EnrolmentRecorded:
+    usual = {"population": "guest", "source": "guests", "sponsor": MARC, "given_name": f"Ada{number[-1]}"}
+    return hired(number, sequence, **(usual | more))
+
+
+def longer(number: str, until: date, ends_on: date = LAST_DAY) -> ProlongationRequested:
+    return ProlongationRequested(student_number=number, ends_on=ends_on, until=until)
+
+
+def test_an_invitation_is_prolonged_for_one_guest_and_not_another(make: MakeHarness) -> None:
+    desk = make()
+    until = LAST_DAY + timedelta(90)
+    for number in ("G-1", "G-2"):
+        desk.apply(invited(number))
+        desk.apply(activation(number))
+    desk.apply(longer("G-1", until))
+    assert [desk.account(number).valid_until for number in ("G-1", "G-2")] == [until, LAST_DAY]
+    desk.apply(longer("G-1", until + timedelta(1)))
+    assert desk.account("G-1").valid_until == until, "the day that was shown is not the last one any more"
+    desk.apply(longer("G-2", LAST_DAY - timedelta(1)))
+    assert desk.account("G-2").valid_until == LAST_DAY
+    desk.apply(invited("G-1", 10**9, ends_on=LAST_DAY))
+    assert desk.account("G-1").valid_until == LAST_DAY, "a new fact wins"
+
+
+def test_a_guest_who_has_left_comes_back_by_a_longer_invitation(make: MakeHarness) -> None:
+    desk = make()
+    for number in ("G-1", "G-2"):
+        desk.apply(invited(number, ends_on=LAST_DAY if number == "G-1" else None))
+        desk.apply(activation(number))
+    desk.pass_time(LAST_DAY + timedelta(5))
+    assert desk.account("G-1").stage is Stage.EXPIRED
+    desk.apply(longer("G-1", LAST_DAY + timedelta(30), ends_on=desk.account("G-1").valid_until or LAST_DAY))
+    assert desk.account("G-1").stage in (Stage.ACTIVE, Stage.GRACE)
+
+
+def test_staff_are_prolonged_by_their_own_feed_alone(make: MakeHarness) -> None:
+    desk = make()
+    desk.apply(hired())
+    desk.apply(activation(ANNE))
+    desk.apply(longer(ANNE, LAST_DAY + timedelta(30)))
+    assert desk.account(ANNE).valid_until == LAST_DAY

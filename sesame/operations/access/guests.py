@@ -1,0 +1,199 @@
+"""Guests: invited until a day. The sponsor answers for them."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import date, timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+
+from consumers.registry.people import People
+from pipeline import accounts
+from pipeline.audit import operator_notes
+from pipeline.errors import SesameError
+from producers.registrar.feed import new_record
+from schemas.account import (
+    GUEST,
+    GUEST_PREFIX,
+    NO_YEAR,
+    Account,
+    Administrative,
+    Pedagogical,
+    Stage,
+    StudentNumber,
+    is_guests,
+)
+from schemas.events import EnrolmentRecorded
+from schemas.language import Language, gettext
+from schemas.scalars import Text, is_mail_address
+from sesame.acts.acts import DESK, Actor, ActPath, ActRequest, Report, act, shown, utc
+from sesame.acts.ports import Registering, Stored
+
+SOURCE: Final = "guests"
+"""The feed of guests, in their events."""
+DAYS_MAX: Final = 366
+"""The longest invitation, in days; the sponsor renews it."""
+_NO_UNIT: Final = "EXT"
+"""The component of a guest whose sponsor has none."""
+_DIGITS: Final = 8
+_PAGE: Final = 500
+
+
+class NoSponsor(SesameError):
+    """The sponsor has no open account at the university, or is a guest too. Name another sponsor; nothing was
+    done."""
+
+    exit_code = 2
+
+
+class NotInvited(SesameError):
+    """The invitation cannot be made as it is. Nothing was done."""
+
+    exit_code = 2
+
+
+class InviteRequest(ActRequest):
+    """A guest: who, until when (included), why, and who answers for them (a number)."""
+
+    sponsor: StudentNumber
+    birth_name: Text
+    given_name: Text
+    birth_date: date
+    personal_mail: Text
+    until: date
+    reason: Text
+    language: Language | None = None
+
+
+class GuestReport(Report):
+    """A guest, and who answers for them.
+
+    Attributes:
+        name: None: there is no account yet.
+        sponsored: whether the sponsor's account is open, and can renew the invitation.
+    """
+
+    student_number: str
+    name: str | None
+    stage: Stage | None
+    until: date | None
+    sponsor: str | None
+    sponsored: bool
+
+
+@act("guest.invite", DESK, path=ActPath("invite_guest", "POST", "/guests"))
+def invite(site: Registering, actor: Actor, request: InviteRequest) -> GuestReport:
+    """Invite a guest, who activates as students do, by the number and this address.
+
+    Raises:
+        NoSponsor, NotInvited: nothing was done.
+        LogUnavailable, StoreUnavailable: repeat it.
+    """
+    with site.database.read() as connection:
+        now = utc(site.database.now(connection))
+        sponsor = _answering(connection, request.sponsor)
+        number = _new_number(connection, People(site.database))
+    if sponsor is None:
+        raise NoSponsor(gettext("{sponsor} answers for no guest", sponsor=request.sponsor))
+    _check(request, now.date())
+    event = EnrolmentRecorded(
+        student_number=number,
+        source=SOURCE,
+        source_sequence=int(now.timestamp()),
+        year=NO_YEAR,
+        step=GUEST,
+        step_version=GUEST,
+        step_label=next(
+            (each.label for each in site.settings.registry.populations if each.name == GUEST), GUEST
+        ),
+        component=next(iter(sponsor.entities), _NO_UNIT),
+        primary=False,
+        administrative=Administrative.IN_FORCE,
+        pedagogical=Pedagogical.VALIDATED,
+        birth_name=request.birth_name,
+        given_name=request.given_name,
+        birth_date=request.birth_date,
+        personal_mail=request.personal_mail,
+        language=request.language,
+        population=GUEST,
+        ends_on=request.until,
+        sponsor=sponsor.student_number,
+    )
+    with site.database.write() as connection:
+        operator_notes.keep_and_audit(
+            connection,
+            site.database,
+            action="guest.invite",
+            about=sponsor.student_number,
+            student_number=number,
+            actor=actor.name,
+            words=request.reason,
+            detail={"student_number": number, "sponsor": sponsor.student_number, "until": str(request.until)},
+        )
+    site.producer.append([new_record(event, (number,), now)])
+    return GuestReport(
+        student_number=number,
+        name=None,
+        stage=None,
+        until=request.until,
+        sponsor=sponsor.student_number,
+        sponsored=True,
+    )
+
+
+@act(
+    "guest.list",
+    DESK,
+    path=ActPath("list_guests", "GET", "/guests"),
+    shows=lambda found: shown(each.student_number for each in found),
+)
+def invited(site: Stored, _actor: Actor) -> list[GuestReport]:
+    """All guests who are not erased, those first who leave first."""
+    found: list[GuestReport] = []
+    guests = accounts.accounts.c.student_number.startswith(GUEST_PREFIX)
+    for page in accounts.number_pages(
+        site.database, guests, accounts.accounts.c.stage != Stage.ERASED, size=_PAGE
+    ):
+        with site.database.read() as connection:
+            found += [_report(connection, each) for each in accounts.newest(connection, page).values()]
+    return sorted(found, key=lambda each: (each.until or date.max, each.student_number))
+
+
+def sponsor_of(connection: Connection, guest: Account) -> Account | None:
+    """The open account of a guest's sponsor; None: the sponsor has left."""
+    named = next((each.sponsor for each in guest.enrolments if each.sponsor), None)
+    return None if named is None else _answering(connection, named)
+
+
+def _report(connection: Connection, account: Account) -> GuestReport:
+    return GuestReport(
+        student_number=account.student_number,
+        name=account.person.display_name,
+        stage=account.stage,
+        until=account.valid_until,
+        sponsor=next((each.sponsor for each in account.enrolments if each.sponsor), None),
+        sponsored=sponsor_of(connection, account) is not None,
+    )
+
+
+def _answering(connection: Connection, number: str) -> Account | None:
+    account = accounts.find(connection, number)
+    fit = account is not None and account.stage is Stage.ACTIVE and account.access_open
+    return account if fit and not is_guests(number) else None
+
+
+def _check(request: InviteRequest, today: date) -> None:
+    if not is_mail_address(request.personal_mail):
+        raise NotInvited(gettext("{address!r} is no mail address", address=request.personal_mail))
+    if not today <= request.until <= today + timedelta(days=DAYS_MAX):
+        last = today + timedelta(days=DAYS_MAX)
+        raise NotInvited(gettext("until {day}: not between today and {last}", day=request.until, last=last))
+
+
+def _new_number(connection: Connection, people: People) -> str:
+    """A new number. Random, so that a restored store issues none again."""
+    while True:
+        number = f"{GUEST_PREFIX}{secrets.randbelow(10**_DIGITS):0{_DIGITS}}"
+        if people.known(connection, number) is None:
+            return number

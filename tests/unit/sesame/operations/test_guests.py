@@ -1,0 +1,151 @@
+"""Guests: whom somebody of the university invites until a day, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from pipeline.audit import entries, operator_notes
+from pipeline.db.database import Database
+from schemas.account import Hold, Stage
+from schemas.events import EnrolmentRecorded, HoldPlaced
+from sesame.acts.acts import Actor, ActRefused, Role
+from sesame.operations.access.guests import InviteRequest, NoSponsor, NotInvited, invite, invited
+from sesame.settings import Settings
+from sesame.testing.servers.narrowing import expect
+from sesame.testing.servers.registrar_kit import RecordedLog
+from sesame.testing.servers.registry_kit import LEA, RegistryHarness, activation
+from sesame.testing.servers.registry_kit import unlike_others as of
+from sesame.testing.servers.stores import sqlite_store
+
+DESK = Actor("odile", frozenset({Role.SUPPORT}))
+LAST_DAY = date(2026, 12, 31)
+ASKED: dict[str, Any] = {
+    "sponsor": LEA,
+    "birth_name": "Lovelace",
+    "given_name": "Ada",
+    "birth_date": date(1980, 12, 10),
+    "personal_mail": "ada@ailleurs.example",
+    "until": LAST_DAY,
+    "reason": "un séminaire",
+}
+
+
+@dataclass
+class Site:
+    """A university with one student of the desk's; the clock stands on 14 September 2026."""
+
+    desk: RegistryHarness
+    settings: Settings
+    producer: RecordedLog = field(default_factory=RecordedLog)
+    privacy_if_any: None = None
+
+    @property
+    def database(self) -> Database:
+        return self.desk.database
+
+    def take(self) -> list[EnrolmentRecorded]:
+        """Let the registry read what was published since the last look."""
+        facts = [expect(EnrolmentRecorded, message.event) for message in self.producer.take()]
+        for fact in facts:
+            self.desk.apply(fact)
+        return facts
+
+
+@pytest.fixture
+def site(tmp_path: Any) -> Iterator[Site]:
+    desk = RegistryHarness(sqlite_store(tmp_path))
+    with closing(desk.database):
+        desk.apply(of(LEA))
+        desk.apply(activation(LEA))
+        yield Site(desk, Settings(data_dir=tmp_path))
+
+
+def test_a_guest_is_invited_under_a_number_of_their_own(site: Site) -> None:
+    first = invite(site, DESK, InviteRequest(**ASKED))
+    second = invite(site, DESK, InviteRequest(**ASKED | {"given_name": "Ida", "birth_name": "Rhodes"}))
+    assert first.student_number != second.student_number
+    [ada, ida] = site.take()
+    assert ada.student_number == first.student_number
+    assert ada.student_number.startswith("G-")
+    assert len(ada.student_number) == len("G-00000000")
+    assert (ada.population, ada.ends_on, ada.sponsor, ada.component) == ("guest", LAST_DAY, LEA, "SCI")
+    site.desk.apply(activation(ida.student_number))
+    found = {each.student_number: each for each in invited(site, DESK)}
+    assert found.keys() == {ada.student_number, ida.student_number}
+    shown = found[ida.student_number]
+    assert (shown.name, shown.stage, shown.until) == ("Ida Rhodes", Stage.ACTIVE, LAST_DAY)
+    assert (shown.sponsor, shown.sponsored) == (LEA, True)
+    site.desk.apply(HoldPlaced(student_number=LEA, hold=Hold.SUSPENDED))
+    assert [each.sponsored for each in invited(site, DESK)] == [False, False]
+
+
+def test_an_invitation_is_audited_and_its_reason_is_kept_apart(site: Site) -> None:
+    number = invite(site, DESK, InviteRequest(**ASKED)).student_number
+    with site.database.read() as connection:
+        [noted] = [each for each in entries(connection, limit=9) if each.action == "guest.invite"]
+        [kept] = operator_notes.since(connection, ["guest.invite"], 0)
+    assert noted.actor == "odile"
+    assert noted.detail["student_number"] == number
+    assert "séminaire" not in str(noted.detail)
+    assert "Lovelace" not in str(noted.detail)
+    assert (kept.words, kept.about, kept.student_number) == ("un séminaire", LEA, number)
+
+
+def test_the_same_person_twice_is_a_question(site: Site) -> None:
+    for _ in range(2):
+        invite(site, DESK, InviteRequest(**ASKED))
+    first, second = (each.student_number for each in site.take())
+    assert site.desk.maybe_account(first) is not None
+    assert site.desk.maybe_account(second) is None
+    assert [letter.cause for letter in site.desk.letters(second)] == ["doubtful_identity"]
+
+
+@pytest.mark.parametrize("sponsor", ["99999999", "G-00000001", "22600077"])
+def test_somebody_without_an_open_account_answers_for_nobody(site: Site, sponsor: str) -> None:
+    site.desk.apply(of("22600077"))
+    with pytest.raises(NoSponsor):
+        invite(site, DESK, InviteRequest(**ASKED | {"sponsor": sponsor}))
+    assert site.producer.records == []
+
+
+def test_a_sponsor_who_has_left_or_is_a_guest_is_refused(site: Site) -> None:
+    number = invite(site, DESK, InviteRequest(**ASKED)).student_number
+    site.take()
+    site.desk.apply(activation(number))
+    with pytest.raises(NoSponsor):
+        invite(site, DESK, InviteRequest(**ASKED | {"sponsor": number}))
+    site.desk.apply(HoldPlaced(student_number=LEA, hold=Hold.ADMINISTRATIVE))
+    with pytest.raises(NoSponsor):
+        invite(site, DESK, InviteRequest(**ASKED))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"until": date(2026, 9, 13)}, "not between today"),
+        ({"until": date(2026, 9, 14) + timedelta(367)}, "not between today"),
+        ({"personal_mail": "ada at home"}, "no mail address"),
+    ],
+)
+def test_what_is_wrong_is_refused_and_nothing_is_published(
+    site: Site, changes: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(NotInvited, match=says):
+        invite(site, DESK, InviteRequest(**ASKED | changes))
+    assert site.producer.records == []
+    with site.database.read() as connection:
+        assert operator_notes.since(connection, ["guest.invite"], 0) == []
+
+
+def test_a_viewer_invites_nobody_and_sees_none(site: Site) -> None:
+    for who in (Actor("vera", frozenset({Role.VIEWER})), Actor("rene", frozenset({Role.REGISTRAR}))):
+        with pytest.raises(ActRefused):
+            invite(site, who, InviteRequest(**ASKED))
+        with pytest.raises(ActRefused):
+            invited(site, who)
