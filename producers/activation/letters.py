@@ -13,6 +13,7 @@ from typing import Any, Final
 from pipeline.letters import Letterhead, in_ascii, mailbox, texts
 from producers.activation.proofs import PASSWORD
 from producers.activation.sms import code_text
+from schemas.account import is_students
 from schemas.language import Language
 from schemas.typography import NO_BREAK, spaced
 from schemas.typography import day as written_day
@@ -120,6 +121,7 @@ class Letters:
             "account_erased": _day(says.get("account_erased"), spoken),
             "prolonged_to": _day(prolonged_to, spoken),
             "guest": guest,
+            "student": is_students(says["number"]),
         }
         text = texts("producers.activation").get_template(f"{template}.{spoken}.txt").render(words)
         return self.letterhead.write(

@@ -78,7 +78,7 @@ BODIES: Final[Mapping[str, Any]] = {
     "lift_hold": _HOLD,
     "prolong_access": {"student_number": "22600005", "days": 30, "reason": "thesis"},
     "invite_guest": {
-        "sponsor": "P-004711",
+        "sponsor": "22600001",
         "birth_name": "Lovelace",
         "given_name": "Ada",
         "birth_date": "1980-12-10",
