@@ -92,3 +92,37 @@ def test_staff_get_what_their_population_has_and_leave_when_the_file_says_so(her
     here.settle("arnaud")
     wait_until(lambda: entry(here, "arnaud")["eduPersonAffiliation"] == ["affiliate"], "the directory's word")
     assert here.account("bernard").stage is Stage.ACTIVE
+
+
+def test_a_guest_is_invited_by_a_command_and_prolonged_by_another(here: Clinic) -> None:
+    people = {"claude": f"02/03/1970;staff;UNIV;{TODAY + timedelta(days=300):%d/%m/%Y}"}
+    hire(here, people)
+    wait_until(lambda: here.has_account("claude"), "the sponsor's account")
+    asked = (
+        *("guests", "invite", "--sponsor", here.numbers["claude"], "--birth-name", "Lovelace"),
+        *("--given-name", "Ada", "--born", "1980-12-10", "--mail", "ada@ailleurs.example"),
+        *("--until", f"{TODAY + timedelta(days=20)}", "--reason", "seminar", "--json"),
+    )
+    assert here.sesame(*asked, allowed=(ExitCode.USAGE,)) == "", "the sponsor has not activated"
+    here.activate("claude")
+    here.settle("claude")
+    here.numbers["ada"] = json.loads(here.sesame(*asked))["student_number"]
+    wait_until(lambda: here.has_account("ada"), "the guest's account")
+    here.activate("ada")
+    here.settle("ada")
+    found = entry(here, "ada")
+    assert (found["eduPersonAffiliation"], found["supannEntiteAffectation"]) == (["affiliate"], ["UNIV"])
+    [listed] = json.loads(here.sesame("guests", "list", "--json"))
+    assert (listed["sponsor"], listed["until"]) == (
+        here.numbers["claude"],
+        f"{TODAY + timedelta(days=20)}",
+    )
+
+    number, until = here.numbers["ada"], TODAY + timedelta(days=40)
+    here.sesame("lifecycle", "prolong", number, "--until", f"{until}", "--reason", "a second seminar")
+    wait_until(lambda: here.account("ada").valid_until == until, "the longer invitation")
+    here.sesame("hold", "place", here.numbers["claude"], "--kind", "administrative", "--reason", "left")
+    wait_until(lambda: not here.account("claude").access_open, "the sponsor's end")
+    shown = here.sesame("guests", "list", "--lang", "fr", allowed=(ExitCode.HELD,))
+    assert f"{here.numbers['claude']} (parti)" in shown
+    assert "Ada Lovelace" in shown

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
+from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from consumers.registry.people import People
+from consumers.registry.settings import PopulationRules
 from pipeline import accounts
 from pipeline.audit import operator_notes
 from pipeline.errors import SesameError
 from producers.registrar.feed import new_record
+from producers.registrar.rows import AGE_YEARS_MAX, AGE_YEARS_MIN
 from schemas.account import (
     GUEST,
     GUEST_PREFIX,
@@ -21,7 +24,6 @@ from schemas.account import (
     Administrative,
     Pedagogical,
     Stage,
-    StudentNumber,
     is_guests,
 )
 from schemas.events import EnrolmentRecorded
@@ -56,11 +58,11 @@ class NotInvited(SesameError):
 class InviteRequest(ActRequest):
     """A guest: who, until when (included), why, and who answers for them (a number)."""
 
-    sponsor: StudentNumber
-    birth_name: Text
-    given_name: Text
+    sponsor: str
+    birth_name: str
+    given_name: str
     birth_date: date
-    personal_mail: Text
+    personal_mail: str
     until: date
     reason: Text
     language: Language | None = None
@@ -96,30 +98,7 @@ def invite(site: Registering, actor: Actor, request: InviteRequest) -> GuestRepo
         number = _new_number(connection, People(site.database))
     if sponsor is None:
         raise NoSponsor(gettext("{sponsor} answers for no guest", sponsor=request.sponsor))
-    _check(request, now.date())
-    event = EnrolmentRecorded(
-        student_number=number,
-        source=SOURCE,
-        source_sequence=int(now.timestamp()),
-        year=NO_YEAR,
-        step=GUEST,
-        step_version=GUEST,
-        step_label=next(
-            (each.label for each in site.settings.registry.populations if each.name == GUEST), GUEST
-        ),
-        component=next(iter(sponsor.entities), _NO_UNIT),
-        primary=False,
-        administrative=Administrative.IN_FORCE,
-        pedagogical=Pedagogical.VALIDATED,
-        birth_name=request.birth_name,
-        given_name=request.given_name,
-        birth_date=request.birth_date,
-        personal_mail=request.personal_mail,
-        language=request.language,
-        population=GUEST,
-        ends_on=request.until,
-        sponsor=sponsor.student_number,
-    )
+    event = _fact(request, number, sponsor, site.settings.registry.population(GUEST), now)
     with site.database.write() as connection:
         operator_notes.keep_and_audit(
             connection,
@@ -183,12 +162,43 @@ def _answering(connection: Connection, number: str) -> Account | None:
     return account if fit and not is_guests(number) else None
 
 
-def _check(request: InviteRequest, today: date) -> None:
+def _fact(
+    request: InviteRequest, number: str, sponsor: Account, rules: PopulationRules | None, now: datetime
+) -> EnrolmentRecorded:
+    """The fact of an invitation. Raises `NotInvited`."""
+    today = now.date()
+    last = today + timedelta(days=DAYS_MAX)
     if not is_mail_address(request.personal_mail):
         raise NotInvited(gettext("{address!r} is no mail address", address=request.personal_mail))
-    if not today <= request.until <= today + timedelta(days=DAYS_MAX):
-        last = today + timedelta(days=DAYS_MAX)
+    if not today <= request.until <= last:
         raise NotInvited(gettext("until {day}: not between today and {last}", day=request.until, last=last))
+    if not AGE_YEARS_MIN <= today.year - request.birth_date.year <= AGE_YEARS_MAX:
+        raise NotInvited(gettext("born on {day}: not plausible", day=request.birth_date))
+    try:
+        return EnrolmentRecorded(
+            student_number=number,
+            source=SOURCE,
+            source_sequence=int(now.timestamp()),
+            year=NO_YEAR,
+            step=GUEST,
+            step_version=GUEST,
+            step_label=GUEST if rules is None else rules.label,
+            component=next(iter(sponsor.entities), _NO_UNIT),
+            primary=False,
+            administrative=Administrative.IN_FORCE,
+            pedagogical=Pedagogical.VALIDATED,
+            birth_name=request.birth_name.strip(),
+            given_name=request.given_name.strip(),
+            birth_date=request.birth_date,
+            personal_mail=request.personal_mail,
+            language=request.language,
+            population=GUEST,
+            ends_on=request.until,
+            sponsor=sponsor.student_number,
+        )
+    except ValidationError as error:
+        field = error.errors()[0]["loc"][0]
+        raise NotInvited(gettext("{field}: give one line of 1 to 512 characters", field=field)) from None
 
 
 def _new_number(connection: Connection, people: People) -> str:

@@ -119,6 +119,24 @@ def test_access_ends_with_the_contract_after_the_grace_of_its_population(make: M
     assert (desk.account(MARC).stage, desk.account(MARC).valid_until) == (Stage.ACTIVE, None)
 
 
+def test_who_activates_before_the_feed_comes_has_the_names_of_staff_too(make: MakeHarness) -> None:
+    desk = make()
+    desk.apply(activation(ANNE))
+    desk.apply(hired())
+    assert (desk.account(ANNE).login, desk.account(ANNE).mail) == ("aroux", "aroux@univ.example")
+
+
+def test_of_two_positions_the_one_without_an_end_counts(make: MakeHarness) -> None:
+    desk = make()
+    desk.apply(hired())
+    desk.apply(activation(ANNE))
+    desk.apply(hired(step_version="CNRS", component="CNRS", ends_on=None))
+    assert (desk.account(ANNE).valid_until, len(desk.account(ANNE).enrolments)) == (None, 2)
+    desk.pass_time(LAST_DAY + timedelta(1))
+    assert [each.component for each in desk.account(ANNE).enrolments] == ["CNRS"]
+    assert desk.account(ANNE).stage is Stage.ACTIVE
+
+
 def test_a_later_last_day_prolongs_and_an_end_in_the_past_opens_nothing(make: MakeHarness) -> None:
     desk = make()
     desk.apply(hired())

@@ -106,7 +106,7 @@ def test_the_same_person_twice_is_a_question(site: Site) -> None:
     assert [letter.cause for letter in site.desk.letters(second)] == ["doubtful_identity"]
 
 
-@pytest.mark.parametrize("sponsor", ["99999999", "G-00000001", "22600077"])
+@pytest.mark.parametrize("sponsor", ["99999999", "G-00000001", "22600077", "", "a b"])
 def test_somebody_without_an_open_account_answers_for_nobody(site: Site, sponsor: str) -> None:
     site.desk.apply(of("22600077"))
     with pytest.raises(NoSponsor):
@@ -131,6 +131,9 @@ def test_a_sponsor_who_has_left_or_is_a_guest_is_refused(site: Site) -> None:
         ({"until": date(2026, 9, 13)}, "not between today"),
         ({"until": date(2026, 9, 14) + timedelta(367)}, "not between today"),
         ({"personal_mail": "ada at home"}, "no mail address"),
+        ({"birth_name": " "}, "birth_name: give one line"),
+        ({"given_name": "Ada\nIda"}, "given_name: give one line"),
+        ({"birth_date": date(2080, 12, 10)}, "not plausible"),
     ],
 )
 def test_what_is_wrong_is_refused_and_nothing_is_published(
