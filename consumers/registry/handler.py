@@ -283,7 +283,7 @@ class Registry:
         today = datetime.fromtimestamp(self._database.now(connection), UTC).date()
         if account.valid_until != event.ends_on or event.until <= event.ends_on or event.until < today:
             return {}
-        if self._people.extend_visit(connection, number, event.ends_on, event.until):
+        if self._people.extend_visit(connection, number, event.until):
             return {}
         if account.stage not in (Stage.GRACE, Stage.EXPIRED):
             return {}

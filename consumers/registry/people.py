@@ -284,14 +284,14 @@ class People:
         rows = connection.execute(_ENROLMENTS, {"numbers": student_numbers, "above": above})
         return [Enrolment.model_validate_json(row.document) for row in rows]
 
-    def extend_visit(self, connection: Connection, student_number: str, ends_on: date, until: date) -> bool:
-        """Move the last day of a guest's enrolments that end on a day. False: none.
+    def extend_visit(self, connection: Connection, student_number: str, until: date) -> bool:
+        """Move the last day of a guest's enrolment. False: there is none.
 
         A later fact of the invitation still wins.
         """
         moved = False
         for each in self.enrolments(connection, student_number):
-            if each.population == GUEST and each.ends_on == ends_on:
+            if each.population == GUEST:
                 later = each.model_copy(update={"ends_on": until})
                 sequence = self.step_sequences(connection, student_number)[each.key] + 1
                 moved |= self.record_enrolment(connection, student_number, each.key, sequence, later)

@@ -79,9 +79,10 @@ def test_a_line_that_is_refused_does_not_end_its_person(registrar: Registrar, st
     registrar.export.write_text(HEADER + CLAIRE + MARC.replace(";Marc;", ";M\x00;"), encoding="utf-8")
     registrar.import_(registrar.export, profile=staff, full_year=1990)
     assert registrar.log.take() == []
-    registrar.export.write_text(HEADER + CLAIRE + '004712;"Petit\n', encoding="utf-8")
+    registrar.export.write_text(HEADER + CLAIRE + "004712;Petit;one cell too many;" * 9, encoding="utf-8")
     registrar.import_(registrar.export, profile=staff, full_year=1990)
     assert registrar.log.take() == []
+    assert '"P-004712"' in registrar.rejects.read_text("utf-8-sig")
 
 
 @pytest.mark.parametrize(
