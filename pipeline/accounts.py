@@ -27,7 +27,7 @@ from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import rows_of
-from schemas.account import CANARY, Account, Stage
+from schemas.account import CANARY, SPONSOR_IN_JSON, Account, Stage
 
 accounts = Table(
     "accounts",
@@ -40,7 +40,7 @@ accounts = Table(
     Column("changed_at", Float, nullable=False),
     Column("document", Text, nullable=False),  # schemas.account.Account as JSON
     Index("ix_accounts_activated", "student_number", "version", "activated_at"),
-    info=rows_of("student_number", named_in=("document",)),  # a guest's names the sponsor
+    info=rows_of("student_number", numbered_in=[("document", SPONSOR_IN_JSON)]),
 )
 
 

@@ -144,6 +144,10 @@ class Person(Model):
         return self.shown_given_name.strip() or self.family_name.strip()
 
 
+SPONSOR_IN_JSON: Final = '"sponsor":"{}"'
+"""A guest's sponsor in the JSON of an enrolment, to find and replace the number by."""
+
+
 class Enrolment(Model):
     """One enrolment of one academic year in one programme step (étape).
 

@@ -36,7 +36,7 @@ from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database, insert_for
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import rows_of
-from schemas.account import GUEST, Enrolment, Hold, Model, Stage
+from schemas.account import GUEST, SPONSOR_IN_JSON, Enrolment, Hold, Model, Stage
 
 people = Table(
     "people",
@@ -74,7 +74,7 @@ enrolments = Table(
     Column("source_sequence", BigInteger, nullable=False),  # the highest wins, cancellations included
     Column("cancelled", Boolean, nullable=False),
     Column("document", Text),  # schemas.account.Enrolment as JSON; None: cancelled before it was recorded
-    info=rows_of("student_number", named_in=("document",)),  # a guest's names the sponsor
+    info=rows_of("student_number", numbered_in=[("document", SPONSOR_IN_JSON)]),
 )
 
 

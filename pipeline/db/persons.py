@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, MetaData, Table, bindparam, delete, or_, select, update
+from sqlalchemy import Column, Connection, MetaData, Table, bindparam, delete, func, or_, select, update
 
 from pipeline.db.database import Database
 
@@ -52,12 +52,14 @@ class PersonalRows:
         columns: each holds a student number; a row belongs to every student it names.
         on_erasure: what becomes of a person's rows.
         named_in: columns whose text may name other persons than the row's own.
+        numbered_in: columns that have another person's number, with the JSON around it: `"sponsor":"{}"`.
         why: of a table without persons: what is in it.
     """
 
     columns: tuple[str, ...] = ()
     on_erasure: OnErasure = OnErasure.NOTHING
     named_in: tuple[str, ...] = ()
+    numbered_in: tuple[tuple[str, str], ...] = ()
     why: str = ""
     in_backups: bool = True
 
@@ -97,10 +99,12 @@ def rows_of(
     *columns: str,
     on_erasure: OnErasure = OnErasure.REMOVED,
     named_in: Iterable[str] = (),
+    numbered_in: Iterable[tuple[str, str]] = (),
     in_backups: bool = True,
 ) -> dict[str, Any]:
     """The `info` of a table with rows of persons; see `PersonalRows`."""
-    return {_OF: PersonalRows(columns, on_erasure, tuple(named_in), in_backups=in_backups)}
+    rows = PersonalRows(columns, on_erasure, tuple(named_in), tuple(numbered_in), in_backups=in_backups)
+    return {_OF: rows}
 
 
 def of_nobody(why: str, *, named_in: Iterable[str] = ()) -> dict[str, Any]:
@@ -161,6 +165,7 @@ def _forget(
     else:
         done = _as_declared(connection, table, said, person)
     renamed = sum(_rename(connection, table, name, person) for name in said.named_in)
+    renamed += sum(_renumber(connection, table.c[name], form, person) for name, form in said.numbered_in)
     left = held(connection, table, person.student_number)
     return ForgottenRows(done.removed, done.kept + renamed, left)
 
@@ -191,6 +196,15 @@ def _rename(connection: Connection, table: Table, name: str, person: Forgetting)
             connection.execute(update(table).where(*this).values({name: text}), here)
             changed += 1
     return changed
+
+
+def _renumber(connection: Connection, column: Column[Any], form: str, person: Forgetting) -> int:
+    """Replace the person's number where a column has it in this form; return how many rows changed."""
+    number, pseudonym = (form.format(each) for each in (person.student_number, person.pseudonym))
+    statement = update(column.table).where(column.contains(number, autoescape=True))
+    return connection.execute(
+        statement.values({column.name: func.replace(column, number, pseudonym)})
+    ).rowcount
 
 
 def without(text: str, person: Forgetting) -> str:

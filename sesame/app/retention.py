@@ -223,7 +223,8 @@ For the retention of the log see [settings](settings.md#log).
 
 def _erased(table: Table) -> str:
     said = persons.declared(table)
-    named = ", ".join(f"`{name}`" for name in said.named_in)
+    columns = (*said.named_in, *(name for name, _ in said.numbered_in))
+    named = ", ".join(f"`{name}`" for name in columns)
     return _ON_ERASURE[said.on_erasure] + (f"; searched: {named}" if named else "")
 
 

@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 
+from consumers.registry.people import People
 from pipeline.audit import entries, operator_notes
+from pipeline.db import persons
 from pipeline.db.database import Database
+from pipeline.db.persons import Forgetting
 from schemas.account import Hold, Stage
 from schemas.events import EnrolmentRecorded, HoldPlaced
 from sesame.acts.acts import Actor, ActRefused, Role
+from sesame.app.tables import metadata
 from sesame.operations.access.guests import InviteRequest, NoSponsor, NotInvited, invite, invited
 from sesame.settings import Settings
 from sesame.testing.servers.narrowing import expect
@@ -144,6 +148,21 @@ def test_what_is_wrong_is_refused_and_nothing_is_published(
     assert site.producer.records == []
     with site.database.read() as connection:
         assert operator_notes.since(connection, ["guest.invite"], 0) == []
+
+
+def test_an_erased_sponsor_is_named_by_no_guest_any_more(site: Site) -> None:
+    site.desk.apply(of("22600077"))
+    site.desk.apply(activation("22600077"))
+    for sponsor, given in ((LEA, "Ada"), ("22600077", "Ida")):
+        invite(site, DESK, InviteRequest(**ASKED | {"sponsor": sponsor, "given_name": given}))
+    ada, ida = (each.student_number for each in site.take())
+    gone = Forgetting(student_number=LEA, pseudonym="erased-1", identifiers=(LEA,), hashed=str)
+    with site.database.write() as connection:
+        persons.forget(connection, site.database, metadata, gone)
+        theirs = {each: People(site.database).enrolments(connection, each)[0].sponsor for each in (ada, ida)}
+    assert theirs == {ada: "erased-1", ida: "22600077"}
+    assert [each.sponsor for each in site.desk.account(ada).enrolments] == ["erased-1"]
+    assert {each.student_number: each.sponsored for each in invited(site, DESK)} == {ada: False, ida: True}
 
 
 def test_a_viewer_invites_nobody_and_sees_none(site: Site) -> None:
