@@ -199,7 +199,7 @@ def _rename(connection: Connection, table: Table, name: str, person: Forgetting)
 
 
 def _renumber(connection: Connection, column: Column[Any], form: str, person: Forgetting) -> int:
-    """Replace the person's number where a column has it in this form; return how many rows changed."""
+    """Replace the person's number in this form. Return how many rows changed."""
     number, pseudonym = (form.format(each) for each in (person.student_number, person.pseudonym))
     statement = update(column.table).where(column.contains(number, autoescape=True))
     return connection.execute(
