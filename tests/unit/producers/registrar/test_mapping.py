@@ -194,7 +194,7 @@ def test_an_unknown_profile_names_those_there_are(which: str) -> None:
 
 
 def test_the_fields_are_those_of_an_enrolment_without_what_the_feed_adds() -> None:
-    made = {"administrative", "language", "source", "source_sequence"}
+    made = {"administrative", "language", "sponsor", "source", "source_sequence"}
     assert set(FIELDS) - {"state", "payment"} == set(EnrolmentRecorded.model_fields) - made
 
 
