@@ -157,9 +157,9 @@ class Lifecycle:
         return account.valid_until and account.valid_until + timedelta(days=RENEWAL_DAYS)
 
     def warned_of(self, account: Account) -> date | None:
-        """The last day of access to warn of: a grace's, or a guest's, who has none."""
-        guest = account.stage is Stage.ACTIVE and is_guests(account.student_number)
-        return account.valid_until if guest or account.stage is Stage.GRACE else None
+        """The last day of access to warn of: a grace's; of guests, the invitation's."""
+        ending = Stage.ACTIVE if is_guests(account.student_number) else Stage.GRACE
+        return account.valid_until if account.stage is ending else None
 
     def first_warning_on(self, until: date, today: date) -> date | None:
         """The first day to warn a student new in grace. Today if the grace is shorter than the settings'."""

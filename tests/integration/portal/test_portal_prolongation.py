@@ -199,8 +199,8 @@ def test_the_pages_on_a_telephone_and_to_those_who_do_not_see_them(
 LAST_DAY = date(2026, 10, 20)
 
 
-def invited(portal: Portal, number: str, sponsor: str) -> None:
-    """An active guest until `LAST_DAY`."""
+def invited(portal: Portal, number: str, sponsor: str, ends_on: date = LAST_DAY) -> None:
+    """An active guest until a day."""
     portal.apply(
         enrolled(
             number,
@@ -210,7 +210,7 @@ def invited(portal: Portal, number: str, sponsor: str) -> None:
             step_version="guest",
             population="guest",
             birth_name=f"Hôte{number[2:]}",
-            ends_on=LAST_DAY,
+            ends_on=ends_on,
             sponsor=sponsor,
             personal_mail=f"{number}@ailleurs.example",
         )
@@ -229,9 +229,12 @@ def sponsors_link(portal: Portal, number: str) -> tuple[list[Letter], str]:
 
 
 def test_a_sponsor_renews_an_invitation_by_the_link_once(portal: Portal) -> None:
-    sponsor, number = portal.active(), "G-00000001"
+    sponsor, number, short = portal.active(), "G-00000001", "G-00000009"
+    invited(portal, short, sponsor, ends_on=date(2026, 9, 18))
     invited(portal, number, sponsor)
+    days_pass(portal, 0)
     letters, link = sponsors_link(portal, number)
+    assert portal.letters(short) == [], "who comes for some days is not warned at once"
     guest = account_of(portal, number)
     told = {str(letter.message["To"]): letter for letter in letters}
     assert told.keys() == {MAIL, account_of(portal, sponsor).mail, guest.mail, f"{number}@ailleurs.example"}
