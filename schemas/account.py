@@ -232,6 +232,11 @@ class Account(Model):
         return any(enrolment.in_force for enrolment in self.enrolments)
 
     @property
+    def sponsor(self) -> str | None:
+        """The number of who answers for a guest."""
+        return next((each.sponsor for each in self.enrolments if each.sponsor), None)
+
+    @property
     def access_open(self) -> bool:
         """Whether the student may use the targets now."""
         return self.stage in (Stage.ACTIVE, Stage.GRACE) and not self.holds

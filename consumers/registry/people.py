@@ -289,13 +289,12 @@ class People:
 
         A later fact of the invitation still wins.
         """
-        moved = False
         for each in self.enrolments(connection, student_number):
             if each.population == GUEST:
                 later = each.model_copy(update={"ends_on": until})
                 sequence = self.step_sequences(connection, student_number)[each.key] + 1
-                moved |= self.record_enrolment(connection, student_number, each.key, sequence, later)
-        return moved
+                return self.record_enrolment(connection, student_number, each.key, sequence, later)
+        return False
 
     def newest_sequence(self, connection: Connection, *student_numbers: str) -> int:
         """The highest source sequence of these numbers' enrolments, or -1. Cancelled ones count."""

@@ -141,8 +141,7 @@ def invited(site: Stored, _actor: Actor) -> list[GuestReport]:
 
 def sponsor_of(connection: Connection, guest: Account) -> Account | None:
     """The open account of a guest's sponsor; None: the sponsor has left."""
-    named = next((each.sponsor for each in guest.enrolments if each.sponsor), None)
-    return None if named is None else _answering(connection, named)
+    return None if guest.sponsor is None else _answering(connection, guest.sponsor)
 
 
 def _report(connection: Connection, account: Account) -> GuestReport:
@@ -151,7 +150,7 @@ def _report(connection: Connection, account: Account) -> GuestReport:
         name=account.person.display_name,
         stage=account.stage,
         until=account.valid_until,
-        sponsor=next((each.sponsor for each in account.enrolments if each.sponsor), None),
+        sponsor=account.sponsor,
         sponsored=sponsor_of(connection, account) is not None,
     )
 

@@ -45,9 +45,8 @@ def take_prolongation(visit: Visiting, form: Posted) -> Response:
     if proof is None or account is None or account.valid_until is None or until is None:
         return show_prolongation(visit, link)
     good = _state(followed, account, until) == "good"
-    sponsor = next((each.sponsor for each in account.enrolments if each.sponsor), None)
     if good and visit.context.choices.prolong(
-        proof, ends_on=account.valid_until, until=until, sponsor=sponsor
+        proof, ends_on=account.valid_until, until=until, sponsor=account.sponsor
     ):
         return _page(visit, "done", link=link, last_day=until, left=left - 1, guest=_guest(account))
     return show_prolongation(visit, link)
