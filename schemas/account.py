@@ -101,6 +101,11 @@ def is_guests(number: str) -> bool:
     return number.startswith(GUEST_PREFIX)
 
 
+def dated_step(year: int, step: str) -> str:
+    """A programme step with its academic year, `2026 L1INFO`; without a year the step alone, `guest`."""
+    return step if year == NO_YEAR else f"{year} {step}"
+
+
 def is_students(number: str) -> bool:
     """Whether the registrar may give this number; those of staff and guests are ours."""
     return not number.upper().startswith((STAFF_PREFIX, GUEST_PREFIX))

@@ -31,6 +31,7 @@ LINK_PATHS: Final = {
     "redirected": "/",
     "printed": "/",
     "ending": "/",
+    "invited": "/",
     "prolonged": "/prolongation/",
 }
 _SUBJECTS: Final = {
@@ -52,6 +53,8 @@ _SUBJECTS: Final = {
     ("guest", "en"): "Your access as a guest ends after {last_day}",
     ("sponsor", "fr"): "L'accès de votre invité se termine après le {last_day}",
     ("sponsor", "en"): "Your guest's access ends after {last_day}",
+    ("invited", "fr"): "{sponsor} vous invite : activez votre compte universitaire",
+    ("invited", "en"): "{sponsor} invites you: activate your university account",
     ("redirect", "fr"): "Confirmez la redirection de votre messagerie universitaire",
     ("redirect", "en"): "Confirm that your university mail may be sent here",
 }
@@ -74,6 +77,8 @@ _ACTIONS: Final = {
     ("guest", "en"): "See my account",
     ("sponsor", "fr"): "Renouveler cette invitation",
     ("sponsor", "en"): "Renew this invitation",
+    ("invited", "fr"): "Activer mon compte",
+    ("invited", "en"): "Activate my account",
     ("redirect", "fr"): "Confirmer la redirection",
     ("redirect", "en"): "Confirm the redirection",
 }
@@ -121,6 +126,7 @@ class Letters:
             "account_erased": _day(says.get("account_erased"), spoken),
             "prolonged_to": _day(prolonged_to, spoken),
             "guest": guest,
+            "sponsor": says.get("sponsor"),
             "student": is_students(says["number"]),
         }
         text = texts("producers.activation").get_template(f"{template}.{spoken}.txt").render(words)

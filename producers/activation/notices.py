@@ -18,7 +18,8 @@ from producers.activation.known_students import KnownStudents
 from producers.activation.mail_proofs import NONE, MailProof
 from producers.activation.proofs import Digests
 
-CHANGED, REDIRECTED, PRINTED, ENDING = "changed", "redirected", "printed", mail_proofs.LAST
+CHANGED, REDIRECTED, PRINTED, INVITED = "changed", "redirected", "printed", "invited"
+ENDING = mail_proofs.LAST
 
 NOTICE_S = 86_400.0
 """How long sending a notice is retried."""
@@ -53,8 +54,9 @@ class Notices:
 
         Args:
             what: CHANGED: the password; REDIRECTED: mail is sent on, to `address`; PRINTED: a letter with a
-                code; ENDING: access ends after `last_day`, and then `services` (title and day) and the
-                account (`account_erased`, or None) are erased; days are in ISO 8601.
+                code; INVITED: a guest, by `sponsor`, until `last_day`; ENDING: access ends after `last_day`,
+                and then `services` (title and day) and the account (`account_erased`, or None) are erased;
+                days are in ISO 8601.
             until: when it is not true any more; a long validity is not urgent. None: send at once.
             link: makes the digest of a link that is valid until then, one for each address; None: no link.
             to: the number of another person, to notify instead.

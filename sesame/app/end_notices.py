@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from consumers.registry.lifecycle.stages import Lifecycle, Milestone
 from producers.activation import mail_proofs
-from producers.activation.notices import ENDING, Notices
+from producers.activation.notices import ENDING, INVITED, Notices
 from producers.activation.proofs import PASSWORD, Digests
 from schemas.account import Account, Stage
 from schemas.language import Language
@@ -65,6 +65,16 @@ class MailedEndNotices:
                 (self._title(step.target, language), step.day.isoformat()) for step in erased if step.target
             ],
             account_erased=next((step.day.isoformat() for step in erased if step.target is None), None),
+        )
+
+    def invite(self, connection: Connection, account: Account, until: date, now: float) -> None:
+        """Tell a guest the number, by which the account is activated."""
+        sponsor = guests.sponsor_of(connection, account)
+        name = self._settings.portal.institution if sponsor is None else sponsor.person.display_name
+        language = _language(account)
+        day = until.isoformat()
+        self._notices.tell(
+            connection, INVITED, account.student_number, language, now, sponsor=name, last_day=day
         )
 
     def _warn_guest(self, connection: Connection, account: Account, until: date, now: float) -> None:

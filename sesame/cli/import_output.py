@@ -15,7 +15,7 @@ from producers.registrar.physical import Layout
 from producers.registrar.profile import FeedProfile
 from producers.registrar.report import ImportKind, ImportReport
 from schemas.language import gettext, gettext_noop, ngettext
-from sesame.cli.output import remark
+from sesame.cli.output import remark, year_text
 from sesame.operations.people.diagnosis.words import word
 
 _SEPARATORS = {
@@ -164,7 +164,7 @@ def _year(figures: YearFigures) -> str:
         gettext("{what}: {n}", what=word("import_changes", change), n=people)
         for change, people in sorted(figures.changes.items())
     )
-    said = {"year": figures.year, "known": figures.known, "changes": changes}
+    said = {"year": year_text(figures.year), "known": figures.known, "changes": changes}
     if figures.leaks:
         return ngettext(
             "{year}: {n} of {known} people affected, over the threshold with {lost} who lost all lately"

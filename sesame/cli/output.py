@@ -23,6 +23,8 @@ with lazily():
     from rich import console as rich_console
     from rich import measure, progress, table
 
+    from schemas import account
+
 WIDTH_ELSEWHERE = 200  # columns, where there is no terminal to ask: nothing of a table is cut
 _WIDTH_MEASURED = 10_000  # columns, more than any table needs
 _FOLDED_WIDTH_MIN = 30
@@ -89,6 +91,11 @@ def show_table(
 def coloured(text: str, colour: str | None, *, bold: bool = False) -> str:
     """Text for `click.echo`, coloured on a terminal only, and never with NO_COLOR."""
     return text if os.environ.get("NO_COLOR") else click.style(text, fg=colour, bold=bold)
+
+
+def year_text(year: int) -> str:
+    """An academic year, for people; who is meant where there is none."""
+    return gettext("staff and guests") if year == account.NO_YEAR else str(year)
 
 
 def local_day(day: date) -> str:

@@ -15,7 +15,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.drop_folder import collect
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import json_option, moment
-from sesame.cli.output import CommandResult, duration, remark, show_table
+from sesame.cli.output import CommandResult, duration, remark, show_table, year_text
 
 with lazily():
     from producers.registrar import report
@@ -210,7 +210,7 @@ def _figures(one: past.PastImportShown) -> Iterator[str]:
     if one.error:
         yield one.error
     if one.full_year is not None:
-        yield gettext("complete for {year}", year=one.full_year)
+        yield gettext("complete for {year}", year=year_text(one.full_year))
     if one.state == "held":
         yield gettext("nothing was published; the figures say what would have been")
     for name in words.glossary()["import_counts"]:
@@ -241,7 +241,7 @@ def _files(one: past.PastImportShown) -> Iterator[str]:
 def _year(year: dict[str, Any]) -> Iterator[str]:
     yield gettext(
         "{year}: {affected} of {known} people affected, {losing} of them lose something",
-        year=year["year"],
+        year=year_text(year["year"]),
         affected=year["affected"],
         known=year["known"],
         losing=year["losing"],
@@ -256,7 +256,7 @@ def _difference(difference: report.YearDifference) -> Iterator[str]:
     people = difference.people
     yield gettext(
         "{year}, people: {new} new, {gone} gone, {changed} changed",
-        year=difference.year,
+        year=year_text(difference.year),
         **people.model_dump(),
     )
     for step, one in difference.programmes.items():

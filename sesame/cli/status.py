@@ -18,6 +18,7 @@ from sesame.cli.options import json_option
 from sesame.cli.output import CommandResult, coloured, local_day, remark, show_table
 
 with lazily():
+    from schemas import account
     from sesame.operations.people import status as people_status
     from sesame.operations.people import student as people_student
     from sesame.operations.people.diagnosis import person as diagnosis_person
@@ -129,7 +130,7 @@ def _ending(person: diagnosis_person.PersonStatus) -> Iterator[str]:
 
 
 def _steps(ended: list[diagnosis_person.EndedStep]) -> str:
-    return ", ".join(f"{each.year} {each.step}-{each.step_version}" for each in ended)
+    return ", ".join(f"{account.dated_step(each.year, each.step)}-{each.step_version}" for each in ended)
 
 
 def _lines(target: diagnosis_person.TargetStatus) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Warnings before the last day of access, to students in grace and to guests.
+"""Warnings before the last day of access, to students in grace and to guests; a guest's invitation.
 
 A durable timer for each student: the warning is written in the transaction in which the timer ends, so that
 each is written once, whatever the number of processes, and made up for after an outage. The person's row
@@ -18,7 +18,7 @@ from consumers.registry.lifecycle.stages import Lifecycle, Milestone
 from consumers.registry.people import KnownPerson, People
 from pipeline import accounts, timers
 from pipeline.db.database import Database
-from schemas.account import Account, Stage
+from schemas.account import Account, Stage, is_guests
 
 WARNING_DUE: Final = "warning_due"
 
@@ -27,7 +27,10 @@ WRITTEN_AT: Final = time(6)
 
 
 class EndNotices(Protocol):
-    """Notices to students that their access ends, in the caller's transaction."""
+    """Notices to students that their access ends, to guests that it begins, in the caller's transaction."""
+
+    def invite(self, connection: Connection, account: Account, until: date, now: float) -> None:
+        """Tell a new guest the number and the last day."""
 
     def warn(
         self,
@@ -64,13 +67,19 @@ class Warnings:
         self._notices = notices
 
     def plan(self, connection: Connection, person: KnownPerson, account: Account, today: date) -> None:
-        """Plan the warning of an account that ends. A merged number gets none: its access does not end."""
+        """Invite a new guest; plan the warning of an account that ends.
+
+        A merged number gets none: its access does not end.
+        """
         if self._notices is None:
             return
+        number = person.student_number
+        if account.version == 1 and is_guests(number) and account.valid_until is not None:
+            now = self._database.now(connection)
+            self._notices.invite(connection, account, account.valid_until, now)
         until = self._lifecycle.warned_of(account) if person.merged_into is None else None
         if until == person.warned_until:
             return
-        number = person.student_number
         if person.warned_until is not None:
             self._notices.withdraw(connection, number, self._database.now(connection))
         self._people.change(connection, number, warned_until=until)

@@ -13,7 +13,7 @@ from consumers.registry.people import Identity, KnownPerson, People
 from pipeline import accounts
 from pipeline.db.database import Database
 from pipeline.errors import SesameError
-from schemas.account import Account
+from schemas.account import Account, dated_step
 from schemas.envelope import from_record
 from schemas.events import EnrolmentRecorded
 from schemas.language import gettext
@@ -55,7 +55,7 @@ class Side(Report):
     """One of two who may be one person. Personal data: for the operator's eyes.
 
     Attributes:
-        enrolments: year, step and component of each that was not cancelled.
+        enrolments: year (of students), step and component of each that was not cancelled.
         stage, login, mail, activated_at: of the account; None: there is none.
         merged_into: the number under which this person continues, by decision.
     """
@@ -85,7 +85,7 @@ def known(connection: Connection, database: Database, student_number: str) -> Si
 def side(connection: Connection, database: Database, person: KnownPerson) -> Side:
     """The person with enrolments and account."""
     enrolments = People(database).enrolments(connection, person.student_number)
-    steps = sorted({f"{each.year} {each.step} {each.component}" for each in enrolments})
+    steps = sorted({f"{dated_step(each.year, each.step)} {each.component}" for each in enrolments})
     return _made(person, tuple(steps), accounts.find(connection, person.student_number))
 
 
@@ -95,7 +95,7 @@ def claimed(connection: Connection, student_number: str, identity: Identity) -> 
     events = [from_record(student_number, fact.headers, fact.value).event for fact in facts]
     said = [event for event in events if isinstance(event, EnrolmentRecorded)]
     ine = next((event.ine for event in said if event.ine), None)
-    steps = sorted({f"{event.year} {event.step} {event.component}" for event in said})
+    steps = sorted({f"{dated_step(event.year, event.step)} {event.component}" for event in said})
     return _made(KnownPerson(student_number, identity, 0, ine=ine), tuple(steps), None)
 
 

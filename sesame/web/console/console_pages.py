@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from schemas.account import NO_YEAR
 from schemas.language import LANGUAGES, Language, gettext, local_time, spoken, written_time
 from schemas.typography import day, number, spaced
 from sesame.operations.people.diagnosis import act_sentences
@@ -35,6 +36,8 @@ _STAFF: Final = {
     "nobody": {"fr": "personne, la suite vient d'elle-même", "en": "nobody, it goes on by itself"},
 }
 """Who must act, in texts for staff; the diagnosis has those for students."""
+
+_NO_YEAR: Final = {"fr": "le personnel et les invités", "en": "staff and guests"}
 
 _ROLES: Final = {
     "viewer": {"fr": "consultation", "en": "viewer"},
@@ -92,6 +95,7 @@ def _filters(language: Language, settings: Settings) -> dict[str, Callable[..., 
         "clock": lambda at: f"{at.astimezone(zone):%H:%M:%S}",
         "day": lambda when: day(date.fromisoformat(str(when)), language),
         "place": lambda name: f"/console/cibles{'/' if name in settings.targets else '#cible-'}{name}",
+        "year": lambda year: f"{year}-{year + 1}" if year != NO_YEAR else _NO_YEAR[language],
         "service": partial(service_name, settings, language=language),
         "meaning": lambda token: _set(explain(token).what, language),
         "remedy": lambda token: _set(explain(token).next, language),

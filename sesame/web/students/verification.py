@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Response
 
 from producers.activation.files import is_student_number
 from producers.activation.proofs import CODE_DIGITS, LIFETIME_H, PASSWORD, Link, LinkState
+from schemas.account import is_students
 from schemas.scalars import MAIL_ADDRESS_LENGTH_MAX, phone_number
 from sesame.web.kit import signatures
 from sesame.web.kit.web_request import PageError, Posted, posted
@@ -45,6 +46,8 @@ def take_request(visit: Visiting, form: Posted) -> Response:
     visit.slow_down()
     given = {name: form.get(name, "").strip() for name in ("numero", "courriel")}
     number = "".join(given["numero"].split())  # some read it from a card in groups
+    if not is_students(number):
+        number = number[:2].upper() + number[2:]
     faults = {}
     if not is_student_number(number):
         faults["numero"] = "form"

@@ -118,11 +118,11 @@ def test_the_timeline_has_the_import_that_brought_an_enrolment_and_the_one_that_
     desk.portal.apply(enrolled(number, 71 * SEQUENCES_PER_IMPORT + 4, step="M2CHIM"))
     with desk.browser("support") as browser:
         assert (
-            "inscription en M2CHIM 2026, par l’import 71" in browser.get(f"/console/personnes/{number}").text
+            "inscription en 2026 M2CHIM, par l’import 71" in browser.get(f"/console/personnes/{number}").text
         )
         desk.portal.apply(cancelled(number, 72 * SEQUENCES_PER_IMPORT + 9, step="M2CHIM"))
         text = browser.get(f"/console/personnes/{number}").text
-        assert "annulation de l’inscription en M2CHIM 2026, par l’import 72" in text
+        assert "annulation de l’inscription en 2026 M2CHIM, par l’import 72" in text
 
 
 def test_students_are_listed_by_the_cause_of_their_waiting_retry_or_failure(desk: ConsoleDesk) -> None:

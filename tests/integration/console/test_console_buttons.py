@@ -64,6 +64,7 @@ BUTTONS: Final = {
     "/imports/{import}": {"approuver": OPERATORS},
     "/effacements": {},
     "/revue": {"ouvrir": OPERATORS},
+    "/invites": {"invites": DESK},
     "/listes": {"listes": OFFICE, "carte": OPERATORS},
     "/preuves": {"preuves": OPERATORS},
 }
@@ -75,6 +76,7 @@ NAVIGATION: Final = {
     "/echecs": DESK,
     "/imports": OFFICE,
     "/journal": OPERATORS,
+    "/invites": DESK,
     "/listes": OFFICE,
     "/personnes": DESK,
     "/plans": OPERATORS,
@@ -197,7 +199,7 @@ def test_a_loss_is_approved_by_its_number_a_reason_and_a_second_person_where_set
                 page = html.unescape(browser.get(place).text).replace("\u202f", " ").replace("\u00a0", " ")
                 assert "71 personnes perdraient une inscription" in page
                 assert "72 personnes concernées sur 175, soit 42 %" in page
-                assert "5 % de l’année, ou à 200 personnes" in page
+                assert "s’arrête à 5 %, ou à 200 personnes" in page
                 assert "ferme après le" in page
                 assert browser.send(f"{place}/approuver", nombre="72", raison=" ").status_code == 422
                 browser.get(place)

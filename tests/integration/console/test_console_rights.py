@@ -66,6 +66,8 @@ MAY = {
     ("POST", "/plans/liberer"): OPERATORS,
     ("GET", "/journal"): OPERATORS,
     ("GET", "/journal.{form}"): OPERATORS,
+    ("GET", "/invites"): DESK,
+    ("POST", "/invites"): DESK,
     ("GET", "/listes"): OFFICE,
     ("POST", "/listes"): OFFICE,
     ("POST", "/listes/carte"): OPERATORS,

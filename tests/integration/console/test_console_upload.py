@@ -168,7 +168,7 @@ def test_a_loss_is_approved_by_its_number_and_a_reason_and_imported_without_the_
 
 def test_a_file_says_what_differs_from_the_one_before_it(desk: ConsoleDesk) -> None:
     looked = told(send(desk, file_of(*map(line, range(20))), acte="voir"))
-    assert "Ce qui changerait en 2026-2027" in looked
+    assert "Ce qui changerait pour 2026-2027" in looked
     told(send(desk, file_of(*map(line, range(20))), acte="importer"))
     told(send(desk, file_of(*map(line, range(1, 21))), acte="importer", annee="2026"))
     with desk.browser("registrar") as browser:

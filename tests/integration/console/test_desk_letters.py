@@ -101,7 +101,7 @@ def test_a_letter_gives_a_new_password_once_and_is_announced_at_every_address(de
         of_lea = printed(browser, lea)
         page = plain(browser.page.text)
         assert of_lea != of_paul
-        french, english = page.index("numéro d'étudiant"), page.index("student number")
+        french, english = page.index("Cette lettre permet"), page.index("With this letter")
         assert french < english
         for text in ("Université d'exemple", account.login, f"{desk.portal.url}/lettre", "jusqu'au mardi 15"):
             assert text in page, text

@@ -14,7 +14,13 @@ from pipeline import accounts
 from pipeline.audit import entries
 from pipeline.timers import run_due
 from schemas.account import Account, Hold, Stage
-from schemas.events import ActivationRequested, HoldLifted, HoldPlaced, ProlongationRequested
+from schemas.events import (
+    ActivationRequested,
+    EnrolmentRecorded,
+    HoldLifted,
+    HoldPlaced,
+    ProlongationRequested,
+)
 from sesame.operations.people.diagnosis.engine import diagnose
 from sesame.testing.servers.portal_browser import page_of
 from sesame.testing.servers.portal_kit import Portal, enter
@@ -201,27 +207,57 @@ LAST_DAY = date(2026, 10, 20)
 
 def invited(portal: Portal, number: str, sponsor: str, ends_on: date = LAST_DAY) -> None:
     """An active guest until a day."""
-    portal.apply(
-        enrolled(
-            number,
-            int(number[2:]),
-            year=1990,
-            step="guest",
-            step_version="guest",
-            population="guest",
-            birth_name=f"Hôte{number[2:]}",
-            ends_on=ends_on,
-            sponsor=sponsor,
-            personal_mail=f"{number}@ailleurs.example",
-        )
-    )
+    portal.apply(invitation(number, sponsor, ends_on))
     portal.apply(ActivationRequested(student_number=number))
+
+
+def invitation(
+    number: str, sponsor: str, ends_on: date = LAST_DAY, *, sequence: int = 0, language: str = "fr"
+) -> EnrolmentRecorded:
+    return enrolled(
+        number,
+        sequence or int(number[2:]),
+        year=1990,
+        step="guest",
+        step_version="guest",
+        population="guest",
+        birth_name=f"Hôte{number[2:]}",
+        ends_on=ends_on,
+        sponsor=sponsor,
+        personal_mail=f"{number}@ailleurs.example",
+        language=language,
+    )
+
+
+def test_a_new_guest_is_told_the_number_once_and_activates_by_it(portal: Portal) -> None:
+    sponsor = portal.active(birth_name="Durand", given_name="Claire")
+    ada, eve = "G-00000011", "G-00000012"
+    portal.apply(invitation(ada, sponsor))
+    portal.apply(invitation(eve, sponsor, language="en"))
+    portal.apply(invitation(ada, sponsor, date(2026, 11, 20), sequence=99))
+    for each in (ada, eve):
+        portal.message(each)
+        portal.wait_until_sent(each)
+    ((french,), (english,)) = (portal.letters(each) for each in (ada, eve))
+    assert [letter.message["To"] for letter in (french, english)] == [
+        f"{each}@ailleurs.example" for each in (ada, eve)
+    ]
+    assert french.message["Subject"] == "Claire Durand vous invite : activez votre compte universitaire"
+    assert f"Votre numéro\u00a0: {ada}" in french.text
+    assert "jusqu’au 20 octobre 2026 inclus" in french.text
+    assert "Claire Durand invites you to the university until 20 October 2026" in english.text
+    with portal.browser() as browser:
+        assert "P- ou G-" in browser.get("/").text
+        browser.ask(ada.lower(), f"{ada}@ailleurs.example")
+        proof = portal.message(ada, count=2)
+        assert "étudiant" not in proof.text, "a guest is none"
+        assert "mot de passe" in browser.send("/code", code=proof.code).text
 
 
 def sponsors_link(portal: Portal, number: str) -> tuple[list[Letter], str]:
     """The messages of the first warning about a guest, and the link that renews."""
     days_pass(portal, 7)  # 30 days before the last one
-    portal.message(number, count=4)
+    portal.message(number, count=5)  # the invitation, then two addresses each
     portal.wait_until_sent(number)
     letters = portal.letters(number)
     [link] = {letter.link for letter in letters if letter.message["To"] == MAIL}
@@ -234,7 +270,7 @@ def test_a_sponsor_renews_an_invitation_by_the_link_once(portal: Portal) -> None
     invited(portal, number, sponsor)
     days_pass(portal, 0)
     letters, link = sponsors_link(portal, number)
-    assert portal.letters(short) == [], "who comes for some days is not warned at once"
+    assert len(portal.letters(short)) == 1, "who comes for some days is not warned at once"
     guest = account_of(portal, number)
     told = {str(letter.message["To"]): letter for letter in letters}
     assert told.keys() == {MAIL, account_of(portal, sponsor).mail, guest.mail, f"{number}@ailleurs.example"}
@@ -269,7 +305,7 @@ def test_a_sponsor_who_has_left_renews_nothing_and_the_guest_leaves_on_the_day(p
         refused = browser.get(link)
         assert (refused.status_code, "ne pouvez plus renouveler" in refused.text) == (410, True)
     days_pass(portal, 20)  # the second warning, which finds no sponsor
-    portal.message(other, count=6)
+    portal.message(other, count=7)
     portal.wait_until_sent(other)
     assert len([each for each in portal.letters(other) if each.message["To"] == MAIL]) == 1
     for _ in range(3):

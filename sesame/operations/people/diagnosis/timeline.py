@@ -19,6 +19,7 @@ from producers.activation import request_rows
 from producers.activation.mail_proofs import LETTER, mail_proofs
 from producers.registrar.feed import SEQUENCES_PER_IMPORT
 from producers.registrar.import_runs import imports
+from schemas.account import dated_step
 from schemas.language import decimal, gettext, ngettext
 from sesame.acts.acts import LOOKS, Report, utc
 from sesame.login import cas_logins
@@ -83,11 +84,11 @@ def _enrolments(connection: Connection, number: str) -> Iterator[Moment]:
     begun = {row.id: row.started_at for row in connection.execute(kept)}
     for row in rows:
         import_id = row.source_sequence // SEQUENCES_PER_IMPORT
-        told = {"step": row.step, "year": row.year, "id": import_id}
+        told = {"step": dated_step(row.year, row.step), "id": import_id}
         what = (
-            gettext("enrolment in {step} {year} cancelled, by import {id}", **told)
+            gettext("enrolment in {step} cancelled, by import {id}", **told)
             if row.cancelled
-            else gettext("enrolled in {step} {year}, by import {id}", **told)
+            else gettext("enrolled in {step}, by import {id}", **told)
         )
         yield from _moment(begun.get(import_id), what, consumer="registry")
 

@@ -38,6 +38,9 @@ class Told:
     steps: list[Milestone] = field(default_factory=list)
     withdrawn: list[str] = field(default_factory=list)
 
+    def invite(self, _connection: Connection, account: Account, _until: date, _now: float) -> None:
+        raise AssertionError(f"{account.student_number} is no guest")
+
     def warn(
         self,
         _connection: Connection,

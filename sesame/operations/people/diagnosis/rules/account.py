@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from consumers.registry.esi import EsiState
-from schemas.account import Account, Administrative, Enrolment, Hold, Stage
+from schemas.account import Account, Administrative, Enrolment, Hold, Stage, dated_step
 from schemas.language import gettext
 from sesame.acts.acts import utc
 from sesame.operations.people.diagnosis.rules.base import Finding, rule, said_by
@@ -241,9 +241,8 @@ def _enrolments(account: Account) -> dict[str, str]:
 
 def _enrolment(each: Enrolment) -> str:
     return gettext(
-        "{year} {step}: administrative {administrative}, pedagogical {pedagogical}",
-        year=each.year,
-        step=each.step,
+        "{step}: administrative {administrative}, pedagogical {pedagogical}",
+        step=dated_step(each.year, each.step),
         administrative=word("administrative", each.administrative),
         pedagogical=word("pedagogical", each.pedagogical),
     )
