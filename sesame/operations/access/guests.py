@@ -94,7 +94,7 @@ def invite(site: Registering, actor: Actor, request: InviteRequest) -> GuestRepo
     """
     with site.database.read() as connection:
         now = utc(site.database.now(connection))
-        sponsor = _answering(connection, request.sponsor)
+        sponsor = _answering(accounts.find(connection, request.sponsor))
         number = _new_number(connection, People(site.database))
     if sponsor is None:
         raise NoSponsor(gettext("{sponsor} answers for no guest", sponsor=request.sponsor))
@@ -135,30 +135,33 @@ def invited(site: Stored, _actor: Actor) -> list[GuestReport]:
         site.database, guests, accounts.accounts.c.stage != Stage.ERASED, size=_PAGE
     ):
         with site.database.read() as connection:
-            found += [_report(connection, each) for each in accounts.newest(connection, page).values()]
+            several = accounts.newest(connection, page).values()
+            sponsors = accounts.newest(connection, sorted({each.sponsor for each in several if each.sponsor}))
+        found += [_report(each, sponsors.get(each.sponsor or "")) for each in several]
     return sorted(found, key=lambda each: (each.until or date.max, each.student_number))
 
 
 def sponsor_of(connection: Connection, guest: Account) -> Account | None:
     """The open account of a guest's sponsor; None: the sponsor has left."""
-    return None if guest.sponsor is None else _answering(connection, guest.sponsor)
+    return None if guest.sponsor is None else _answering(accounts.find(connection, guest.sponsor))
 
 
-def _report(connection: Connection, account: Account) -> GuestReport:
+def _report(account: Account, sponsor: Account | None) -> GuestReport:
     return GuestReport(
         student_number=account.student_number,
         name=account.person.display_name,
         stage=account.stage,
         until=account.valid_until,
         sponsor=account.sponsor,
-        sponsored=sponsor_of(connection, account) is not None,
+        sponsored=_answering(sponsor) is not None,
     )
 
 
-def _answering(connection: Connection, number: str) -> Account | None:
-    account = accounts.find(connection, number)
-    fit = account is not None and account.stage is Stage.ACTIVE and account.access_open
-    return account if fit and not is_guests(number) else None
+def _answering(account: Account | None) -> Account | None:
+    """The account, if it may answer for a guest."""
+    if account is None or account.stage is not Stage.ACTIVE or is_guests(account.student_number):
+        return None
+    return account if account.access_open else None
 
 
 def _fact(
