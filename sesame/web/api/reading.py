@@ -25,6 +25,7 @@ from sesame.operations.work import dead_letters, replays
 from sesame.operations.work.dead_letters import DeadLetterList, DeadLettersRequest
 from sesame.operations.work.replays import ReplayStanding, ResumeReplayRequest
 from sesame.web.api.routes import Caller, Name, described_file, route
+from sesame.web.kit.web_request import attachment
 
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="So many at most.")]
 Live = Annotated[bool, Query(description="Whether the servers are asked, which takes seconds.")]
@@ -61,7 +62,7 @@ def export_day(
     """A finished day's propagations, as a table without persons: `sesame export`."""
     asked = DayExportRequest(day=day, form=form)
     content = daily_export.export_day(call.site, call.actor, asked, call.api.clock)
-    named = {"Content-Disposition": f'attachment; filename="sesame-{day.isoformat()}.{form}"'}
+    named = attachment(f"sesame-{day.isoformat()}.{form}")
     return Response(content, media_type=_EXPORTED[form], headers=named)
 
 
@@ -79,7 +80,7 @@ def list_for_software(call: Caller, list: ListName, component: Component = None)
     """
     asked = StudentListRequest(list=list, component=component)
     found = student_lists.student_list(call.site, call.actor, asked)
-    headers = {"Content-Disposition": f'attachment; filename="sesame-{list}.csv"'}
+    headers = attachment(f"sesame-{list}.csv")
     headers["Sesame-Left-Out"] = str(len(found.left_out))
     return Response(found.content, media_type=_EXPORTED["csv"], headers=headers)
 

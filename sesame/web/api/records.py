@@ -13,6 +13,7 @@ from sesame.operations.keeping.audit import AuditEntry, AuditPageRequest, AuditR
 from sesame.operations.privacy import acts as privacy
 from sesame.web.api.reading import PAGE, Cursor, Limit
 from sesame.web.api.routes import JSON, NDJSON, Caller, Name, described_file, route
+from sesame.web.kit.web_request import attachment
 
 _EXPORTED: Final = {"csv": "text/csv; charset=utf-8", "jsonl": NDJSON}
 Action = Annotated[str | None, Query(description="An act, or all of a kind: `hold`.")]
@@ -65,7 +66,7 @@ def export_audit(
     """These entries as a file of any size, the newest first: `sesame audit export`."""
     wanted = AuditRequest(actor=actor, action=action, student=student, about=about, **_times(since, until))
     lines = audit.export(call.site, call.actor, wanted, form)
-    named = {"Content-Disposition": f'attachment; filename="sesame-audit.{form}"'}
+    named = attachment(f"sesame-audit.{form}")
     return StreamingResponse(lines, media_type=_EXPORTED[form], headers=named)
 
 

@@ -17,7 +17,7 @@ from sesame.login.cas_sessions import CasSession
 from sesame.web.console.console_context import GLANCE_S, ConsoleContext
 from sesame.web.console.tables import SORTED_MAX, as_csv, sorted_rows
 from sesame.web.kit import signatures
-from sesame.web.kit.web_request import PageError, WebRequest
+from sesame.web.kit.web_request import PageError, WebRequest, attachment
 
 LANGUAGE, SESSION, DEPARTURE = "console-langue", "console", "console-depart"
 """Names of cookies; unlike the students' pages', as browsers do not keep cookies apart by port."""
@@ -76,7 +76,7 @@ class ConsoleRequest(WebRequest[ConsoleContext]):
         if status != 200 or "csv" not in self.request.query_params:  # noqa: PLR2004
             return super().page(template, status, **context)
         name = re.sub(r"[^a-z0-9_-]", "", self.request.url.path.rpartition("/")[2].lower())
-        named = {"Content-Disposition": f'attachment; filename="{name or "table"}.csv"'}
+        named = attachment(f"{name or 'table'}.csv")
         text = as_csv(self.render(template, **context))
         return self.carry(Response(text, media_type="text/csv; charset=utf-8", headers=named))
 

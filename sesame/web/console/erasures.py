@@ -12,7 +12,7 @@ from sesame.operations.privacy import acts as privacy
 from sesame.operations.privacy.acts import ErasureRequest, how_far
 from sesame.web.console.console_request import Visiting
 from sesame.web.console.persons import Number, reason_of
-from sesame.web.kit.web_request import PageError, Posted
+from sesame.web.kit.web_request import PageError, Posted, attachment
 
 router = APIRouter()
 
@@ -55,5 +55,4 @@ def show_erasure(visit: Visiting, erasure_id: ErasureId) -> Response:
 def give_receipt(visit: Visiting, erasure_id: ErasureId) -> Response:
     """The signed receipt, as a file."""
     text = privacy.receipt(visit.context.site, visit.actor, erasure_id)
-    name = f'attachment; filename="recu-{erasure_id}.json"'
-    return Response(text, media_type="application/json", headers={"Content-Disposition": name})
+    return Response(text, media_type="application/json", headers=attachment(f"recu-{erasure_id}.json"))

@@ -16,7 +16,7 @@ from sesame.operations.evidence.reviews import NoReview, ReviewDecision, ReviewO
 from sesame.web.console.console_pages import ROOM
 from sesame.web.console.console_request import Visiting
 from sesame.web.kit.templates import environment
-from sesame.web.kit.web_request import PageError, Posted
+from sesame.web.kit.web_request import PageError, Posted, attachment
 
 router = APIRouter()
 
@@ -112,6 +112,4 @@ def _titles(language: Language) -> dict[str, str]:
 
 
 def _file(text: str, media_type: str, name: str) -> Response:
-    return Response(
-        text, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{name}"'}
-    )
+    return Response(text, media_type=media_type, headers=attachment(name))

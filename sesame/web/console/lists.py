@@ -8,7 +8,7 @@ from sesame.acts.acts import check
 from sesame.operations.keeping import student_lists
 from sesame.operations.keeping.student_lists import StudentListRequest
 from sesame.web.console.console_request import Visiting
-from sesame.web.kit.web_request import Posted
+from sesame.web.kit.web_request import Posted, attachment
 
 router = APIRouter()
 
@@ -29,7 +29,7 @@ def give_list(visit: Visiting, fields: Posted) -> Response:
     component = fields.get("composante", "").strip()[:_CODE_MAX] or None
     asked = StudentListRequest.model_validate({"list": fields.get("liste", ""), "component": component})
     found = student_lists.student_list(visit.context.site, visit.actor, asked)
-    named = {"Content-Disposition": f'attachment; filename="sesame-{asked.list}.csv"'}
+    named = attachment(f"sesame-{asked.list}.csv")
     return visit.carry(Response(found.content, media_type="text/csv; charset=utf-8", headers=named))
 
 

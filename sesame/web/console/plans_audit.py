@@ -17,7 +17,7 @@ from sesame.operations.access import lifecycle
 from sesame.operations.keeping import audit
 from sesame.operations.keeping.audit import AuditPageRequest, AuditRequest
 from sesame.web.console.console_request import ConsoleRequest, Visiting
-from sesame.web.kit.web_request import Posted
+from sesame.web.kit.web_request import Posted, attachment
 
 router = APIRouter()
 
@@ -91,7 +91,7 @@ def export_audit(
     """All matching entries as a file; the export is audited first."""
     wanted = AuditRequest(**_filter(visit, asked))
     lines = audit.export(visit.context.site, visit.actor, wanted, form)
-    named = {"Content-Disposition": f'attachment; filename="journal.{form}"'}
+    named = attachment(f"journal.{form}")
     return StreamingResponse(lines, media_type=_EXPORTED[form], headers=named)
 
 

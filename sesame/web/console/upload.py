@@ -50,7 +50,7 @@ from sesame.web.console.console_request import ConsoleRequest, Visiting, somebod
 from sesame.web.console.kept_files import KeptFile, KeptFileGone, TooManyKept
 from sesame.web.console.persons import REASON_MAX, typed_number
 from sesame.web.console.questions_imports import imports_page
-from sesame.web.kit.web_request import FORM_TOKEN, PageError, Posted, form_is_ours, utc_now
+from sesame.web.kit.web_request import FORM_TOKEN, PageError, Posted, attachment, form_is_ours, utc_now
 
 router = APIRouter()
 
@@ -135,7 +135,7 @@ def give_template(visit: Visiting, kind: Literal["inscriptions", "groupes"]) -> 
     columns = mappings.template(visit.context.site, groups=kind == "groupes")
     line = io.StringIO()
     csv.writer(line, delimiter=";", lineterminator="\r\n").writerow(columns)
-    named = {"Content-Disposition": f'attachment; filename="{kind}.csv"'}
+    named = attachment(f"{kind}.csv")
     return Response(line.getvalue().encode("utf-8-sig"), media_type="text/csv; charset=utf-8", headers=named)
 
 

@@ -15,6 +15,7 @@ from sesame.operations.people.diagnosis.reasons import explain
 from sesame.operations.people.diagnosis.students import LIMIT_MAX, ListedState, ListedStudent, StudentsRequest
 from sesame.web.console.console_request import ConsoleRequest, Visiting
 from sesame.web.console.persons import ordered_students
+from sesame.web.kit.web_request import attachment
 
 router = APIRouter()
 
@@ -72,10 +73,8 @@ def _asked(cause: str, cohort: str, *, after: str, limit: int) -> StudentsReques
 def export(visit: Visiting, cause: str = "", cohorte: str = "") -> Response:
     """All who wait, or for this cause, or of this cohort, as a file for a spreadsheet."""
     check(visit.actor, "students.list")
-    headers = {"Content-Disposition": 'attachment; filename="attente.csv"'}
-    return StreamingResponse(
-        _rows(visit, cause, cohorte), media_type="text/csv; charset=utf-8", headers=headers
-    )
+    rows = _rows(visit, cause, cohorte)
+    return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=attachment("attente.csv"))
 
 
 def _rows(visit: ConsoleRequest, cause: str, cohort: str) -> Iterator[str]:

@@ -151,6 +151,11 @@ def form_is_ours(request: Request, token: str) -> None:
         raise PageError(403, "form")
 
 
+def attachment(name: str) -> dict[str, str]:
+    """The header of an answer that a browser keeps as a file (RFC 6266)."""
+    return {"Content-Disposition": f'attachment; filename="{name}"'}
+
+
 def utc_now() -> datetime:
     """The current time, in UTC; acts are requested with it."""
     return datetime.now(UTC)
