@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Final
 
+from anyio import to_thread
 from fastapi import Query
 from pydantic import BaseModel
 
@@ -49,11 +51,12 @@ def derive(act: Callable[..., Any], path: ActPath) -> None:
         elif each.default is _NONE:
             more.append(each.name)
 
-    def endpoint(call: Call, **given: Any) -> Any:
+    async def endpoint(call: Call, **given: Any) -> Any:
         if query is not None:
             given["request"] = query(**{name: given[name] for name in query.model_fields})
         extra = {name: call.clock if name == "clock" else _silent for name in more}
-        return act(call.site, call.actor, *(given[name] for name in arguments), **extra)
+        given_ones = (given[name] for name in arguments)
+        return await to_thread.run_sync(partial(act, call.site, call.actor, *given_ones, **extra))
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     endpoint.__name__ = path.operation
