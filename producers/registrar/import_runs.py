@@ -73,6 +73,20 @@ _FEEDS = _FIRST.union_all(select(_NEXT).where(_FIRST.c.source.is_not(None)))
 SOURCES: Final = select(_FEEDS.c.source).where(_FEEDS.c.source.is_not(None))
 """Every feed that was ever imported: one index look-up for each, however many imports there were."""
 
+# Built once: building one costs more than the database does.
+_NEWEST: Final = select(func.coalesce(func.max(imports.c.id), 0))
+_ADD: Final = imports.insert()
+_CHANGE: Final = update(imports).where(imports.c.id == bindparam("this"))
+_FENCE: Final = (
+    update(imports)
+    .where(
+        imports.c.source == bindparam("of"), text(_GOING_ON), imports.c.id < bindparam("this", type_=Integer)
+    )
+    .values(superseded=True)
+)
+_CONFIRM: Final = _CHANGE.where(imports.c.superseded.is_(False))
+_HOLD: Final = _CONFIRM.values(confirmed_through=imports.c.confirmed_through)
+
 Note = Callable[[Connection], None]
 """Adds the audit's note of an import to the transaction that records it."""
 
@@ -154,11 +168,10 @@ class SqlImports:
     def go_on_above(self, import_id: int) -> None:
         """Raise the next import's id above this one, whose facts exist without its import."""
         with self._database.write() as connection:
-            newest = connection.execute(select(func.coalesce(func.max(imports.c.id), 0))).scalar_one()
-            if newest < import_id:
+            if connection.execute(_NEWEST).scalar_one() < import_id:
                 now = self._database.now(connection)
                 values = {"source": "rebuilt", "file_name": "", "started_at": now, "superseded": True}
-                connection.execute(imports.insert().values(id=import_id, finished_at=now, **values))
+                connection.execute(_ADD, {"id": import_id, "finished_at": now, **values})
 
     def _add(self, values: Mapping[str, object], note: Note, *, fences: bool) -> int:
         for attempt in range(1, BEGIN_ATTEMPTS_MAX + 1):
@@ -170,17 +183,13 @@ class SqlImports:
         raise AssertionError("unreachable")
 
     def _added(self, values: Mapping[str, object], note: Note, *, fences: bool) -> int:
-        running = imports.c.source == values["source"], text(_GOING_ON)
         with self._database.write() as connection:
-            newest = connection.execute(select(func.coalesce(func.max(imports.c.id), 0))).scalar_one()
-            import_id = int(newest) + 1
+            import_id = int(connection.execute(_NEWEST).scalar_one()) + 1
             note(connection)
-            connection.execute(imports.insert().values(id=import_id, **values))
+            connection.execute(_ADD, {"id": import_id, **values})
             if fences:
                 # Waits for a transaction of the older import that is under way: its intents are then visible.
-                connection.execute(
-                    update(imports).where(*running, imports.c.id < import_id).values(superseded=True)
-                )
+                connection.execute(_FENCE, {"of": values["source"], "this": import_id})
         return import_id
 
     def approve(self, import_id: int, *, actor: str, detail: Mapping[str, object]) -> None:
@@ -219,16 +228,16 @@ class SqlImports:
 
         `by_two`: of the first one only the name is kept.
         """
-        this = imports.c.id == import_id
+        query = select(imports).where(imports.c.id == import_id)
         with self._database.write() as connection:
-            row = connection.execute(self._database.locking(select(imports).where(this))).one_or_none()
+            row = connection.execute(self._database.locking(query)).one_or_none()
             run = None if row is None else _run(row)
             if run is None or run.detail is None or not run.counts.get(ImportEnd.HELD.value):
                 return False
             first = by_two and run.detail.first_approver in (None, actor)
             name = "first_approver" if first else "approved_by"
             detail = run.detail.model_copy(update={name: actor})
-            connection.execute(update(imports).where(this).values(detail=_document(detail)))
+            connection.execute(_CHANGE, {"this": import_id, "detail": _document(detail)})
         return True
 
     def finish(
@@ -253,7 +262,7 @@ class SqlImports:
             StoreUnavailable: the import looks unfinished; its last facts are published again.
         """
         counts = json.dumps(dict(summary), sort_keys=True)
-        self._change(import_id, confirmed, finished_at=finished_at, summary=counts, detail=detail)
+        self._change(import_id, confirmed, detail, finished_at=finished_at, summary=counts)
 
     def break_off(self, import_id: int, detail: ImportDetail, *, confirmed: int) -> None:
         """Record that the import is incomplete, and why (`detail`).
@@ -263,14 +272,13 @@ class SqlImports:
         Raises:
             StoreUnavailable: the import looks as if it were under way; its last facts are published again.
         """
-        self._change(import_id, confirmed, detail=detail)
+        self._change(import_id, confirmed, detail)
 
-    def _change(
-        self, import_id: int, confirmed: int, *, detail: ImportDetail | None, **values: object
-    ) -> None:
-        values |= {"detail": _document(detail), "confirmed_through": confirmed or imports.c.confirmed_through}
+    def _change(self, import_id: int, confirmed: int, detail: ImportDetail | None, **values: object) -> None:
+        values |= {"this": import_id, "detail": _document(detail)}
+        values |= {"confirmed_through": confirmed} if confirmed else {}
         with self._database.write() as connection:
-            connection.execute(update(imports).where(imports.c.id == import_id).values(**values))
+            connection.execute(_CHANGE, values)
 
     def past(
         self, *, before: int | None, limit: int, persons: bool | None = None, held: bool = False
@@ -325,10 +333,11 @@ class SqlImports:
 
         `confirmed`: the log has all up to this source sequence, which only grows; 0: as before.
         """
-        mine = imports.c.id == import_id, imports.c.superseded.is_(False)
-        held = connection.execute(
-            update(imports).where(*mine).values(confirmed_through=confirmed or imports.c.confirmed_through)
-        )
+        mine = {"this": import_id}
+        if confirmed:
+            held = connection.execute(_CONFIRM, mine | {"confirmed_through": confirmed})
+        else:
+            held = connection.execute(_HOLD, mine)
         if held.rowcount != 1:
             raise ImportSuperseded
 
