@@ -302,7 +302,7 @@ class Application:
 
     def _end_notices(self) -> end_notices.MailedEndNotices | None:
         """Warns students that access ends; None: there are no pages, so no mail is sent."""
-        if "portal" not in self.settings.model_fields_set:
+        if not self.settings.has_portal:
             return None
         digests = proofs.Digests.of(
             pipeline_vault.derive_keys(pipeline_vault.read_keys(self.settings.vault_key_file), "proofs")

@@ -162,6 +162,11 @@ class Settings(BaseSettings):
         }
 
     @property
+    def has_portal(self) -> bool:
+        """Whether the site has pages for persons, whose links its mails carry: without them it sends none."""
+        return "portal" in self.model_fields_set
+
+    @property
     def letterhead(self) -> Letterhead:
         """Of messages to students."""
         from pipeline.letters import Letterhead

@@ -62,7 +62,7 @@ def checks_for(settings: Settings) -> list[Check]:
         *([Check("esi", lambda: _esi(settings))] if settings.esi_rules is not None else []),
         *([Check("cas", partial(_cas, settings))] if settings.cas.server_url is not None else []),
         *([Check("webhooks", lambda: _webhooks(settings))] if settings.webhooks.receivers else []),
-        *([Check("portal", lambda: _portal(settings))] if "portal" in settings.model_fields_set else []),
+        *([Check("portal", lambda: _portal(settings))] if settings.has_portal else []),
     ]
 
 

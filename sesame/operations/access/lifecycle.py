@@ -186,7 +186,7 @@ def preview(site: Following, _actor: Actor, request: LifecyclePreviewRequest) ->
         plans = closings.held(connection)
     today = now.date()
     until = today + timedelta(days=request.days)
-    warns = "portal" in settings.model_fields_set
+    warns = settings.has_portal
     told_from = today + timedelta(days=now.time() >= WRITTEN_AT)  # today's are written
     warned = Counter[date]()
     counted: Counter[tuple[date, Stage, str | None]] = Counter()

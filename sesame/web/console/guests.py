@@ -60,5 +60,6 @@ def _page(
         jusque=lambda one: one.until,
         parrain=lambda one: one.sponsor,
     )
-    status = 200 if refusal is None else 422
-    return visit.page("guests.html", status, guests=ordered, refusal=refusal, given=given or {})
+    shown = {"guests": ordered, "refusal": refusal, "given": given or {}}
+    mails = visit.context.site.settings.has_portal
+    return visit.page("guests.html", 200 if refusal is None else 422, mails=mails, **shown)

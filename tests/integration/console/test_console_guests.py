@@ -60,6 +60,16 @@ def test_two_guests_are_invited_and_listed_as_a_file_too(desk: ConsoleDesk) -> N
     assert [entry.actor for entry in desk.audit("guest.invite")] == ["claire", "claire"]
 
 
+def test_the_form_says_whether_a_mail_gives_the_guest_the_number(desk: ConsoleDesk) -> None:
+    with desk.browser("support") as browser:
+        mails = "Un message lui donne son numéro"
+        assert mails in browser.get("/console/invites").text
+        desk.settings.model_fields_set.discard("portal")  # as a site without pages for persons
+        without = browser.get("/console/invites").text
+    assert mails not in without
+    assert "transmettez-lui vous-même son numéro" in without
+
+
 def test_a_refused_form_keeps_what_was_typed_and_invites_nobody(desk: ConsoleDesk) -> None:
     sponsor, gone = desk.portal.active(), desk.portal.active()
     desk.portal.apply(HoldPlaced(student_number=gone, hold=Hold.SUSPENDED))
