@@ -1,4 +1,4 @@
-"""Messages to students: text and HTML in one layout, under the university's letterhead.
+"""Messages to persons: text and HTML in one layout, under the letterhead.
 
 A text is written once; the HTML is made of its paragraphs. The library makes the headers from checked values:
 a value with a line end is refused, never folded in.
@@ -67,7 +67,7 @@ class _Headers(HeaderRegistry):
 
 
 class _Policy(EmailPolicy):
-    """SMTP's, which neither parses nor folds again the headers that messages have in common."""
+    """SMTP's; common headers of messages are neither parsed nor folded again."""
 
     def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
         return self._parsed(name, value) if type(value) is str else super().header_store_parse(name, value)

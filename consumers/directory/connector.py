@@ -223,7 +223,7 @@ class DirectoryConnector(Connector[DirectorySettings]):
             return one_by_one(changes, deadline, self._shut)
 
     def unlock(self, found: TargetObject, deadline: Deadline) -> Refused | None:
-        """See `Connector.unlock`: the value of pwdAccountLockedTime, never the permanent one."""
+        """See `Connector.unlock`: a value of pwdAccountLockedTime, not the permanent one."""
         with self._client.within(deadline.left_s()):
             return self._entries.unlock(found) if isinstance(found, EntryObject) else LOCK_IS_ANOTHER
 

@@ -250,7 +250,7 @@ class Entries:
         return self._client.settled(lambda: changed(self._client.modify(found.dn, changes)))
 
     def unlock(self, found: EntryObject) -> Refused | None:
-        """Delete the lock of an entry, by its value; ppolicy forgets the wrong passwords with it."""
+        """Delete an entry's lock, by its value; ppolicy then forgets wrong passwords."""
         if found.lockout is None:
             return LOCK_IS_ANOTHER
         changes: list[Modification] = [("delete", LOCK, (found.lockout.value,))]

@@ -276,7 +276,7 @@ def _evidence(entry: EntryObject) -> dict[str, str]:
 
 
 def _lockout(entry: EntryObject) -> Lockout | None:
-    """The lock that the server has set; a permanent one is an administrator's, or our own hold."""
+    """The server's own lock; a permanent one is an administrator's or our hold."""
     value = next(iter(entry.of(LOCK)), "")
     since = next(_moments([value]), None)
     return None if value == LOCKED_FOR_GOOD or since is None else Lockout(since.timestamp(), value)

@@ -63,7 +63,7 @@ class LdapAnswer:
 
 
 class Busy(SesameError):
-    """The directory answers that it cannot do this now (busy, a time limit, an internal error)."""
+    """The directory cannot do this now: busy, a time limit, an internal error."""
 
 
 class Lost(SesameError):

@@ -115,7 +115,7 @@ class MoodleConnector(Connector[MoodleSettings]):
         return self._observe(accounts, deadline)
 
     def read_before(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
-        """See `Connector.read_before`: Moodle refuses to create a user whose login another one has."""
+        """See `Connector.read_before`: Moodle creates no user with another one's login."""
         return self._observe(accounts, deadline, logins=False)
 
     def _observe(

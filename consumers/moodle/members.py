@@ -77,7 +77,7 @@ class Memberships:
             self._created = young | dict.fromkeys(users, now)
 
     def joining(self, users: Mapping[int, Collection[int]]) -> None:
-        """Record that these users, by cohort id, may be in it; checked until the next picture."""
+        """Note users who may be in a cohort, by its id; checked until the next picture."""
         with self._lock:
             for cohort, added in users.items():
                 at, known = self._members.get(cohort, (-math.inf, frozenset()))

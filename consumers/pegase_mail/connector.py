@@ -141,7 +141,7 @@ class PegaseMailConnector(Connector[PegaseMailSettings]):
                 yield one
 
     def _call(self, method: str, path: str, deadline: Deadline, params: Mapping[str, str]) -> HttpAnswer:
-        """Call `idt`, and again at once for an odd answer: a single one says nothing of the rest."""
+        """Call `idt`; repeat it at once after an odd answer, which may be a single one."""
         token = self._registrar.token()
         answer = self._ask(method, path, deadline, params, token)
         for _ in range(_ATTEMPTS - 1):

@@ -92,7 +92,7 @@ class Propagation:
     def _version(
         self, connection: Connection, event: Event, minted: Mapping[str, accounts.Minted]
     ) -> int | None:
-        """The newest version of the account that an event is about; None: it is not for us."""
+        """The account's newest version, of an event's person; None: it is not for us."""
         known = minted.get(event.student_number)
         if event.student_number == CANARY:
             return None

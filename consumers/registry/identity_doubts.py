@@ -171,7 +171,7 @@ def raise_once(connection: Connection, database: Database, doubt: Doubt) -> bool
 def raise_pair(
     connection: Connection, database: Database, number: str, other: str, evidence: Collection[str]
 ) -> bool:
-    """Raise the doubt whether two numbers are one person; False if it was raised or decided before."""
+    """Raise the doubt whether two numbers are one person; False: it was raised before."""
     kinds, now = tuple(sorted(evidence)), database.now(connection)
     doubt = Doubt(pair_id(number, other), number, other, kinds, Verdict.OPEN, now)
     return raise_once(connection, database, doubt)

@@ -1,4 +1,4 @@
-"""Dead letters: failed work with its cause, never retried automatically; resolved rows are kept."""
+"""Dead letters: failed work and its cause, replayed on request; rows are kept."""
 
 from __future__ import annotations
 

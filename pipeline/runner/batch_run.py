@@ -30,7 +30,7 @@ from schemas.account import Lane
 
 @dataclass
 class Precedence:
-    """Order of the lanes: persons first, a minimum share for bulk, which never takes the last slots.
+    """Order of lanes: persons first; bulk has a minimum share, never the last slots.
 
     Attributes:
         bulk_max: how many bulk batches may have a slot at once.

@@ -1,4 +1,4 @@
-"""Warnings before the last day of access, to students in grace and to guests; a guest's invitation.
+"""Warnings of students in grace and of guests; a guest's invitation.
 
 A durable timer for each student: the warning is written in the transaction in which the timer ends, so that
 each is written once, whatever the number of processes, and made up for after an outage. The person's row
@@ -27,7 +27,7 @@ WRITTEN_AT: Final = time(6)
 
 
 class EndNotices(Protocol):
-    """Notices to students that their access ends, to guests that it begins, in the caller's transaction."""
+    """Notices that access ends, to guests that it begins; in the caller's transaction."""
 
     def invite(self, connection: Connection, account: Account, until: date, now: float) -> None:
         """Tell a new guest the number and the last day."""

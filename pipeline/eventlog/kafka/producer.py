@@ -37,7 +37,7 @@ _KEYS_REMEMBERED = 65_536
 
 
 class Remembering(Partitioner):  # type: ignore[misc]  # the library has no types
-    """Kafka's default partitioner, with a cache: the library's hash is pure Python, and students recur."""
+    """Kafka's default partitioner with a cache: its hash is pure Python."""
 
     def partition(
         self, topic: str, _key: Any, serialized_key: bytes, _value: Any, _serialized_value: Any, cluster: Any
