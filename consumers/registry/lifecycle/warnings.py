@@ -1,4 +1,4 @@
-"""Warnings of students in grace and of guests; a guest's invitation.
+"""Warnings to students in grace and to guests; a guest's invitation.
 
 A durable timer for each student: the warning is written in the transaction in which the timer ends, so that
 each is written once, whatever the number of processes, and made up for after an outage. The person's row
