@@ -49,11 +49,13 @@ class Task:
         compare: an earlier call's outcome is unknown, or an operator requests it: read back before writing.
         close_only: this target follows another one, which is not there yet: shut access and do nothing else;
             the outcome is `Closed`. Set only for a target that follows another one.
+        was_there: the target was last seen with this student's object.
     """
 
     account: Account
     compare: bool = False
     close_only: bool = False
+    was_there: bool = False
 
 
 @dataclass(frozen=True)

@@ -151,10 +151,12 @@ class _BatchCall:
         self._blocked: dict[str, _Blocked] = {}
         self._passwords: dict[str, str] = {}
         self._private: Mapping[str, Fields] = {}
+        self._were_there: Collection[str] = ()
 
     def run(self, batch: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
         tasks: Mapping[str, Task] = {task.account.student_number: task for task in batch}
         numbers = list(tasks)
+        self._were_there = {number for number, task in tasks.items() if task.was_there}
         try:
             with self._connector.adopted_refs.once(numbers) as self._adopted, suppress(OutOfTime):
                 if self._connector.sessions:
@@ -228,6 +230,7 @@ class _BatchCall:
         if not doomed:
             return
         self._deadline.left_s()
+        self._were_there = ()  # from now on, what holds a name is another's
         refused = self._connector.erase(list(doomed.values()), self._deadline)
         self._refuse({number: refused.get(one.ref) for number, one in doomed.items()})
         erased = [accounts[number] for number in doomed if number not in self._outcomes]
@@ -342,7 +345,7 @@ class _BatchCall:
         result: dict[str, TargetObject | None] = {}
         if not accounts:
             return result
-        found = _found(self._connector, read, accounts, self._adopted, deadline)
+        found = _found(self._connector, read, accounts, self._adopted, deadline, self._were_there)
         self._forget_kept(accounts, found)
         for number, one in found.items():
             if isinstance(one, _Blocked):
@@ -383,13 +386,20 @@ def _found(
     accounts: Sequence[Account],
     adopted: Mapping[str, str],
     deadline: Deadline,
+    were_there: Collection[str] = (),
 ) -> dict[str, _Found]:
-    """Each student's one object, None, or why neither can be known; by student number."""
+    """Each student's one object, None, or why neither can be known; by student number.
+
+    `were_there`: students whose object was seen there before.
+    """
     deadline.left_s()
     seen = read(accounts, deadline)
     found = {
         account.student_number: _theirs(
-            account, seen.get(account.student_number, _UNANSWERED), adopted.get(account.student_number)
+            account,
+            seen.get(account.student_number, _UNANSWERED),
+            adopted.get(account.student_number),
+            was_there=account.student_number in were_there,
         )
         for account in accounts
     }
@@ -403,7 +413,7 @@ _BY_HAND: Final = "the connector cannot erase: remove what the target has of thi
 _UNANSWERED: Final = Refused("internal_error", "the connector said nothing of this student")
 
 
-def _theirs(account: Account, seen: Seen, adopted: str | None) -> _Found:
+def _theirs(account: Account, seen: Seen, adopted: str | None, *, was_there: bool) -> _Found:
     if isinstance(seen, Held):
         return _outcome(seen) if account.access_open or account.stage is Stage.ERASED else None
     if isinstance(seen, Refused):
@@ -414,8 +424,8 @@ def _theirs(account: Account, seen: Seen, adopted: str | None) -> _Found:
         return _Blocked(own, Dead(AMBIGUOUS, many))
     if len(seen) == len(own):
         return own[0] if own else None
-    if not own and account.stage is Stage.ERASED:
-        return None  # objects of others block no erasure
+    if not own and account.stage is Stage.ERASED and not was_there:
+        return None  # objects of others block no erasure; what has lost its mark may be the student's
     taken = Dead(
         COLLISION, "an object that does not carry this student number holds the login or the address"
     )

@@ -82,7 +82,12 @@ class Admitted:
     @property
     def task(self) -> Task:
         """The handler's task for this item."""
-        return Task(self.account, compare=self.doubtful or bool(self.replays), close_only=self.close_only)
+        return Task(
+            self.account,
+            compare=self.doubtful or bool(self.replays),
+            close_only=self.close_only,
+            was_there=self.state is not None and self.state.digest not in (None, digest_of(None)),
+        )
 
     @property
     def replays(self) -> tuple[str, ...]:

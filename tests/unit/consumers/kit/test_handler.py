@@ -441,6 +441,29 @@ def test_what_others_have_is_never_erased_and_of_two_objects_none() -> None:
     assert "erase" not in [verb for verb, _ in shelf.calls]
 
 
+def test_what_lost_the_number_of_who_was_there_is_not_said_to_be_erased() -> None:
+    shelf = Eraser()
+    for number in "12":
+        shelf.put(f"marked by hand {number}", "", f"login-{number}")
+    erased = account(**GONE), account("2", **GONE)
+    outcomes = shelf.handler().handle([Task(erased[0], was_there=True), Task(erased[1])])
+    assert expect(Dead, outcomes["1"]).cause == "identity_collision"
+    assert not expect(Done, outcomes["2"]).changed, "what was never seen as the student's blocks it"
+    assert (len(shelf.there), shelf.calls) == (2, [])
+    shelf.put("marked by hand 1", "1", "login-1")  # its number is given back
+    assert isinstance(shelf.handler().handle([Task(erased[0], was_there=True)])["1"], Done)
+    assert list(shelf.there) == ["marked by hand 2"]
+
+
+def test_who_was_there_is_erased_beside_another_s_object_of_the_same_name() -> None:
+    shelf = Eraser()
+    shelf.put("mine", "1", "login-1")
+    shelf.put("another's", "", "login-1")
+    outcomes = shelf.handler().handle([Task(account(**GONE), was_there=True)])
+    assert isinstance(outcomes["1"], Done)
+    assert list(shelf.there) == ["another's"]
+
+
 def test_whose_target_cannot_erase_is_an_operator_s_until_it_is_gone() -> None:
     shelf = Shelf()
     shelf.put("mine", "1", "login-1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from itertools import combinations
 from typing import Any
 
@@ -26,6 +27,7 @@ NUMBER, TARGET = "22601234", "moodle"
 START = 1_790_000_000.0
 NOW = datetime.fromtimestamp(START + 2.5, UTC)
 DIGEST = "sha256:" + "a" * 64
+NOTHING = "sha256:" + sha256(b"null").hexdigest()
 OPENED = datetime.fromtimestamp(START - 60, UTC)
 DONE = Done(DIGEST, changed=True)
 WAITS = Waiting("pedagogical_enrolment_pending", pending=("L1",))
@@ -263,6 +265,15 @@ def test_what_is_in_doubt_or_asked_for_is_compared(fields: dict[str, Any], *, co
     who = admitted(**fields)
     assert (who.task.compare, who.task.close_only, who.task.account) == (compare, False, who.account)
     assert admitted(close_only=True).task.close_only
+
+
+@pytest.mark.parametrize(
+    ("found", "there"),
+    [(None, False), (state(), False), (state(digest=NOTHING), False), (state(digest=DIGEST), True)],
+    ids=["never called", "no outcome yet", "seen without it", "seen with it"],
+)
+def test_who_was_seen_in_the_target_was_there(found: TargetState | None, *, there: bool) -> None:
+    assert admitted(state=found).task.was_there is there
 
 
 @pytest.mark.parametrize(

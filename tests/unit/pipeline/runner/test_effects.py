@@ -85,6 +85,17 @@ def test_a_doubt_outlives_turns_that_did_not_compare(plant: Plant, clock: Clock,
     assert again["A"].task.compare
 
 
+def test_who_was_seen_in_the_target_was_there_after_a_failure_too(plant: Plant) -> None:
+    effects = plant.effects()
+    for number, outcomes in {"A": (DONE, Dead("refused", "no")), "B": (Dead("refused", "no"),)}.items():
+        for version, outcome in enumerate(outcomes, 1):
+            plant.account(number, version)
+            end(effects, effects.admit([bell(number, version, f"bell-{number}{version}")]), outcome)
+        plant.account(number, 3)
+    admitted = effects.admit([bell("A", 3, "bell-A3"), bell("B", 3, "bell-B3")])
+    assert {number: one.task.was_there for number, one in admitted.items()} == {"A": True, "B": False}
+
+
 def test_one_who_needed_no_call_is_not_in_doubt_after_an_outage(plant: Plant) -> None:
     plant.account("A", stage=Stage.PRECREATED)
     plant.account("B")
