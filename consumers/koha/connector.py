@@ -21,6 +21,7 @@ from consumers.kit.connector import (
     Seen,
     TargetObject,
     Wanted,
+    find_own,
     one_by_one,
 )
 from consumers.kit.deadline import Deadline
@@ -48,12 +49,16 @@ class KohaConnector(Connector[KohaSettings]):
         self._patrons = Patrons(context)
 
     def wanted(self, account: Account) -> Wanted:
-        """See `Connector.wanted`. A date that is past is shown as none, so a shut account wants none."""
+        """See `Connector.wanted`. A date that is past is shown as none, so a shut account wants none.
+
+        An account that is open after its last day, which the guard holds, keeps Koha's date, or gets none.
+        """
         person = account.person
         values = {"userid": account.login, "email": account.mail, "surname": person.filed_name}
         values["firstname"] = person.shown_given_name.strip() if person.family_name.strip() else ""
-        if account.valid_until or not account.access_open:  # an account without an end keeps Koha's date
-            values[_EXPIRY] = str(account.valid_until) if account.access_open else ""
+        until = str(account.valid_until or "") if account.access_open else ""
+        if until >= _today() or not account.access_open:  # an account without an end keeps Koha's date
+            values[_EXPIRY] = until
         return Wanted({name: (value,) if value else () for name, value in values.items()})
 
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
@@ -84,14 +89,15 @@ class KohaConnector(Connector[KohaSettings]):
 
     def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
         """See `Connector.close`."""
-        past = {_EXPIRY: str(datetime.now(UTC).date() - timedelta(days=2))}  # over in every time zone
+        past = {_EXPIRY: _today(-2)}  # over in every time zone
         return one_by_one(changes, deadline, lambda change: self._replace(change, past, deadline))
 
     def _replace(self, change: Change, fields: Patron, deadline: Deadline) -> Refused | None:
         patron = self._patrons.one(change.found.ref, deadline) if change.found else None
         if patron is None:
             return Refused("koha_error", "the patron is gone since it was read")
-        if self._shown(patron).student_number not in ("", change.account.student_number):
+        number = change.account.student_number
+        if not find_own(change.account, [self._shown(patron)], self.adopted_refs([number]).get(number)):
             return Refused("koha_refused", "the patron carries another number", lasting=True)
         return self._patrons.write(patron | fields, deadline)
 
@@ -121,7 +127,7 @@ class KohaConnector(Connector[KohaSettings]):
         self._patrons.http.disconnect()
 
     def _shown(self, patron: Patron) -> TargetObject:
-        open_ = not patron[_EXPIRY] or patron[_EXPIRY] >= str(datetime.now(UTC).date())
+        open_ = not patron[_EXPIRY] or patron[_EXPIRY] >= _today()
         values = patron if open_ else patron | {_EXPIRY: None}
         names = (("login", "userid"), ("mail", "email"))
         evidence = (("family", "surname"), ("given", "firstname"), ("birth", "date_of_birth"))
@@ -133,3 +139,8 @@ class KohaConnector(Connector[KohaSettings]):
             names=tuple((kind, patron[name]) for kind, name in names if patron[name]),
             evidence={kind: patron[name] for kind, name in evidence if patron[name]},
         )
+
+
+def _today(days: int = 0) -> str:
+    """The present day in UTC, or one so many days later, as Koha writes it."""
+    return str(datetime.now(UTC).date() + timedelta(days=days))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from consumers.kit.connector import AdoptedRef
 from consumers.koha.connector import KohaConnector
 from consumers.koha.patrons import PAGE
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown
@@ -235,6 +236,50 @@ def test_a_patron_adopted_under_another_login_gets_the_number(koha: KohaServer, 
     patron = only(library)
     assert (patron["patron_id"], patron["cardnumber"], patron["userid"]) == (key, "22600001", "lea.martin")
     desk.handler.close()
+
+
+def test_adopted_patrons_with_numbers_of_cards_are_written_shut_and_erased(
+    koha: KohaServer, library: Library
+) -> None:
+    cards = {"22600001": "29001234567890", "22600002": "29001234567891"}
+    logins = {"22600001": "lea.martin", "22600002": "noe.ruiz"}
+    until = END.isoformat()
+    keys = {
+        number: library.add(surname="X", userid=logins[number], cardnumber=card, expiry_date=until)
+        for number, card in cards.items()
+    }
+    refs = {number: AdoptedRef(str(key), cards[number]) for number, key in keys.items()}
+    desk = harness(koha, adopted=lambda numbers: {each: refs[each] for each in numbers if each in refs})
+    lea, noe = (account(number, login) for number, login in logins.items())
+    assert isinstance(desk.outcome(shut(lea)), Done)
+    assert library.patrons[keys["22600001"]]["expiry_date"] < TODAY.isoformat()
+    assert isinstance(desk.outcome(noe), Done)
+    assert {patron["cardnumber"] for patron in library.patrons.values()} == {*cards}
+    library.edit(keys["22600002"], cardnumber="29009999999999")  # another card: whose is not known any more
+    assert isinstance(desk.outcome(shut(noe)), Dead)
+    assert isinstance(desk.outcome(lea.model_copy(update={"stage": Stage.ERASED})), Done)
+    assert [*library.patrons] == [keys["22600002"]]
+    desk.handler.close()
+
+
+def test_whom_the_guard_holds_open_after_the_last_day_stays_open(
+    desk: ConnectorHarness, library: Library
+) -> None:
+    yesterday = TODAY - timedelta(days=1)
+    people = [account(), account("22600002", "noe.ruiz")]
+    desk.outcomes(*people)
+    library.edit(only(library, cardnumber="22600002")["patron_id"], expiry_date=yesterday.isoformat())
+    held = [
+        each.model_copy(update={"version": 2, "stage": Stage.GRACE, "valid_until": yesterday})
+        for each in people
+    ]
+    assert [type(each) for each in desk.outcomes(*held).values()] == [Done, Done]
+    until = {patron["cardnumber"]: patron["expiry_date"] for patron in library.patrons.values()}
+    assert until == {"22600001": END.isoformat(), "22600002": None}
+    assert [type(each) for each in desk.outcomes(*held).values()] == [Done, Done]
+    over = held[0].model_copy(update={"version": 3, "stage": Stage.EXPIRED})
+    assert isinstance(desk.outcome(over), Done)
+    assert only(library, cardnumber="22600001")["expiry_date"] < TODAY.isoformat()
 
 
 def test_a_patron_who_has_another_number_since_it_was_read_is_left_alone(
