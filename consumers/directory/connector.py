@@ -92,11 +92,15 @@ class DirectoryConnector(Connector[DirectorySettings]):
         return Wanted(wanted_fields(account, self._profile), undigested=(VERSION,))
 
     def privately(self, students: Sequence[str]) -> Mapping[str, Fields]:
-        """See `Connector.privately`: the ESI, where the site asks for it."""
+        """See `Connector.privately`: the ESI, where the site asks for it.
+
+        Who has none here keeps what another system has written: a router holds the first one for good.
+        """
         if ESI not in federation_of(self.settings):
             return {}
-        known = self.context.site.esis(students)
-        return {number: {ESI: tuple(filter(None, [known.get(number)]))} for number in students}
+        return {
+            number: {ESI: (esi,) if esi else ()} for number, esi in self.context.site.esis(students).items()
+        }
 
     # --- reading --------------------------------------------------------------------------------------
 

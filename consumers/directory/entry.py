@@ -25,8 +25,8 @@ CLASSES = ("inetOrgPerson", "eduPerson", "supannPerson", "sesameAccount")
 ESI: Final = "schacPersonalUniqueCode"
 HOME: Final = "schacHomeOrganization"
 ASSURANCE: Final = "eduPersonAssurance"
-ESI_PREFIX: Final = "urn:schac:personalUniqueCode:int:esi:"
-"""Of the values of schacPersonalUniqueCode that are ours to decide; others stay."""
+ESI_PREFIX: Final = "urn:schac:personalUniqueCode:int:esi:fr:"
+"""Of the values of schacPersonalUniqueCode that are ours to decide. Others, of other countries too, stay."""
 
 NO_REASSIGN: Final = "https://refeds.org/assurance/ID/eppn-unique-no-reassign"
 """A principal name is never given to another person (REFEDS Assurance Framework): the ledger sees to it."""

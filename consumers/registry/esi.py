@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sqlalchemy import Connection, and_, case, func, or_, select
+from sqlalchemy import Connection, and_, case, func, or_, select, union
 
 from consumers.registry import identity_doubts
 from consumers.registry.identity_doubts import Verdict, fingerprint_of, hashable
@@ -130,7 +130,8 @@ class Esis:
 def esis_of(connection: Connection, student_numbers: Collection[str]) -> dict[str, str]:
     """The ESIs of these students, by the number that their account is under.
 
-    A number that was merged into another has none: the one that remains shows it.
+    Empty for a number that was merged into another, since the one that remains shows it, and for one without
+    an ESI that was parted from another, whose ESI it may show. Others without an ESI are left out.
     """
     p = people.c
     wanted = sorted(student_numbers)
@@ -138,7 +139,13 @@ def esis_of(connection: Connection, student_numbers: Collection[str]) -> dict[st
     own = select(p.student_number, p.esi).where(
         p.student_number.in_(wanted), p.esi.is_not(None), p.merged_into.is_(None)
     )
-    found: dict[str, str] = {}
+    merged_away = select(p.student_number).where(p.student_number.in_(wanted), p.merged_into.is_not(None))
+    doubts = identity_doubts.identity_doubts.c
+    parted = (
+        select(number).where(number.in_(wanted), doubts.state == Verdict.SEPARATE)
+        for number in (doubts.student_number, doubts.other_number)
+    )
+    found = dict.fromkeys(connection.execute(union(merged_away, *parted)).scalars(), "")
     for query in (merged.order_by(p.student_number.desc()), own):  # the later one overwrites
         found |= {number: esi for number, esi in connection.execute(query)}  # noqa: C416 (typed rows)
     return found

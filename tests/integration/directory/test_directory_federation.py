@@ -122,9 +122,22 @@ def test_a_number_that_was_merged_gives_its_own_up_and_nothing_else(federated: F
     one = someone(federated, "000104729VN")
     federated.written(one)
     federated.edit(one, "add: schacPersonalUniqueCode", "schacPersonalUniqueCode: urn:schac:other")
-    federated.esis.clear()
+    federated.esis[one.student_number] = ""
     federated.written(one)
     assert federated.entry(one)["schacPersonalUniqueCode"] == ["urn:schac:other"]
+
+
+def test_what_another_system_wrote_stays_until_one_is_minted(federated: Federated) -> None:
+    abroad = "urn:schac:personalUniqueCode:int:esi:uniroma1.it:1234567"
+    zoe, tom = someone(federated), someone(federated)
+    for one, value in ((zoe, URN + "0OLDINE1234"), (tom, abroad)):
+        federated.written(one)
+        federated.edit(one, "add: schacPersonalUniqueCode", f"schacPersonalUniqueCode: {value}")
+        assert not federated.written(one).changed
+        assert federated.entry(one)["schacPersonalUniqueCode"] == [value]
+    federated.esis[tom.student_number] = URN + "000104729VN"
+    federated.written(tom)
+    assert sorted(federated.entry(tom)["schacPersonalUniqueCode"]) == sorted([abroad, URN + "000104729VN"])
 
 
 @pytest.mark.parametrize("asked", [None, FederationSettings()])

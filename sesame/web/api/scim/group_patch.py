@@ -82,7 +82,7 @@ def _apply(moves: MemberMoves, op: PatchOperation.Op, path: str, value: Any) -> 
     if op is PatchOperation.Op.remove:
         if named is not None:
             moves.remove({named})
-        elif value:  # Entra's form of a member
+        elif value is not None:  # Entra's form of members: an empty list names none
             moves.remove(_numbers(value))
         else:
             moves.replace(set())

@@ -187,7 +187,7 @@ def test_two_persons_with_one_ine_get_one_between_them(desk: RegistryHarness) ->
     assert desk.maybe_account(TOM) is None, "the doubt comes first"
     desk.apply(IdentityDecided(student_number=TOM, other=LEA, decision=IdentityDecision.SEPARATE))
     assert desk.account(TOM).login == "tom.petit"
-    assert shown(desk) == {LEA: URN + OF_LEA}
+    assert shown(desk) == {LEA: URN + OF_LEA, TOM: ""}
     assert (state(desk), state(desk, TOM)) == (EsiState.MINTED, EsiState.TAKEN)
 
 
@@ -207,9 +207,9 @@ def test_numbers_that_merge_show_the_first_one_and_part_with_their_own(desk: Reg
     desk.apply(tom())
     merge = IdentityDecided(student_number=TOM, other=LEA, decision=IdentityDecision.MERGE)
     desk.apply(merge)
-    assert shown(desk) == {LEA: URN + "123456789AB"}
+    assert shown(desk) == {LEA: URN + "123456789AB", TOM: ""}
     desk.apply(lea(2, provisional=False))
-    assert shown(desk) == {LEA: URN + "123456789AB"}, "a person has one"
+    assert shown(desk) == {LEA: URN + "123456789AB", TOM: ""}, "a person has one"
     told = versions(desk)[-1]
     desk.clock.now += 60
     desk.apply(merge.model_copy(update={"decision": IdentityDecision.SEPARATE}))
@@ -226,7 +226,10 @@ def test_a_merge_that_changes_nothing_else_rings(desk: RegistryHarness) -> None:
     desk.apply(IdentityDecided(student_number=TOM, other=LEA, decision=IdentityDecision.MERGE))
     assert desk.account().same_state(before.model_copy(update={"shown_number": desk.account().shown_number}))
     assert desk.account().version > before.version
-    assert shown(desk) == {LEA: URN + "123456789AB"}
+    assert shown(desk) == {LEA: URN + "123456789AB", TOM: ""}
+    desk.clock.now += 60
+    desk.apply(IdentityDecided(student_number=TOM, other=LEA, decision=IdentityDecision.SEPARATE))
+    assert shown(desk) == {LEA: "", TOM: URN + "123456789AB"}, "who has none gives the other's up"
 
 
 def test_it_is_in_the_person_s_row_and_nowhere_else(desk: RegistryHarness) -> None:
@@ -251,7 +254,7 @@ def test_an_erased_person_leaves_a_digest_and_nobody_else_gets_the_esi(desk: Reg
         parted = IdentityDecision.SEPARATE
         desk.apply(IdentityDecided(student_number=TOM, other=erased, decision=parted))
     assert desk.account(TOM).version == 1
-    assert shown(desk) == {}
+    assert shown(desk) == {TOM: ""}
     assert state(desk, TOM) is EsiState.TAKEN
 
 
