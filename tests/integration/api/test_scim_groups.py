@@ -97,6 +97,10 @@ def test_who_joins_and_leaves_is_published_and_nobody_else(world: ApiWorld) -> N
         gone = {B} if "[" in str(leaving["path"]) else {A} if "value" in leaving else {A, B}
         assert {number for number, _, _ in said(world)} == gone
         assert set(members(world, made["id"])) == {A, B} - gone
+    scim(world, "PATCH", where, status=200, json=patch(put_in(A, B)))
+    of_nobody = patch({"op": "Remove", "path": "members", "value": []})
+    scim(world, "PATCH", where, status=204, json=of_nobody)  # it changes nothing
+    assert members(world, made["id"]) == [A, B]
     scim(
         world, "PATCH", where, status=200, json=patch({"op": "replace", "value": {"members": [{"value": C}]}})
     )
