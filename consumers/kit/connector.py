@@ -400,7 +400,8 @@ class Connector(ABC, Generic[SettingsT]):
     """The quality level that it declares. The suite refuses one that is not reached."""
 
     lacks: ClassVar[Mapping[str, str]] = {}
-    """Verbs that its service cannot have, and why, in English; of the bench also `stranger` and `refuse`."""
+    """Verbs that its service cannot have, and why, in English; of the bench also `stranger`, `refuse`,
+    `leader` and `address` (no network lies between)."""
 
     private: ClassVar[tuple[str, ...]] = ()
     """Fields of personal values that no account has: see `privately`. In no digest, and on no page."""

@@ -17,11 +17,11 @@ from datetime import date
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, get_args
 
 from pydantic import BaseModel
 
-from consumers.kit.connector import Anything, Connector, ConnectorUnusable
+from consumers.kit.connector import Anything, Connector, ConnectorUnusable, Level
 from consumers.kit.reasons import Reason
 from consumers.kit.settings import ConnectorSettings
 from pipeline.errors import NotInstalled, fault
@@ -198,6 +198,8 @@ def _wrong(name: str, found: object) -> str:
         return "it is not a subclass of consumers.kit.connector.Connector"
     if missing := sorted(found.__abstractmethods__):
         return f"it has no {missing[0]}"
+    if found.level is not None and found.level not in get_args(Level):
+        return f"its level {found.level!r} is none"
     section = getattr(found, "section", None)
     if not (isinstance(section, type) and issubclass(section, ConnectorSettings)):
         return "its section is not a subclass of consumers.kit.settings.ConnectorSettings"

@@ -25,7 +25,7 @@ def bench(samba: Samba) -> ConnectorBench:
         }
 
     def stranger(account: Account) -> None:
-        dn = f"CN=Etranger {account.login},CN=Users,{samba.base_dn}"
+        dn = f"CN=Etranger {account.login},{samba.users_dn}"
         Domain(samba).make(dn, sAMAccountName=account.login, mail=account.mail)
 
     return ConnectorBench(

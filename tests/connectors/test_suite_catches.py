@@ -59,7 +59,7 @@ FAULTS = {
     "strangers are not looked for": Planted(
         '(("number", account.student_number), ("login", account.login))',
         '(("number", account.student_number),)',
-        ("foreign_objects_are_never_taken_over",),
+        ("foreign_objects_are_never_taken_over", "an_adopted_object_is_the_students"),
     ),
     "names are compared in capitals": Planted(
         "fields = {name: (patron[name],) for name in Library.owns}",
@@ -275,6 +275,18 @@ def test_a_level_is_decided_by_what_passed_and_what_is_said_to_be_lacking(tmp_pa
         levels.record(bench, outcomes)
         assert levels.obstacles(bench.connector, "platinum", outcomes) == []
         assert registration.proof(bench.connector).product == "Library 3.1"
+        registration.proof_file(bench.connector).write_text('{"product": "Library 3.1", "passed": []}')
+        assert "no proven.json" in levels.obstacles(bench.connector, "platinum", outcomes)[0], "no date"
+
+
+def test_a_bench_that_leaves_out_faults_or_the_leader_is_no_way_to_a_level(tmp_path: Path) -> None:
+    with sample(tmp_path) as bench:
+        bench.address = ""
+        found = levels.obstacles(bench.connector, "silver", outcomes_of(bench))
+        assert any("a_refused_certificate" in each or "network" in each for each in found), found
+        bench.connector.follows = "directory"
+        found = levels.obstacles(bench.connector, "bronze", outcomes_of(bench))
+        assert any("a_new_student_is_there_when_it_is_said" in each for each in found), found
 
 
 @pytest.mark.parametrize(

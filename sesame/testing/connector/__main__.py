@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -115,11 +115,17 @@ def clean(bench: ConnectorBench) -> list[str]:
 
 
 def _left(bench: ConnectorBench) -> list[TargetObject]:
-    """The objects of the suite's accounts; without numbers, those of this run."""
-    if "objects" not in bench.connector.verbs() or bench.connector.known_by != "number":
+    """The objects of the suite's accounts; of a target that lists none, those of this run."""
+    if "objects" not in bench.connector.verbs():
         return [one for account in bench.made for one in bench.seen(account)]
     with bench.connected() as connector:
-        return [one for one in connector.objects() if OURS.fullmatch(one.student_number)]
+        return [one for one in connector.objects() if any(map(OURS.fullmatch, _names(one)))]
+
+
+def _names(one: TargetObject) -> Iterator[str]:
+    """An object's number, login and the local parts of its addresses."""
+    yield one.student_number
+    yield from (value.partition("@")[0] for _, value in one.names)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from consumers.kit.connector import Anything, ConnectorContext, Secret, SiteFacts, TargetObject
+from consumers.kit.connector import (
+    AdoptedRef,
+    Anything,
+    ConnectorContext,
+    Secret,
+    SiteFacts,
+    TargetObject,
+    find_own,
+)
 from consumers.kit.deadline import Deadline
 from pipeline.target import Handler, HandlerOutcome, Task
 from schemas.account import (
@@ -64,6 +72,8 @@ class ConnectorBench:
             more than shut access.
         fixed: values of its section that no check changes.
         product: the real product and its version; empty: a stand-in.
+        made: the accounts of this run.
+        adopted: the objects that were adopted, by student number.
     """
 
     connector: type[Anything]
@@ -80,6 +90,7 @@ class ConnectorBench:
     fixed: Mapping[str, object] = field(default_factory=dict)
     product: str = ""
     made: list[Account] = field(default_factory=list)
+    adopted: dict[str, AdoptedRef] = field(default_factory=dict)
 
     def account(self, **changes: Any) -> Account:
         """An account of the suite, with a unique number, login and address.
@@ -88,7 +99,8 @@ class ConnectorBench:
         """
         leader = self.connector.follows
         if leader is not None and self.leader is None:
-            raise Skipped(f"the target knows whom the {leader} has, and the suite writes nothing there")
+            why = f"the target knows whom the {leader} has, and the suite writes nothing there"
+            raise Skipped(why, "leader")
         token = secrets.token_hex(4)
         account = Account(
             student_number=f"zz{token}",  # see OURS
@@ -141,7 +153,12 @@ class ConnectorBench:
 
         made = self.connector(
             ConnectorContext(
-                name=self.name, settings=section, secret=secret, read_only=read_only, site=self.site
+                name=self.name,
+                settings=section,
+                secret=secret,
+                adopted=lambda numbers: {n: ref for n, ref in self.adopted.items() if n in numbers},
+                read_only=read_only,
+                site=self.site,
             )
         )
         try:
@@ -161,9 +178,8 @@ class ConnectorBench:
         """The student's present objects, through a separate connector."""
         with self.connected() as connector:
             found = connector.read([account], Deadline.after(READ_S_MAX))[account.student_number]
-        if not isinstance(found, Iterable):
-            return []
-        return [each for each in found if each.student_number == account.student_number]
+        number = account.student_number
+        return find_own(account, found, self.adopted.get(number)) if isinstance(found, Iterable) else []
 
     def needs(self, *verbs: str) -> None:
         """Raise `Skipped` unless the connector has these verbs."""

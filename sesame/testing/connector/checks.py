@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import sys
 import tempfile
 import time
@@ -13,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from consumers.kit.connector import Anything, Held, TargetObject
+from consumers.kit.connector import AdoptedRef, Anything, Held, TargetObject
 from consumers.kit.deadline import Deadline
 from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled, WriteForbidden
 from pipeline.target import Closed, Dead, Done, Handler, HandlerOutcome, Retry, Task, Waiting
@@ -359,6 +360,30 @@ def what_others_change_is_told_since_a_mark(bench: ConnectorBench) -> None:
 
 
 @check
+def an_adopted_object_is_the_students(bench: ConnectorBench) -> None:
+    """An object from before, without a number, is written, shut and erased as the student's."""
+    bench.needs("apply", "objects")
+    account, other = bench.account(), bench.account()
+    _put_stranger(bench, account)
+    with bench.handler() as (connector, handler):
+        _done(_handle(handler, other))
+        [found] = _alike(connector, account)
+        bench.adopted[account.student_number] = AdoptedRef(found.ref, found.student_number)
+        try:
+            _done(_handle(handler, account))
+            assert _only(bench.seen(account)).ref == found.ref, "another object was made"
+            _done(_handle(handler, shut(account)))
+            assert not _only(bench.seen(account)).open, "its access is open"
+            if "erase" in connector.verbs():
+                refused = connector.erase(bench.seen(account), Deadline.after(READ_S_MAX))
+                assert not refused, refused
+                assert not bench.seen(account), "it is still found"
+            _only(bench.seen(other))
+        finally:
+            del bench.adopted[account.student_number]
+
+
+@check
 def erased_means_not_found(bench: ConnectorBench) -> None:
     """Nothing is found of an erased student, and no other is gone."""
     bench.needs("apply", "erase")
@@ -624,7 +649,7 @@ def _pages(accounts: Sequence[Account], size: int) -> Iterator[Sequence[Account]
 
 def _server(bench: ConnectorBench) -> str:
     if not bench.address:
-        raise Skipped(bench.no_faults)
+        raise Skipped(bench.no_faults, "address")
     return bench.address
 
 
@@ -676,7 +701,14 @@ def _tokens(connector: type[Anything]) -> set[str]:
         except (OSError, TypeError):
             continue
         found |= _named(tree, vars(module)) if tree is not None else set()
+        found |= _prefixed(tree, package.rpartition(".")[2]) if tree is not None and package else set()
     return found
+
+
+def _prefixed(tree: ast.AST, package: str) -> set[str]:
+    """Texts that begin with the package's name, as tokens do: one may be passed by a variable."""
+    texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return {each for each in texts if isinstance(each, str) and re.fullmatch(f"{package}_[a-z_]+", each)}
 
 
 def _named(tree: ast.AST, values: Mapping[str, Any]) -> set[str]:
