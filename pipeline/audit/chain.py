@@ -23,7 +23,7 @@ from typing import Any, Final
 BEGINNING: Final = "0" * 64
 PERSON: Final = "person:"
 
-_ONE = frozenset({"student_number", "other"})  # what names a person in a detail
+_ONE = frozenset({"student_number", "other", "sponsor"})  # what names a person in a detail
 _SEVERAL = frozenset({"student_numbers", "students"})  # `students` may be a count, too
 _SALT_BYTES = 16
 

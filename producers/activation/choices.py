@@ -202,7 +202,8 @@ class Choices:
                 return False
             mail_proofs.void_others(connection, number, ENDING, now)
             detail = {"student_number": number, "until": until.isoformat()}
-            actor = "student" if sponsor is None else f"sponsor {sponsor}"
+            detail |= {} if sponsor is None else {"sponsor": sponsor}
+            actor = "student" if sponsor is None else "sponsor"
             audit.note(connection, self._database, actor=actor, action="lifecycle.prolong", detail=detail)
             ask(connection, number, ends_on=ends_on, until=until, now=now)
         return True

@@ -287,8 +287,12 @@ def test_a_sponsor_renews_an_invitation_by_the_link_once(portal: Portal) -> None
         again = browser.get(link)
         assert (again.status_code, "déjà servi" in again.text) == (410, True)
     with portal.database.read() as connection:
-        noted = [each.actor for each in entries(connection, limit=9) if each.action == "lifecycle.prolong"]
-    assert noted == [f"sponsor {sponsor}"]
+        noted = [
+            (each.actor, each.detail["sponsor"])
+            for each in entries(connection, limit=9)
+            if each.action == "lifecycle.prolong"
+        ]
+    assert noted == [("sponsor", sponsor)]
     days_pass(portal, 40)
     assert account_of(portal, number).stage is Stage.ACTIVE
 
