@@ -152,10 +152,10 @@ def current_enrolments(
     """The enrolments that have not ended, the main one first.
 
     Order: in force, primary, newest year, then by step. A person with two student numbers may be enrolled
-    twice in one step: the enrolment that opens more counts.
+    twice in one step: the enrolment that opens more counts, then the one that ends later.
     """
 
-    def rank(enrolment: Enrolment) -> tuple[bool, bool, int, str, str, bool]:
+    def rank(enrolment: Enrolment) -> tuple[bool, bool, int, str, str, bool, int]:
         return (
             not enrolment.in_force,
             not enrolment.primary,
@@ -163,6 +163,7 @@ def current_enrolments(
             enrolment.step,
             enrolment.step_version,
             enrolment.pedagogical is not Pedagogical.VALIDATED,
+            -(enrolment.ends_on or date.max).toordinal(),
         )
 
     current = (each for each in enrolments if (settings.ends_on(each) or date.max) >= today)

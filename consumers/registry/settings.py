@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date
 from functools import cache
 from typing import Annotated, Final, Literal, Self
@@ -373,13 +373,16 @@ class RegistrySettings(RegistryModel):
     def _lower(cls, names: frozenset[str]) -> frozenset[str]:
         return frozenset(name.lower() for name in names)
 
+    def check_populations(self, named: Collection[str]) -> None:
+        """Raise ValueError unless these are populations of the site."""
+        if unknown := sorted({*named} - {STUDENT, *(each.name for each in self.populations)}):
+            raise ValueError(gettext("{name}: no such population", name=unknown[0]))
+
     @model_validator(mode="after")
     def _keys_differ(self) -> Self:
-        known = {STUDENT, *(each.name for each in self.populations)}
         for kind in (self.cohorts, self.groups):
             keys = [template.key for template in kind]
-            if unknown := sorted(set().union(*(each.populations for each in kind)) - known):
-                raise ValueError(gettext("{name}: no such population", name=unknown[0]))
+            self.check_populations(set().union(*(each.populations for each in kind)))
             if len(set(keys)) != len(keys):
                 raise ValueError(gettext("two templates of one kind have the same key"))
         return self

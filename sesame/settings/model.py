@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, Field, PrivateAttr, SecretStr, field_validator
+from pydantic import BaseModel, Field, PrivateAttr, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from consumers.directory import NAME as DIRECTORY
@@ -254,7 +254,10 @@ class Settings(BaseSettings):
 
     @field_validator("lifecycle")
     @classmethod
-    def _services_known(cls, lifecycle: LifecycleSettings) -> LifecycleSettings:
+    def _services_known(cls, lifecycle: LifecycleSettings, known: ValidationInfo) -> LifecycleSettings:
+        if "registry" in known.data:
+            rows = (row.populations for row in lifecycle.entitlements)
+            known.data["registry"].check_populations(frozenset[str]().union(*rows))
         named = dict.fromkeys(row.target for row in lifecycle.entitlements)
         _none_but((*named, *lifecycle.data_days_of), cls.target_names())
         if DIRECTORY in named:

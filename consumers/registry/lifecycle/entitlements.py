@@ -115,6 +115,9 @@ class Entitlement(RegistryModel):
                     "days out"
                 )
             )
+        by_year = any(isinstance(day, str) for day in (self.opens_on, self.shuts_on))
+        if by_year and self.populations and STUDENT not in self.populations:
+            raise ValueError(gettext("a month and day are of students' years: write a whole date"))
         if begins is not None and ends is not None and begins > ends:
             raise ValueError(gettext("opens_on comes after shuts_on"))
         return self

@@ -174,6 +174,9 @@ class Lifecycle:
 
     def warnings(self, account: Account, today: date) -> list[date]:
         """The days from today on that bring warnings by time alone; none under a hold."""
+        if is_guests(account.student_number):
+            until = self.warned_of(account) if account.access_open else None
+            return [] if until is None else sorted(day for day in self._warning_days(until) if day >= today)
         ends = next(
             (s.day for s in self.timeline(account) if s.stage is Stage.EXPIRED and not s.target), None
         )

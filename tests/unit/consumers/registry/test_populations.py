@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from consumers.registry.lifecycle.entitlements import Entitlement
 from consumers.registry.lifecycle.settings import LifecycleSettings
+from consumers.registry.lifecycle.stages import Lifecycle
 from consumers.registry.settings import MembershipTemplate, PopulationRules, RegistrySettings
 from schemas.account import Stage
 from schemas.events import EnrolmentRecorded, IdentityDecided, IdentityDecision, ProlongationRequested
@@ -276,6 +277,8 @@ def test_settings_that_contradict_are_refused(changes: dict[str, Any], says: str
         {"populations": ["staff"], "affiliations": ["student"]},
         {"populations": ["staff"], "affiliations": ["affiliate"]},
         {"populations": ["staff"], "everybody": True},
+        {"populations": ["staff", "guest"], "opens_on": "01-15"},
+        {"populations": ["staff"], "shuts_on": "06-30"},
     ],
 )
 def test_a_row_that_contradicts_itself_is_refused(row: dict[str, Any]) -> None:
@@ -311,6 +314,19 @@ def test_an_invitation_is_prolonged_for_one_guest_and_not_another(make: MakeHarn
     assert desk.account("G-1").valid_until == LAST_DAY, "a new fact wins"
 
 
+def test_a_guest_s_warnings_are_foreseen_before_the_last_day(make: MakeHarness) -> None:
+    desk, days = make(), LifecycleSettings(warn_days=(30, 10))
+    for number, until in (("G-1", LAST_DAY), ("G-2", LAST_DAY + timedelta(5))):
+        desk.apply(invited(number, ends_on=until))
+        desk.apply(activation(number))
+    lifecycle, ada = Lifecycle(RegistrySettings(), days), desk.account("G-1")
+    ahead = [LAST_DAY - timedelta(30), LAST_DAY - timedelta(10)]
+    assert lifecycle.warnings(ada, LAST_DAY - timedelta(40)) == ahead
+    assert lifecycle.warnings(ada, LAST_DAY - timedelta(29)) == ahead[1:]
+    desk.pass_time(LAST_DAY + timedelta(1))
+    assert lifecycle.warnings(desk.account("G-1"), LAST_DAY + timedelta(1)) == []
+
+
 def test_a_guest_who_has_left_comes_back_by_a_longer_invitation(make: MakeHarness) -> None:
     desk = make()
     for number in ("G-1", "G-2"):
@@ -320,6 +336,20 @@ def test_a_guest_who_has_left_comes_back_by_a_longer_invitation(make: MakeHarnes
     assert desk.account("G-1").stage is Stage.EXPIRED
     desk.apply(longer("G-1", LAST_DAY + timedelta(30), ends_on=desk.account("G-1").valid_until or LAST_DAY))
     assert desk.account("G-1").stage in (Stage.ACTIVE, Stage.GRACE)
+
+
+@pytest.mark.parametrize("kept", ["G-1", "G-2"])
+def test_of_two_invitations_of_one_person_the_later_last_day_counts(make: MakeHarness, kept: str) -> None:
+    desk = make()
+    for number, name, day in (("G-1", "Ada", LAST_DAY), ("G-2", "Ida", LAST_DAY + timedelta(9))):
+        desk.apply(invited(number, given_name=name, ends_on=day))
+    desk.apply(activation(kept))
+    gone = "G-2" if kept == "G-1" else "G-1"
+    desk.apply(IdentityDecided(student_number=gone, other=kept, decision=IdentityDecision.MERGE))
+    assert desk.account(kept).valid_until == LAST_DAY + timedelta(9)
+    until = LAST_DAY + timedelta(30)
+    desk.apply(longer(kept, until, ends_on=LAST_DAY + timedelta(9)))
+    assert desk.account(kept).valid_until == until
 
 
 def test_staff_are_prolonged_by_their_own_feed_alone(make: MakeHarness) -> None:

@@ -146,6 +146,7 @@ def test_an_unknown_variable_is_an_error_too(monkeypatch: pytest.MonkeyPatch) ->
         ('[directory]\ncursus_pattern = "["', "is not a regular expression"),
         ('[directory]\ncursus_pattern = "L1"', "has no group"),
         ('[[registry.cohorts]]\nkey = "{stp}"\nname = "x"', "registry.cohorts[0].key: "),
+        ('[[lifecycle.entitlements]]\ntarget = "moodle"\npopulations = ["staff", "Staff"]', "Staff: no such"),
         ("[http\nport = 1", "is not TOML"),
     ],
 )
