@@ -81,9 +81,11 @@ class MailedEndNotices:
         """Tell a guest, and the sponsor, who may renew the invitation."""
         number = account.student_number
         about: dict[str, Any] = {"guest": account.person.display_name, "last_day": until.isoformat()}
-        self._notices.tell(connection, ENDING, number, _language(account), now, until=_after(until), **about)
         sponsor = guests.sponsor_of(connection, account)
         renewed = Lifecycle(self._settings.registry, self._settings.lifecycle).renewed_to(account)
+        asks = None if sponsor is None or renewed is None else sponsor.person.display_name
+        language, closed = _language(account), _after(until)
+        self._notices.tell(connection, ENDING, number, language, now, until=closed, sponsor=asks, **about)
         if sponsor is not None and renewed is not None:
             self._notices.tell(
                 connection,

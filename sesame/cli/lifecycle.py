@@ -338,7 +338,7 @@ def invite_command(
 def guests_command(context: Context) -> CommandResult:
     """Show the guests, those first who leave first. Ends with 5 if a sponsor has left."""
     found = context.run(access_guests.invited)
-    code = ExitCode.DONE if all(each.sponsored for each in found) else ExitCode.HELD
+    code = ExitCode.HELD if any(each.is_left_alone for each in found) else ExitCode.DONE
     return CommandResult([each.model_dump(mode="json") for each in found], partial(_show_guests, found), code)
 
 
@@ -350,7 +350,9 @@ def _show_guests(found: list[access_guests.GuestReport]) -> None:
             each.name or "",
             words.word("stages", each.stage) if each.stage is not None else "",
             _day(each.until),
-            (each.sponsor or "") if each.sponsored else gettext("{sponsor} (has left)", sponsor=each.sponsor),
+            gettext("{sponsor} (has left)", sponsor=each.sponsor)
+            if each.is_left_alone
+            else each.sponsor or "",
         )
         for each in found
     ]
@@ -358,7 +360,7 @@ def _show_guests(found: list[access_guests.GuestReport]) -> None:
         remark(gettext("There are no guests."))
         return
     show_table(columns, rows)
-    if any(not each.sponsored for each in found):
+    if any(each.is_left_alone for each in found):
         remark(
             gettext(
                 "Whose sponsor has left goes on until the last day: sesame lifecycle prolong, or let it end."

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from datetime import date, datetime, timedelta
 from typing import Final
 
 from pydantic import ValidationError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
-from consumers.registry.people import People
+from consumers.registry.people import People, people
 from consumers.registry.settings import PopulationRules
 from pipeline import accounts
 from pipeline.audit import operator_notes
@@ -83,6 +84,11 @@ class GuestReport(Report):
     sponsor: str | None
     sponsored: bool
 
+    @property
+    def is_left_alone(self) -> bool:
+        """Whether nobody can renew the invitation of a guest who still has access."""
+        return self.sponsor is not None and not self.sponsored
+
 
 @act("guest.invite", DESK, path=ActPath("invite_guest", "POST", "/guests"))
 def invite(site: Registering, actor: Actor, request: InviteRequest) -> GuestReport:
@@ -94,7 +100,7 @@ def invite(site: Registering, actor: Actor, request: InviteRequest) -> GuestRepo
     """
     with site.database.read() as connection:
         now = utc(site.database.now(connection))
-        sponsor = _answering(accounts.find(connection, request.sponsor))
+        sponsor = _sponsors(connection, [request.sponsor]).get(request.sponsor)
         number = _new_number(connection, People(site.database))
     if sponsor is None:
         raise NoSponsor(gettext("{sponsor} answers for no guest", sponsor=request.sponsor))
@@ -136,32 +142,42 @@ def invited(site: Stored, _actor: Actor) -> list[GuestReport]:
     ):
         with site.database.read() as connection:
             several = accounts.newest(connection, page).values()
-            sponsors = accounts.newest(connection, sorted({each.sponsor for each in several if each.sponsor}))
-        found += [_report(each, sponsors.get(each.sponsor or "")) for each in several]
+            sponsors = _sponsors(connection, {each.sponsor for each in several if each.sponsor})
+        found += [_report(each, sponsored=each.sponsor in sponsors) for each in several]
     return sorted(found, key=lambda each: (each.until or date.max, each.student_number))
 
 
 def sponsor_of(connection: Connection, guest: Account) -> Account | None:
     """The open account of a guest's sponsor; None: the sponsor has left."""
-    return None if guest.sponsor is None else _answering(accounts.find(connection, guest.sponsor))
+    return None if guest.sponsor is None else _sponsors(connection, [guest.sponsor]).get(guest.sponsor)
 
 
-def _report(account: Account, sponsor: Account | None) -> GuestReport:
+def _sponsors(connection: Connection, numbers: Collection[str]) -> dict[str, Account]:
+    """The accounts that answer for guests under these numbers; a merged number's is that of the other one."""
+    p = people.c
+    merged = select(p.student_number, p.merged_into).where(
+        p.student_number.in_(numbers), p.merged_into.is_not(None)
+    )
+    kept = {number: number for number in numbers} | {row[0]: row[1] for row in connection.execute(merged)}
+    found = accounts.newest(connection, sorted(set(kept.values())))
+    return {number: found[owner] for number, owner in kept.items() if _may_answer(found.get(owner))}
+
+
+def _report(account: Account, *, sponsored: bool) -> GuestReport:
     return GuestReport(
         student_number=account.student_number,
         name=account.person.display_name,
         stage=account.stage,
         until=account.valid_until,
         sponsor=account.sponsor,
-        sponsored=_answering(sponsor) is not None,
+        sponsored=sponsored,
     )
 
 
-def _answering(account: Account | None) -> Account | None:
-    """The account, if it may answer for a guest."""
+def _may_answer(account: Account | None) -> bool:
     if account is None or account.stage is not Stage.ACTIVE or is_guests(account.student_number):
-        return None
-    return account if account.access_open else None
+        return False
+    return account.access_open
 
 
 def _fact(

@@ -28,9 +28,12 @@ from schemas.scalars import Text
 from sesame.acts import acts
 from sesame.acts.acts import OPERATORS, STAFF, Actor, ActPath, ActRequest, Report, act, shown, utc
 from sesame.acts.ports import Following, Stored
+from sesame.operations.access import guests
 from sesame.operations.people.diagnosis.words import word
 
 _PAGE = 500
+_DAYS_MAX = 3650
+"""The longest prolongation, in days; a guest's is `guests.DAYS_MAX`."""
 _TIMERS = {Closing.EXPIRE: GRACE_ENDS, Closing.SHUT: GRACE_ENDS, Closing.ERASE: ERASURE_DUE}
 
 Why = Literal["year_ends", "not_enrolled", "expired"]
@@ -60,7 +63,7 @@ class ProlongRequest(ActRequest):
     student_number: str
     reason: Text
     until: date | None = None
-    days: Annotated[int, Field(ge=1, le=3650)] | None = None
+    days: Annotated[int, Field(ge=1, le=_DAYS_MAX)] | None = None
 
 
 class ProlongReport(Report):
@@ -294,6 +297,11 @@ def prolong(site: Stored, actor: Actor, request: ProlongRequest) -> ProlongRepor
         until = request.until or max(before, today) + timedelta(days=request.days or 0)
         if until <= before or until < today:
             raise NotProlonged(gettext("{day} is not after {before}, or is past", day=until, before=before))
+        latest = today + timedelta(days=guests.DAYS_MAX if is_guests(number) else _DAYS_MAX)
+        if until > latest:
+            raise NotProlonged(
+                gettext("{day} is too far ahead: until {latest} at most", day=until, latest=latest)
+            )
         ref = operator_notes.keep_and_audit(
             connection,
             site.database,

@@ -178,6 +178,8 @@ def merge(site: Publishing, actor: Actor, request: Merge) -> Decided:
     number, second = _which(site.database, request)
     if second is None:
         text = gettext("{number} is still the same person, under other names", number=number)
+    elif second.startswith(ERASED_KEY) and request.keep in (None, number):
+        text = merged_text(second, number)
     else:
         kept = _kept(site.database, number, second, request.keep)
         number, second = (second, kept) if kept == number else (number, kept)
@@ -203,8 +205,9 @@ def _which(database: Database, request: DoubtDecisionRequest) -> tuple[str, str 
     if other is not None:
         with database.read() as connection:
             sides = {number: known(connection, database, number) for number in (student, other)}
+            erased = other.startswith(ERASED_KEY) and store.get(connection, store.pair_id(student, other))
         for number, side in sides.items():
-            if side is None:
+            if side is None and not (number == other and erased):
                 raise NoSuchDoubt(gettext("the registry knows no student number {number!r}", number=number))
         return student, other
     with database.read() as connection:

@@ -377,8 +377,9 @@ def test_who_comes_back_has_the_names_of_before_and_a_namesake_others(site: Site
     ],
     ids=["the number with another name", "another number with the same person"],
 )
+@pytest.mark.parametrize("named", [True, None], ids=["named", "unnamed"])
 def test_who_may_be_an_erased_person_is_a_question_and_never_given_the_names(
-    site: Site, number: str, who: dict[str, Any]
+    site: Site, number: str, who: dict[str, Any], named: bool | None
 ) -> None:
     with running(site):
         live_through(site)
@@ -391,10 +392,27 @@ def test_who_may_be_an_erased_person_is_a_question_and_never_given_the_names(
         assert (doubt.student_number, doubt.other) == (number, site.privacy.pseudonym(LEA))
         assert identities.show(site, DPO, number)[0].before.birth_name == who["birth_name"]
         assert login(site, number) == ""
-        decision = DoubtDecisionRequest(student_number=number, reason="seen")
+        decision = DoubtDecisionRequest(student_number=number, other=named and doubt.other, reason="seen")
         identities.separate(site, DPO, decision)
         until(lambda: login(site, number) != "")
         assert login(site, number) not in ("", before)
+        assert site.letters() == []
+
+
+@ONLY_SQLITE
+def test_an_erased_person_under_another_number_is_merged_by_the_command_that_is_shown(site: Site) -> None:
+    with running(site):
+        live_through(site)
+        erased(site, erase(site))
+        site.say(enrolled("22607733", 3, year=YEAR, **WHO), catalogue.ENROLMENTS)
+        until(lambda: bool(site.letters()))
+        pseudonym = site.privacy.pseudonym(LEA)
+        for other in ("erased-of-nobody", pseudonym[:-1]):
+            with pytest.raises(identities.NoSuchDoubt):
+                identities.merge(site, DPO, Merge(student_number="22607733", other=other, reason="seen"))
+        done = identities.merge(site, DPO, Merge(student_number="22607733", other=pseudonym, reason="seen"))
+        assert (done.student_number, done.other) == ("22607733", pseudonym)
+        until(lambda: login(site, "22607733") != "")
         assert site.letters() == []
 
 

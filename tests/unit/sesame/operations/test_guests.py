@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from consumers.registry.people import People
 from pipeline.audit import entries, operator_notes
@@ -16,10 +17,17 @@ from pipeline.db import persons
 from pipeline.db.database import Database
 from pipeline.db.persons import Forgetting
 from schemas.account import Hold, Stage
-from schemas.events import EnrolmentRecorded, HoldPlaced
+from schemas.events import EnrolmentRecorded, HoldPlaced, IdentityDecided, IdentityDecision
 from sesame.acts.acts import Actor, ActRefused, Role
 from sesame.app.tables import metadata
-from sesame.operations.access.guests import InviteRequest, NoSponsor, NotInvited, invite, invited
+from sesame.operations.access.guests import (
+    InviteRequest,
+    NoSponsor,
+    NotInvited,
+    invite,
+    invited,
+    sponsor_of,
+)
 from sesame.settings import Settings
 from sesame.testing.servers.narrowing import expect
 from sesame.testing.servers.registrar_kit import RecordedLog
@@ -163,6 +171,46 @@ def test_an_erased_sponsor_is_named_by_no_guest_any_more(site: Site) -> None:
     assert theirs == {ada: "erased-1", ida: "22600077"}
     assert [each.sponsor for each in site.desk.account(ada).enrolments] == ["erased-1"]
     assert {each.student_number: each.sponsored for each in invited(site, DESK)} == {ada: False, ida: True}
+
+
+def test_a_sponsor_who_goes_on_under_another_number_answers_for_the_guests(site: Site) -> None:
+    staff = "22600077"
+    for number in (staff, "22600078"):
+        site.desk.apply(of(number))
+        site.desk.apply(activation(number))
+    for sponsor, given in ((staff, "Ada"), ("22600078", "Ida")):
+        invite(site, DESK, InviteRequest(**ASKED | {"sponsor": sponsor, "given_name": given}))
+    ada, _ida = (each.student_number for each in site.take())
+    site.desk.apply(IdentityDecided(student_number=staff, other=LEA, decision=IdentityDecision.MERGE))
+    assert [each.sponsored for each in invited(site, DESK)] == [True, True]
+    with site.database.read() as connection:
+        found = sponsor_of(connection, site.desk.account(ada))
+    assert found is not None
+    assert found.student_number == LEA
+    assert invite(site, DESK, InviteRequest(**ASKED | {"sponsor": staff, "given_name": "Eve"})).sponsor == LEA
+    site.desk.apply(HoldPlaced(student_number=LEA, hold=Hold.SUSPENDED))
+    assert [each.is_left_alone for each in invited(site, DESK) if each.student_number == ada] == [True]
+
+
+def test_a_guest_whose_day_is_over_needs_no_sponsor_any_more(site: Site) -> None:
+    for given, day in (("Ada", LAST_DAY), ("Ida", LAST_DAY + timedelta(90))):
+        number = invite(
+            site, DESK, InviteRequest(**ASKED | {"given_name": given, "until": day})
+        ).student_number
+        site.take()
+        site.desk.apply(activation(number))
+    site.desk.pass_time(LAST_DAY + timedelta(5))
+    found = {each.name: (each.stage, each.is_left_alone) for each in invited(site, DESK)}
+    assert found == {"Ada Lovelace": (Stage.EXPIRED, False), "Ida Lovelace": (Stage.ACTIVE, False)}
+
+
+def test_the_audit_names_a_sponsor_by_a_digest(site: Site) -> None:
+    invite(site, DESK, InviteRequest(**ASKED))
+    with site.database.read() as connection:
+        details = [row[0] for row in connection.execute(text("SELECT detail FROM audit")).all()]
+        [noted] = [each for each in entries(connection, limit=9) if each.action == "guest.invite"]
+    assert not any(LEA in each for each in details)
+    assert noted.detail["sponsor"] == LEA
 
 
 def test_a_viewer_invites_nobody_and_sees_none(site: Site) -> None:

@@ -310,6 +310,8 @@ def test_an_operator_prolongs_access_until_a_day_or_by_days_and_says_why(site: S
         (NUMBERS[1], date(2030, 1, 1)),  # enrolled
         (NUMBERS[0], date(2026, 10, 14)),  # the very day
         (NUMBERS[0], date(2026, 9, 1)),
+        (NUMBERS[0], date(9999, 12, 31)),  # no day of an event's
+        (NUMBERS[0], date(2036, 12, 31)),
         ("22999999", date(2030, 1, 1)),  # nobody
     ],
 )
