@@ -133,8 +133,8 @@ def show(context: Context, *, component: str) -> CommandResult:
 @click.argument("component")
 @click.argument("students", nargs=-1)
 @click.option("--rest", is_flag=True, help="All undecided ones without a note, instead of naming them.")
-@click.option("--keep", "decision", flag_value="keep", help="They stay.")
-@click.option("--end", "decision", flag_value="end", help="They are to end; nothing is shut by this.")
+@click.option("--keep", is_flag=True, help="They stay.")
+@click.option("--end", is_flag=True, help="They are to end; nothing is shut by this.")
 @click.option("--reason", help="Why; needed for --end.")
 @json_option
 @pass_context
@@ -144,16 +144,22 @@ def decide(
     component: str,
     students: tuple[str, ...],
     rest: bool,
-    decision: str | None,
+    keep: bool,
+    end: bool,
     reason: str | None,
 ) -> CommandResult:
     """Decide on STUDENTS of a COMPONENT. A later decision replaces an earlier one.
 
     An account that is to end is shut by a hold or its own end, and is in the evidence until then.
     """
-    if decision is None:
+    if keep is end:
         raise click.UsageError(gettext("either --keep or --end"))
-    given = {"component": component, "students": students, "rest": rest, "decision": decision}
+    given = {
+        "component": component,
+        "students": students,
+        "rest": rest,
+        "decision": "keep" if keep else "end",
+    }
     request = reviews.ReviewDecision.model_validate({**given, "reason": reason})
     done = context.run(reviews.decide, request)
     return CommandResult(done.model_dump(mode="json"), partial(_show_components, [done]))

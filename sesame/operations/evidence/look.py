@@ -66,6 +66,7 @@ class ReadAccount(NamedTuple):
     """Keys of the groups and cohorts that it gives."""
     changed_at: float
     activated_at: float | None
+    stage_since: date | None
 
     @property
     def is_open(self) -> bool:
@@ -175,6 +176,7 @@ def _account(row: Row[*tuple[Any, ...]]) -> ReadAccount:
         frozenset(each["key"] for each in memberships if each["met"]),
         row.changed_at,
         row.activated_at,
+        None if (since := said.get("stage_since")) is None else date.fromisoformat(since),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -303,7 +303,7 @@ def review_done(look: Look) -> MeasureResult:
         )
     if look.today <= found.due_on:
         return MeasureResult(figure, [])
-    since = datetime.combine(found.due_on, time(), UTC)
+    since = datetime.combine(found.due_on + timedelta(days=1), time(), UTC)
     return MeasureResult(
         figure,
         [
@@ -316,17 +316,23 @@ def review_done(look: Look) -> MeasureResult:
 @_measure
 def review_followed(look: Look) -> MeasureResult:
     """Accounts that a review wants to end, and that are open."""
-    found = reviews.newest(look)
-    ends = {} if found is None else {n: each for n, each in found.decided.items() if each.decision == "end"}
-    late = look.now - CLOSED_WITHIN_DAYS * DAY_S
+    ends, late = reviews.ending(look), look.now - CLOSED_WITHIN_DAYS * DAY_S
     return MeasureResult(
         {"to_end": len(ends)},
         [
             Deviation(number=number, since=utc(each.at), data={"decided_by": each.actor})
             for number, each in sorted(ends.items())
-            if each.at < late and number in look.accounts and look.accounts[number].is_open
+            if each.at < late and number in look.accounts and _goes_on(look.accounts[number], each.at)
         ],
     )
+
+
+def _goes_on(account: ReadAccount, decided_at: float) -> bool:
+    """Whether an account is open as it was when its end was decided: it has not ended and come back."""
+    came_back = (
+        account.stage == Stage.ACTIVE.value and (account.stage_since or date.min) > utc(decided_at).date()
+    )
+    return account.is_open and not came_back
 
 
 @_measure
@@ -390,6 +396,7 @@ def secret_files(look: Look) -> MeasureResult:
         *(settings.vault_key_file, settings.privacy_key_file, settings.data_dir / "person-keys.db"),
         *([settings.store_file] if settings.store_file is not None else []),
         *([settings.log_path] if settings.log.kind == "sqlite" else []),
+        *(sorted(settings.key_copies.iterdir()) if settings.key_copies.is_dir() else []),
     ]
     found, there = [], 0
     for path in files:

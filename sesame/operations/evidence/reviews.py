@@ -9,6 +9,7 @@ to end is in the evidence until a hold or the account's stage has shut it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple
 
@@ -19,7 +20,7 @@ from consumers.registry.people import people
 from pipeline import audit
 from pipeline.audit import operator_notes, trail
 from pipeline.audit.trail import Entry
-from pipeline.errors import SesameError
+from pipeline.errors import DependencyDown, SesameError
 from schemas.account import Stage
 from schemas.language import gettext
 from schemas.scalars import Text
@@ -183,14 +184,23 @@ def review(site: Configured, _actor: Actor, request: ReviewRequest) -> ReviewRep
 
     Raises:
         NoReview: there is none.
+        NotUnderReview: the component has no account of it.
     """
     with site.database.read() as connection:
         found = newest(Look(site, connection))
         if found is None:
             raise NoReview
+        is_done = trail.mark(connection, DONE).entry_id >= found.opened.id
+        if request.component and request.component not in {
+            each.component for each in found.concerned.values()
+        }:
+            raise NotUnderReview(gettext("{name} has no account of this review", name=request.component))
         mine = (each for each in found.concerned.values() if each.component == request.component)
         wanted = list(mine) if request.component else []
         notes = _notes(connection, found) if wanted else {}
+    if is_done is bool(found.undecided):  # access was shut or opened since
+        with suppress(DependencyDown), site.database.write() as connection:
+            _end(site, connection, found)
     listed = sorted(
         (_account(each, notes.get(each.number, ()), found.decided) for each in wanted),
         key=lambda each: (each.decision is not None, not each.notes, each.student_number),
@@ -216,7 +226,7 @@ def decide(site: Configured, actor: Actor, request: ReviewDecision) -> ReviewedC
     """
     if request.rest == bool(request.students):
         raise UnclearReview
-    if request.decision == "end" and (request.rest or request.reason is None):
+    if request.decision == "end" and (request.rest or not (request.reason or "").strip()):
         raise UnclearReview(gettext("an account that is to end is named, with the reason"))
     with site.database.read() as connection:
         found = newest(Look(site, connection))
@@ -238,8 +248,7 @@ def decide(site: Configured, actor: Actor, request: ReviewDecision) -> ReviewedC
             detail = {"student_numbers": list(some), "component": request.component}
             _record(site, connection, actor, request, detail)
         after = found._replace(decided=_verdicts(connection, found.opened))
-        if not after.undecided:
-            _set_mark(site, connection, DONE)
+        _end(site, connection, after)
     return next(each for each in _components(after) if each.component == request.component)
 
 
@@ -270,12 +279,21 @@ def reminder(site: Stored) -> date | None:
     return utc(next_at).date() if now > next_at - _REMIND_DAYS * DAY_S else None
 
 
-def _verdicts(connection: Connection, opened: Entry) -> Mapping[str, ReviewVerdict]:
-    """The newest decision on each account since the opening."""
+def ending(look: Look) -> Mapping[str, ReviewVerdict]:
+    """Accounts that the newest decision on them, in whichever review, wants to end."""
+    look.read(f"audit: each {DECIDED}")
+    decided = _verdicts(look.connection, None)
+    return {number: each for number, each in decided.items() if each.decision == "end"}
+
+
+def _verdicts(connection: Connection, opened: Entry | None) -> Mapping[str, ReviewVerdict]:
+    """The newest decision on each account since the opening; None: since ever."""
     decided: dict[str, ReviewVerdict] = {}
-    since = audit.entries(connection, action=DECIDED, since=opened.at, limit=_ENTRIES)
+    since = audit.entries(
+        connection, action=DECIDED, since=0.0 if opened is None else opened.at, limit=_ENTRIES
+    )
     for entry in reversed(since):
-        if entry.id > opened.id:
+        if opened is None or entry.id > opened.id:
             said = ReviewVerdict(entry.detail["decision"], entry.actor, entry.at)
             decided |= dict.fromkeys(entry.detail["student_numbers"], said)
     return decided
@@ -288,6 +306,14 @@ def _opening(connection: Connection) -> Entry | None:
         audit.entries(connection, action=OPENED, before=mark.entry_id + 1, limit=1) if mark.entry_id else []
     )
     return next(iter(found), None)
+
+
+def _end(site: Stored, connection: Connection, found: Review) -> None:
+    """Note whether the review has ended: every account has its decision."""
+    if found.undecided:
+        trail.set_mark(connection, site.database, DONE, trail.Mark())
+    else:
+        _set_mark(site, connection, DONE)
 
 
 def _set_mark(site: Stored, connection: Connection, name: str) -> None:

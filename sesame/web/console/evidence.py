@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Annotated, Final
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from fastapi import APIRouter, Path, Response
 
@@ -35,16 +37,18 @@ def choose_framework(visit: Visiting) -> Response:
 
 @router.post("/preuves")
 def make_evidence(visit: Visiting, fields: Posted) -> Response:
-    """Measure a framework; give the page (`html`), or the signed file (`json`)."""
+    """Measure a framework; give the page and the signed file that belongs to it, in one archive."""
     check(visit.actor, "evidence")
     site, framework = visit.context.site, fields.get("cadre", "")[:64]
-    form = fields.get("forme", "html")
     privacy = PrivacyKey.read(site.settings.privacy_key_file)
     found = pack.measure(site, visit.actor, EvidenceRequest(framework=framework))
     made = pack.signed(found, framework, site.settings.portal.institution, visit.actor, privacy)
-    if form == "json":
-        return _file(made.text(), "application/json", f"{made.name}.json")
-    return _file(document(made, visit.language), "text/html; charset=utf-8", f"{made.name}.html")
+    archive = BytesIO()
+    with ZipFile(archive, "w", ZIP_DEFLATED) as files:
+        files.writestr(f"{made.name}.html", document(made, visit.language))
+        files.writestr(f"{made.name}.json", made.text())
+    named = attachment(f"{made.name}.zip")
+    return Response(archive.getvalue(), media_type="application/zip", headers=named)
 
 
 @router.get("/revue")
@@ -109,7 +113,3 @@ def document(made: SignedEvidence, language: Language) -> str:
 
 def _titles(language: Language) -> dict[str, str]:
     return {name: pack.title(name, language) for name in pack.frameworks()}
-
-
-def _file(text: str, media_type: str, name: str) -> Response:
-    return Response(text, media_type=media_type, headers=attachment(name))

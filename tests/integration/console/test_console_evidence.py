@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -14,11 +16,22 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import text
 
 from sesame.acts.acts import Actor, Role
-from sesame.operations.evidence.pack import EvidenceRefused, verify
+from sesame.operations.evidence.pack import EvidenceRefused, EvidenceRequest, measure, verify
+from sesame.operations.evidence.reviews import (
+    NotUnderReview,
+    ReviewDecision,
+    ReviewOpening,
+    ReviewRequest,
+    UnclearReview,
+    decide,
+    open_review,
+    review,
+)
 from sesame.operations.privacy import acts as privacy
 from sesame.testing.servers.console_kit import ConsoleDesk
 
 DAY_S = 86_400.0
+RSSI = Actor("rssi", frozenset({Role.ADMINISTRATOR}))
 
 
 @pytest.fixture
@@ -27,12 +40,22 @@ def desk(store_url: str, tmp_path: Path) -> Iterator[ConsoleDesk]:
         yield desk
 
 
-def signed(desk: ConsoleDesk, framework: str, login: str = "rssi") -> bytes:
-    with desk.browser("operator", login=login) as browser:
+def archive(desk: ConsoleDesk, framework: str, login: str = "rssi", **language: str) -> bytes:
+    with desk.browser("operator", login=login, **language) as browser:
         browser.get("/console/preuves")
-        answer = browser.send("/console/preuves", cadre=framework, forme="json")
-        assert answer.headers["Content-Disposition"].startswith(f'attachment; filename="{framework}-2')
-        return answer.content
+        answer = browser.send("/console/preuves", cadre=framework)
+    assert answer.headers["Content-Disposition"].startswith(f'attachment; filename="{framework}-2')
+    return answer.content
+
+
+def signed(desk: ConsoleDesk, framework: str) -> bytes:
+    """The signed file; the page beside it says its signature."""
+    with ZipFile(BytesIO(archive(desk, framework))) as files:
+        page, document = sorted(files.namelist())
+        assert (Path(page).stem, Path(document).suffix) == (Path(document).stem, ".json")
+        value = json.loads(files.read(document))["signature"]["value"]
+        assert f"{value[:16]}…" in files.read(page).decode()
+        return files.read(document)
 
 
 def keyed(desk: ConsoleDesk) -> None:
@@ -75,9 +98,8 @@ def test_the_page_to_hand_over_names_whom_each_exception_is_about(desk: ConsoleD
     keyed(desk)
     number = desk.portal.active()
     change(desk, number, valid_until="2026-01-01")
-    with desk.browser("operator", **{"Accept-Language": "fr"}) as browser:
-        browser.get("/console/preuves")
-        page = browser.send("/console/preuves", cadre="recyf", forme="html").text
+    with ZipFile(BytesIO(archive(desk, "recyf", **{"Accept-Language": "fr"}))) as files:
+        page = files.read(next(name for name in files.namelist() if name.endswith(".html"))).decode()
     _, _, departures = page.partition(
         "4.4 · Aucun compte ne reste ouvert plus de 7 jours après la fin du droit"
     )
@@ -90,7 +112,7 @@ def test_the_page_to_hand_over_names_whom_each_exception_is_about(desk: ConsoleD
 def test_without_a_key_nothing_is_measured_and_the_remedy_is_said(desk: ConsoleDesk) -> None:
     with desk.browser("operator", **{"Accept-Language": "en"}) as browser:
         browser.get("/console/preuves")
-        answer = browser.send("/console/preuves", cadre="recyf", forme="html")
+        answer = browser.send("/console/preuves", cadre="recyf")
     assert answer.status_code == 409
     assert "sesame privacy init" in answer.text
     assert [each.detail["framework"] for each in desk.audit("evidence")].count("recyf") <= 1, (
@@ -140,11 +162,57 @@ def test_a_review_is_led_by_component_and_shuts_nothing(desk: ConsoleDesk) -> No
     assert ended.detail["student_numbers"] == [prolonged]
     with desk.browser("operator") as browser:
         assert "Revue annuelle" not in browser.get("/console/").text, "all are decided"
+    _follow(desk, prolonged)
     with desk.portal.database.read() as connection:
         held = connection.execute(text("SELECT count(*) FROM people WHERE holds <> '[]'")).scalar_one()
     assert held == 0
     for number in (plain, prolonged, elsewhere):
         assert [each.key for each in desk.log.appended if each.key == number] == [], "nothing was asked for"
+
+
+def _follow(desk: ConsoleDesk, ending: str) -> None:
+    """What is to end is in the evidence, whatever reviews come, until a newer decision."""
+
+    def named() -> list[str | None]:
+        found = measure(desk.application, RSSI, EvidenceRequest(framework="recyf"))
+        return [each.number for one in found if one.name == "review_followed" for each in one.exceptions]
+
+    assert named() == [], "seven days are left"
+    desk.portal.clock.now += 10 * DAY_S
+    assert named() == [ending]
+    open_review(desk.application, RSSI, ReviewOpening(days=3))
+    assert named() == [ending], "a newer review decides nothing by itself"
+    decision = {"component": "CHIM", "students": (ending,), "decision": "keep"}
+    decide(desk.application, RSSI, ReviewDecision.model_validate(decision))
+    assert named() == []
+    for wrong in ({"decision": "end", "reason": "  "}, {"decision": "end"}):
+        with pytest.raises(UnclearReview):
+            decide(desk.application, RSSI, ReviewDecision.model_validate(decision | wrong))
+    with pytest.raises(NotUnderReview):
+        review(desk.application, RSSI, ReviewRequest(component="NOWHERE"))
+
+
+def test_the_reminder_follows_whom_access_is_shut_or_opened_for(desk: ConsoleDesk) -> None:
+    first, second = desk.portal.active(), desk.portal.active()
+    others = "UPDATE accounts SET activated_at = activated_at + 9999 WHERE student_number NOT IN (:a, :b)"
+    sql(desk, others, a=first, b=second)
+    for number in (first, second):
+        change(desk, number, entities=["CHIM"])
+    desk.portal.clock.now += 60.0
+    open_review(desk.application, RSSI, ReviewOpening(days=30))
+    said = {"component": "CHIM", "students": (first,), "decision": "keep"}
+    decide(desk.application, RSSI, ReviewDecision.model_validate(said))
+    with desk.browser("operator") as browser:
+
+        def reminded() -> bool:
+            browser.get("/console/revue")  # where the reminder leads
+            return "Revue annuelle" in browser.get("/console/").text
+
+        assert reminded()
+        change(desk, second, holds=["suspended"])
+        assert not reminded(), "nothing is left to decide"
+        change(desk, second, holds=[])
+        assert reminded()
 
 
 def token(page: str) -> str:
