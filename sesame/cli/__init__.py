@@ -1,7 +1,7 @@
 """The command line. Data goes to standard output, everything else to standard error.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 partly done, 4 a dependency is down, 5 held for
-approval, 130 interrupted.
+approval, 6 damaged or changed, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main(ctx: click.Context, config: Path | None, lang: Language | None) -> None
     """Sésame: from the registrar's file to accounts that work.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 partly done, 4 a dependency is down,
-    5 held for approval, 130 interrupted.
+    5 held for approval, 6 damaged or changed, 130 interrupted.
     """
     gc_freeze.load()
     ctx.call_on_close(gc_freeze.usual)

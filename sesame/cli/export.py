@@ -56,6 +56,8 @@ def export(
     """
     if (day is None) == (list_name is None) or (component is not None and list_name is None):
         raise click.UsageError(gettext("give either --day, or --list with or without --component"))
+    if list_name is not None and form != "csv":
+        raise click.UsageError(gettext("a list is CSV"))
     if day is not None:
         asked = daily_export.DayExportRequest(day=day.date(), form=cast("daily_export.ExportForm", form))
         content = context.run(daily_export.export_day, asked, lambda: datetime.now(UTC))
@@ -70,4 +72,5 @@ def export(
     if output is None:
         click.echo(content, nl=False)
     else:
+        output.touch(mode=0o600)  # of a new file: a list names persons
         output.write_bytes(content)

@@ -132,7 +132,7 @@ def _excel() -> Iterator[OfficeFile]:
         ("Total", "8"),
     ]
     yield OfficeFile(
-        "Un classeur Excel, avec titre, total et nombres récrits",
+        "Un classeur Excel, avec titre, total et nombres réécrits",
         "Excel garde les numéros comme des nombres à virgule et les dates comme des jours comptés.",
         "inscriptions.xlsx",
         _made(lambda path: xlsx(path, {"Feuil1": "".join(cells)})),
@@ -309,7 +309,7 @@ _HEAD: Final = """\
 <!-- Écrit par `python -m tests.docs.office_files`, à partir de vrais imports. -->
 
 Des fichiers tels que les bureaux les envoient : curieux, endommagés ou hostiles. Chacun a été importé, et
-cette page montre ce que la commande a répondu et ce qu'il est advenu de chaque ligne. Elle est récrite à
+cette page montre ce que la commande a répondu et ce qu'il est advenu de chaque ligne. Elle est réécrite à
 partir des imports eux-mêmes, et un test la compare : elle ne peut pas se tromper. En bref :
 [les fichiers acceptés](importer-chaque-nuit.md#les-fichiers-acceptés) et
 [les lignes refusées, avec leur remède](lignes-refusees.md), qui n'est donné ici qu'une fois par fichier.

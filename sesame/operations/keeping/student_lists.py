@@ -13,7 +13,7 @@ from consumers.registry.people import KnownPerson, People
 from consumers.registry.teachings import HeldTeaching, held_among
 from pipeline import accounts
 from pipeline.errors import SesameError
-from schemas.account import STUDENT, Account, Enrolment, Stage
+from schemas.account import STUDENT, Account, Enrolment, Stage, is_students
 from schemas.language import gettext
 from sesame.acts.acts import OFFICE, OPERATORS, Actor, ActRequest, Report, act, shown, shown_one
 from sesame.acts.ports import Configured, target_in_role
@@ -146,9 +146,11 @@ def card_holder(site: Configured, _actor: Actor, eppn: str) -> CardHolder:
         number = (held.student_number if held is not None else None) or ""
         account = accounts.find(connection, number)
         person = People(site.database).known(connection, number)
-    if account is None or person is None:
-        raise NoSuchStudent(gettext("no account with the principal name {eppn!r}", eppn=eppn))
-    until = account.valid_until
+    students = [] if account is None else [each for each in account.enrolments if each.population == STUDENT]
+    if account is None or person is None or not (students or is_students(account.student_number)):
+        raise NoSuchStudent(gettext("no student has the principal name {eppn!r}", eppn=eppn))
+    last_days = [day for each in students if (day := site.settings.registry.ends_on(each)) is not None]
+    until = max(last_days, default=account.valid_until)
     return CardHolder(
         eppn=account.principal,
         supannEtuId=account.shown_number or account.student_number,
@@ -157,7 +159,7 @@ def card_holder(site: Configured, _actor: Actor, eppn: str) -> CardHolder:
         firstname=account.person.shown_given_name,
         schacDateOfBirth=f"{person.identity.birth_date:%Y%m%d}",
         email=account.mail,
-        eduPersonPrimaryAffiliation=next(iter(account.affiliations), ""),
+        eduPersonPrimaryAffiliation=STUDENT if students else next(iter(account.affiliations), ""),
         supannEntiteAffectationPrincipale=next(iter(account.entities), ""),
         schacExpiryDate="" if until is None else f"{datetime.combine(until, time(23, 59, 59)):%Y%m%d%H%M%SZ}",
         referenceStatut=_CARD_AFFILIATION,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from schemas.account import Administrative, Hold
+from schemas.account import NO_YEAR, Administrative, Hold
 from schemas.events import HoldPlaced, IdentityDecided, IdentityDecision
 from sesame.acts.acts import Actor, ActRefused, Role
 from sesame.operations.keeping.student_lists import (
@@ -178,6 +178,27 @@ def test_a_card_system_is_told_of_a_holder_in_its_own_words(desk: RegistryHarnes
     assert card_holder(site(desk), OPERATOR, eppn).editable == "false"
     with pytest.raises(NoSuchStudent):
         card_holder(site(desk), OPERATOR, f"x{eppn}")
+
+
+def test_no_card_is_a_student_s_who_is_staff_or_a_guest_alone(desk: RegistryHarness) -> None:
+    two(desk)
+    desk.apply(activation(LEA))
+    person = desk.account(LEA).person
+    for number, more in (
+        ("P-004711", {"population": "staff", "ends_on": None}),
+        ("G-90012054", {"population": "guest", "ends_on": date(2026, 12, 31), "given_name": "Ada"}),
+    ):
+        step = {"year": NO_YEAR, "step": more["population"], "step_version": "UNIV", "component": "UNIV"}
+        names = {"birth_name": "Agent", "given_name": "Zoé", "birth_date": date(1975, 3, 12)}
+        desk.apply(enrolled(number, **{**names, **step, **more}))
+        desk.apply(activation(number))
+        with pytest.raises(NoSuchStudent):
+            card_holder(site(desk), OPERATOR, desk.account(number).principal)
+    desk.apply(IdentityDecided(student_number="P-004711", other=LEA, decision=IdentityDecision.MERGE))
+    assert desk.account(LEA).valid_until is None, "the contract has no end"
+    found = card_holder(site(desk), OPERATOR, desk.account(LEA).principal)
+    assert (found.eduPersonPrimaryAffiliation, found.schacExpiryDate) == ("student", "20271031235959Z")
+    assert found.name == person.family_name
 
 
 def test_a_viewer_gets_neither(desk: RegistryHarness) -> None:
