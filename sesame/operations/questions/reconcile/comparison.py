@@ -258,6 +258,8 @@ class TargetComparison:
         self._lists = "objects" in connector.verbs()
         self._drift = TargetReport()
         self._absent: set[str] = set()
+        with database.read() as connection:
+            self._began = database.now(connection)
         self._several: dict[str, list[str]] = {}
         self._cohorts: dict[str, set[str]] = {}
 
@@ -491,13 +493,22 @@ class TargetComparison:
             self._note_orphans({ref: number for number, ref in page if number not in alive})
 
     def _note_orphans(self, numbers: Mapping[str, str]) -> None:
-        """Record orphaned objects, except those that an operator set aside."""
+        """Record orphaned objects, except those that an operator set aside, and whose erasure is under way."""
+        target, owners = self._connector.name, sorted(set(numbers.values()))
+        known = self._newest(owners)
         with self._database.read() as connection:
-            to_stay = questions.set_aside(connection, self._connector.name, numbers)
+            to_stay = questions.set_aside(connection, target, numbers)
+            states = target_states.states_of(connection, target, owners)
         for ref, number in numbers.items():
-            if ref not in to_stay:
+            under_way = number in known and not _was_erased(known[number], states.get(number), self._began)
+            if ref not in to_stay and not under_way:
                 self._drift.orphaned.append(ref)
                 self._drift.evidence[ref] = (number,)
+
+
+def _was_erased(account: Account, state: TargetState | None, by: float) -> bool:
+    """Whether the target was seen without this account before then (epoch seconds)."""
+    return state is not None and state.applied_version >= account.version and (state.since or 0.0) < by
 
 
 def _part_of(number: str) -> int:

@@ -215,11 +215,15 @@ def test_a_number_that_a_hand_took_away_or_gave_to_another_object_is_found(shop:
 
 def test_who_never_activated_or_is_under_way_is_no_difference(shop: Shop) -> None:
     never = account("30", stage=Stage.PRECREATED, activated_at=None)
-    erased = account("31", stage=Stage.ERASED)
-    stored(shop.database, [never, erased])
-    shop.there += map(its_object, (never, erased))
+    erased, erasing, now = (account(number, stage=Stage.ERASED) for number in ("31", "32", "33"))
+    stored(shop.database, [never, erased, erasing, now])
+    shop.there += map(its_object, (erasing, now, never, erased))
     shop.there[-2] = replace(shop.there[-2], open=True)
-    shop.changes += shop.there[-2:]
+    shop.changes += shop.there[-4:]
+    with shop.database.write() as connection:
+        of, later = target_states.c.student_number, shop.database.now(connection) + 9
+        connection.execute(update(target_states).where(of == "32").values(applied_version=0))
+        connection.execute(update(target_states).where(of == "33").values(since=later))  # after it was listed
     busy = "22600009"
     with shop.database.write() as connection:
         one = target_states.c.student_number == busy
