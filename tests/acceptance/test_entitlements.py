@@ -128,7 +128,7 @@ def test_a_service_that_is_not_for_a_student_is_untouched_and_all_else_is_comple
     moodle = explained(here, "technician")["moodle"]
     assert (moodle["now"], moodle["given"], moodle["row"]) == ("none", "none", 2)
     page = here.page("technician")
-    assert "ce service n’est pas prévu pour votre formation" in page
+    assert "ce service n’est pas prévu pour vous" in page
     assert "2 services sur 3 sont prêts." in page, "the login was not tried"
 
 

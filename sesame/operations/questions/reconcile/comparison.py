@@ -493,7 +493,7 @@ class TargetComparison:
             self._note_orphans({ref: number for number, ref in page if number not in alive})
 
     def _note_orphans(self, numbers: Mapping[str, str]) -> None:
-        """Record orphaned objects, except those that an operator set aside, and whose erasure is under way."""
+        """Record orphaned objects, but none that an operator set aside, or whose erasure is under way."""
         target, owners = self._connector.name, sorted(set(numbers.values()))
         known = self._newest(owners)
         with self._database.read() as connection:
