@@ -22,8 +22,6 @@ DOCS=1`.
 
 {failed}
 
-Faults by kind: {faults}.
-
 {planted} faults were planted into the shipped code, each alone, until an invariant was broken. {missed}
 The invariants that they broke first: {shown}.
 """
@@ -37,7 +35,6 @@ def section(report: Mapping[str, Any]) -> str:
         **{name: value for name, value in report.items() if name not in _WRITTEN},
         cost_s=cost_s,
         faults_in_all=sum(faults.values()),
-        faults=", ".join(f"`{kind}` {times:,}" for kind, times in faults.items()),
         failed=_failed(report["failed"]),
         planted=len(report["planted"]),
         missed="All were seen." if not missed else f"**Not seen: {', '.join(missed)}.**",

@@ -86,7 +86,7 @@ class GuestReport(Report):
 
     @property
     def is_left_alone(self) -> bool:
-        """Whether nobody can renew the invitation of a guest who still has access."""
+        """Whether no sponsor can renew the invitation of a guest who has access."""
         return self.sponsor is not None and not self.sponsored
 
 
