@@ -15,7 +15,6 @@ from pipeline.errors import CredentialsRefused, Misconfigured, SesameError, Targ
 _BUSY = {
     Code.OPERATIONS_ERROR,
     Code.TIME_LIMIT,
-    Code.ADMIN_LIMIT,
     Code.NO_SUCH_ATTRIBUTE,  # the entry changed between our reading and a write without an assertion
     Code.VALUE_EXISTS,  # likewise
     Code.BUSY,
@@ -23,6 +22,10 @@ _BUSY = {
     Code.OTHER,
 }
 
+_LIMITED: Final = (
+    "the directory limits how many entries the provisioner may read",
+    "add the limits line of ops/ldap/slapd.conf",
+)
 _MISCONFIGURED: dict[int, tuple[str, str]] = {
     Code.STRONGER_AUTH_REQUIRED: ("the directory wants a stronger bind", "use StartTLS or ldaps"),
     Code.CONFIDENTIALITY_REQUIRED: ("the directory wants TLS before the bind", "use StartTLS or ldaps"),
@@ -36,10 +39,8 @@ _MISCONFIGURED: dict[int, tuple[str, str]] = {
         "the provisioner lacks rights on people or groups",
         "load the access rules of ops/ldap/slapd.conf above the server's own",
     ),
-    Code.SIZE_LIMIT: (
-        "the directory limits how many entries the provisioner may read",
-        "add the limits line of ops/ldap/slapd.conf",
-    ),
+    Code.SIZE_LIMIT: _LIMITED,
+    Code.ADMIN_LIMIT: _LIMITED,  # of a page's size (slapd: size.pr, size.prtotal)
     Code.NO_SUCH_OBJECT: (
         "the branch of people, or of groups, does not exist in the directory",
         "create it (ops/ldap/tree.ldif) or correct the base DN in the settings",

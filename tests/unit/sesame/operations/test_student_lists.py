@@ -188,8 +188,13 @@ def test_no_card_is_a_student_s_who_is_staff_or_a_guest_alone(desk: RegistryHarn
         ("P-004711", {"population": "staff", "ends_on": None}),
         ("G-90012054", {"population": "guest", "ends_on": date(2026, 12, 31), "given_name": "Ada"}),
     ):
-        step = {"year": NO_YEAR, "step": more["population"], "step_version": "UNIV", "component": "UNIV"}
-        names = {"birth_name": "Agent", "given_name": "Zoé", "birth_date": date(1975, 3, 12)}
+        step: dict[str, Any] = {
+            "year": NO_YEAR,
+            "step": more["population"],
+            "step_version": "UNIV",
+            "component": "UNIV",
+        }
+        names: dict[str, Any] = {"birth_name": "Agent", "given_name": "Zoé", "birth_date": date(1975, 3, 12)}
         desk.apply(enrolled(number, **{**names, **step, **more}))
         desk.apply(activation(number))
         with pytest.raises(NoSuchStudent):
