@@ -332,6 +332,22 @@ def invite_command(
     return CommandResult(ended.model_dump(mode="json"), partial(click.echo, text))
 
 
+@guests.command(name="end")
+@click.argument("number")
+@reason_option()
+@json_option
+@pass_context
+def end_guest_command(context: Context, *, number: str, reason: str) -> CommandResult:
+    """Take back the invitation of NUMBER: access ends on the next day at the latest.
+
+    A hold shuts it at once. Afterwards `sesame privacy erase` may erase the guest.
+    """
+    asked = access_guests.EndInvitationRequest(student_number=number, reason=reason)
+    ended = context.run(access_guests.end, asked)
+    text = gettext("{number}: the invitation is taken back", number=ended.student_number)
+    return CommandResult(ended.model_dump(mode="json"), partial(click.echo, text))
+
+
 @guests.command(name="list")
 @json_option
 @pass_context

@@ -133,6 +133,8 @@ def _looks() -> Iterator[Case]:
             f"guests invite --sponsor 9 {_GUEST} --until 2099-01-01 --reason visit",
             "guests list",
             "guests list --json",
+            "guests end 22600001 --reason visit",
+            "guests end",
         ),
     )
     yield Case("backup-none", ("backup verify copies/none", "restore copies/none --yes --lang fr"))

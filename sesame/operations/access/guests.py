@@ -27,7 +27,7 @@ from schemas.account import (
     Stage,
     is_guests,
 )
-from schemas.events import EnrolmentRecorded
+from schemas.events import EnrolmentCancelled, EnrolmentRecorded
 from schemas.language import Language, gettext
 from schemas.scalars import Text, is_mail_address
 from sesame.acts.acts import DESK, Actor, ActPath, ActRequest, Report, act, shown, utc
@@ -67,6 +67,13 @@ class InviteRequest(ActRequest):
     until: date
     reason: Text
     language: Language | None = None
+
+
+class EndInvitationRequest(ActRequest):
+    """The guest whose invitation is taken back, and why."""
+
+    student_number: str
+    reason: Text
 
 
 class GuestReport(Report):
@@ -125,6 +132,49 @@ def invite(site: Registering, actor: Actor, request: InviteRequest) -> GuestRepo
         sponsor=sponsor.student_number,
         sponsored=True,
     )
+
+
+@act("guest.end", DESK, path=ActPath("end_invitation", "POST", "/guests/end"))
+def end(site: Registering, actor: Actor, request: EndInvitationRequest) -> GuestReport:
+    """Take an invitation back: access ends on the next day at the latest, and the guest may be erased.
+
+    Raises:
+        NotInvited: nothing was done.
+        LogUnavailable, StoreUnavailable: repeat it.
+    """
+    number, people = request.student_number, People(site.database)
+    with site.database.read() as connection:
+        now = utc(site.database.now(connection))
+        account = accounts.find(connection, number)
+        invitations = [each for each in people.enrolments(connection, number) if each.population == GUEST]
+        sequences = people.step_sequences(connection, number)
+    if account is None or not invitations:
+        raise NotInvited(gettext("{number}: there is no invitation", number=number))
+    with site.database.write() as connection:
+        operator_notes.keep_and_audit(
+            connection,
+            site.database,
+            action="guest.end",
+            about="",
+            student_number=number,
+            actor=actor.name,
+            words=request.reason,
+            detail={"student_number": number},
+        )
+    events = [
+        EnrolmentCancelled(
+            student_number=number,
+            source=SOURCE,
+            source_sequence=max(int(now.timestamp()), sequences[each.key] + 1),
+            year=each.year,
+            step=each.step,
+            step_version=each.step_version,
+            reason="taken_back",
+        )
+        for each in invitations
+    ]
+    site.producer.append([new_record(event, (number, str(event.source_sequence)), now) for event in events])
+    return _report(account, sponsored=False).model_copy(update={"until": now.date(), "sponsor": None})
 
 
 @act(

@@ -52,8 +52,8 @@ _LISTED_MAX = 1000
 
 
 class StillEnrolled(SesameError):
-    """An enrolment of this student is in force: the registrar ends it first, or the next import would bring
-    the person back."""
+    """An enrolment of this person is in force: the registrar, or of staff the HR system, ends it first, or
+    the next import would bring the person back. A guest's invitation: `sesame guests end`."""
 
 
 class UnderHold(SesameError):

@@ -86,6 +86,7 @@ BODIES: Final[Mapping[str, Any]] = {
         "until": "2027-01-31",
         "reason": "seminar",
     },
+    "end_invitation": {"student_number": "G-04718230", "reason": "wrong address"},
     "dismiss_dead_letters": {"letters": ["2d80741270d4"], "reason": "left the university"},
     "select_students": {"consumer": "moodle", "cause": "moodle_email_taken"},
     "preview_replay": {"consumer": "moodle", "students": ["22600012"], "selected": 1},

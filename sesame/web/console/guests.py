@@ -8,7 +8,15 @@ from fastapi import APIRouter, Response
 
 from schemas.language import gettext
 from sesame.acts.acts import check
-from sesame.operations.access.guests import InviteRequest, NoSponsor, NotInvited, invite, invited
+from sesame.operations.access.guests import (
+    EndInvitationRequest,
+    InviteRequest,
+    NoSponsor,
+    NotInvited,
+    end,
+    invite,
+    invited,
+)
 from sesame.web.console.console_request import ConsoleRequest, Visiting
 from sesame.web.console.persons import reason_of
 from sesame.web.kit.web_request import PageError, Posted
@@ -47,6 +55,18 @@ def invite_guest(visit: Visiting, fields: Posted) -> Response:
         return _page(visit, refusal, fields)
     number, day = made.student_number, request.until
     return visit.done(PATH, gettext("{number}: invited until {day}", number=number, day=day))
+
+
+@router.post("/invites/fin")
+def end_invitation(visit: Visiting, fields: Posted) -> Response:
+    """Take an invitation back."""
+    check(visit.actor, "guest.end")
+    request = EndInvitationRequest(student_number=fields.get("numero", "").strip(), reason=reason_of(fields))
+    try:
+        ended = end(visit.context.site, visit.actor, request)
+    except NotInvited as refusal:
+        return _page(visit, refusal)
+    return visit.done(PATH, gettext("{number}: the invitation is taken back", number=ended.student_number))
 
 
 def _page(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from consumers.registry.people import People
 from schemas.account import Hold
 from schemas.events import HoldPlaced
 from sesame.testing.servers.console_kit import ConsoleDesk
@@ -58,6 +59,24 @@ def test_two_guests_are_invited_and_listed_as_a_file_too(desk: ConsoleDesk) -> N
     assert [row[0] for row in table] == ["Numéro", eve, ada]
     assert [row[4] for row in table] == ["Parrain", sponsor, sponsor]
     assert [entry.actor for entry in desk.audit("guest.invite")] == ["claire", "claire"]
+
+
+def test_one_invitation_of_two_is_taken_back_by_the_form(desk: ConsoleDesk) -> None:
+    sponsor = desk.portal.active(birth_name="Durand", given_name="Claire")
+    ada, eve = invited(desk, parrain=sponsor), invited(desk, parrain=sponsor, prenom="Ève")
+    with desk.browser("support", login="claire") as browser:
+        browser.get("/console/invites")
+        page = browser.send("/console/invites/fin", numero=f" {ada} ", raison="mauvaise adresse").text
+        assert "l’invitation est annulée" in page
+        (event,) = desk.published(ada)[1:]
+        desk.portal.apply(event)
+        browser.get("/console/invites")
+        refused = browser.send("/console/invites/fin", numero=ada, raison="encore")
+    assert (refused.status_code, "il n’y a pas d’invitation" in refused.text) == (422, True)
+    with desk.portal.database.read() as connection:
+        left = [People(desk.portal.database).enrolments(connection, each) for each in (ada, eve)]
+    assert list(map(len, left)) == [0, 1]
+    assert [entry.actor for entry in desk.audit("guest.end")] == ["claire"]
 
 
 def test_the_form_says_whether_a_mail_gives_the_guest_the_number(desk: ConsoleDesk) -> None:

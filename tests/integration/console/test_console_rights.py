@@ -68,6 +68,7 @@ MAY = {
     ("GET", "/journal.{form}"): OPERATORS,
     ("GET", "/invites"): DESK,
     ("POST", "/invites"): DESK,
+    ("POST", "/invites/fin"): DESK,
     ("GET", "/listes"): OFFICE,
     ("POST", "/listes"): OFFICE,
     ("POST", "/listes/carte"): OPERATORS,

@@ -141,6 +141,7 @@ NOTED_BY_THEMSELVES = frozenset(
         "dead_letters.list",
         "events.poll",
         "evidence",
+        "guest.end",
         "guest.invite",
         "import.approve",
         "receiver.try",

@@ -17,13 +17,22 @@ from pipeline.db import persons
 from pipeline.db.database import Database
 from pipeline.db.persons import Forgetting
 from schemas.account import Hold, Stage
-from schemas.events import EnrolmentRecorded, HoldPlaced, IdentityDecided, IdentityDecision
+from schemas.events import (
+    EnrolmentCancelled,
+    EnrolmentRecorded,
+    HoldPlaced,
+    IdentityDecided,
+    IdentityDecision,
+    ProlongationRequested,
+)
 from sesame.acts.acts import Actor, ActRefused, Role
 from sesame.app.tables import metadata
 from sesame.operations.access.guests import (
+    EndInvitationRequest,
     InviteRequest,
     NoSponsor,
     NotInvited,
+    end,
     invite,
     invited,
     sponsor_of,
@@ -211,6 +220,38 @@ def test_the_audit_names_a_sponsor_by_a_digest(site: Site) -> None:
         [noted] = [each for each in entries(connection, limit=9) if each.action == "guest.invite"]
     assert not any(LEA in each for each in details)
     assert noted.detail["sponsor"] == LEA
+
+
+def test_an_invitation_is_taken_back_and_the_other_guest_s_is_not(site: Site) -> None:
+    for given in ("Ada", "Ida", "Eva"):
+        number = invite(site, DESK, InviteRequest(**ASKED | {"given_name": given})).student_number
+        site.take()
+        if given != "Eva":  # who never activated
+            site.desk.apply(activation(number))
+    numbers = {each.name.split()[0]: each.student_number for each in invited(site, DESK) if each.name}
+    site.desk.apply(
+        ProlongationRequested(student_number=numbers["Ada"], ends_on=LAST_DAY, until=date(2027, 1, 9))
+    )
+    for given in ("Ada", "Eva"):
+        done = end(site, DESK, EndInvitationRequest(student_number=numbers[given], reason="wrong address"))
+        assert (done.student_number, done.until) == (numbers[given], date(2026, 9, 14))
+        [message] = site.producer.take()
+        site.desk.apply(expect(EnrolmentCancelled, message.event))
+        with pytest.raises(NotInvited):
+            end(site, DESK, EndInvitationRequest(student_number=numbers[given], reason="again"))
+    site.desk.pass_time(date(2026, 9, 16))
+    stages = {given: site.desk.account(number).stage for given, number in numbers.items()}
+    assert stages == {"Ada": Stage.EXPIRED, "Ida": Stage.ACTIVE, "Eva": Stage.PRECREATED}
+    assert list(site.desk.account(numbers["Eva"]).enrolments) == []
+    with site.database.read() as connection:
+        noted = [each for each in entries(connection, limit=9) if each.action == "guest.end"]
+    assert [(each.actor, each.detail["student_number"]) for each in reversed(noted)] == [
+        ("odile", numbers["Ada"]),
+        ("odile", numbers["Eva"]),
+    ]
+    for other in (LEA, "G-00000009"):
+        with pytest.raises(NotInvited):
+            end(site, DESK, EndInvitationRequest(student_number=other, reason="nobody"))
 
 
 def test_a_viewer_invites_nobody_and_sees_none(site: Site) -> None:
