@@ -95,7 +95,9 @@ def arrivals(look: Look) -> MeasureResult:
         [
             Deviation(number=row.student_number, since=utc(row.opened_at), data={"state": row.state})
             for row in rows
-            if row.state in ("in_progress", "failed") and row.opened_at < late
+            if row.state in ("in_progress", "failed")
+            and row.opened_at < late
+            and look.accounts[row.student_number].is_open  # a closing that is late is `closings`
         ],
     )
 

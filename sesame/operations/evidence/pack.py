@@ -168,8 +168,11 @@ def verify(document: bytes, *, key: str | None) -> EvidenceVerified:
         if found.text().encode() != document:
             raise EvidenceRefused
         fingerprint = receipts.signed_by(signed_bytes(found.evidence), found.signature, key)
-    except (ValidationError, ReceiptRefused) as error:
-        raise EvidenceRefused(*error.args if isinstance(error, ReceiptRefused) else ()) from error
+    except ValidationError as error:
+        raise EvidenceRefused from error
+    except ReceiptRefused as error:
+        why = "" if str(error) == str(ReceiptRefused()) else str(error)
+        raise EvidenceRefused(why) from error
     evidence = found.evidence
     return EvidenceVerified(
         framework=evidence.framework,
