@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from datetime import datetime, tzinfo
+from datetime import date, datetime, tzinfo
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from io import BytesIO
@@ -100,6 +100,11 @@ def local(at: datetime) -> datetime:
 def written_time(at: datetime, language: Language) -> str:
     """A time to the second as people of this language write it, in its own zone."""
     return at.strftime("%d/%m/%Y %H:%M:%S" if language == "fr" else "%Y-%m-%d %H:%M:%S")
+
+
+def local_day(day: date) -> str:
+    """A day as people write it in the current language."""
+    return day.strftime("%d/%m/%Y" if spoken() == "fr" else "%Y-%m-%d")
 
 
 def local_time(at: datetime) -> str:

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Final
 
-from schemas.language import gettext, local_time
+from schemas.language import gettext, local_day, local_time
 from sesame.app.lazy import lazily
-from sesame.cli.output import local_day
 
 with lazily():
     from sesame.operations.people import known_persons

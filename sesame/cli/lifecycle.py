@@ -7,12 +7,12 @@ from functools import partial
 
 import click
 
-from schemas.language import gettext, local_time, ngettext
+from schemas.language import gettext, local_day, local_time, ngettext
 from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import json_option, reason_option
-from sesame.cli.output import CommandResult, local_day, remark, show_table
+from sesame.cli.output import CommandResult, remark, show_table
 
 with lazily():
     from sesame.operations.access import entitlements as access_entitlements

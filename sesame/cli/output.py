@@ -8,7 +8,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from textwrap import indent
 from typing import Any, Final, NamedTuple
 
@@ -96,11 +96,6 @@ def coloured(text: str, colour: str | None, *, bold: bool = False) -> str:
 def year_text(year: int) -> str:
     """An academic year, for people; who is meant where there is none."""
     return gettext("staff and guests") if year == account.NO_YEAR else str(year)
-
-
-def local_day(day: date) -> str:
-    """A day as people here write it."""
-    return day.strftime("%d/%m/%Y" if spoken() == "fr" else "%Y-%m-%d")
 
 
 def duration(seconds: float) -> str:

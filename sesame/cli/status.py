@@ -11,11 +11,11 @@ from typing import Final
 
 import click
 
-from schemas.language import gettext, local_time
+from schemas.language import gettext, local_day, local_time
 from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.options import json_option
-from sesame.cli.output import CommandResult, coloured, local_day, remark, show_table
+from sesame.cli.output import CommandResult, coloured, remark, show_table
 
 with lazily():
     from schemas import account

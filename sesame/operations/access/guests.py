@@ -28,7 +28,7 @@ from schemas.account import (
     is_guests,
 )
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
-from schemas.language import Language, gettext
+from schemas.language import Language, gettext, gettext_noop, local_day
 from schemas.scalars import Text, is_mail_address
 from sesame.acts.acts import DESK, Actor, ActPath, ActRequest, Report, act, shown, utc
 from sesame.acts.ports import Registering, Stored
@@ -39,6 +39,7 @@ DAYS_MAX: Final = 366
 """The longest invitation, in days; the sponsor renews it."""
 _NO_UNIT: Final = "EXT"
 """The component of a guest whose sponsor has none."""
+_NAMES: Final = {"birth_name": gettext_noop("birth name"), "given_name": gettext_noop("given name")}
 _DIGITS: Final = 8
 _PAGE: Final = 500
 
@@ -239,9 +240,10 @@ def _fact(
     if not is_mail_address(request.personal_mail):
         raise NotInvited(gettext("{address!r} is no mail address", address=request.personal_mail))
     if not today <= request.until <= last:
-        raise NotInvited(gettext("until {day}: not between today and {last}", day=request.until, last=last))
+        days = {"day": local_day(request.until), "last": local_day(last)}
+        raise NotInvited(gettext("until {day}: not between today and {last}", **days))
     if not AGE_YEARS_MIN <= today.year - request.birth_date.year <= AGE_YEARS_MAX:
-        raise NotInvited(gettext("born on {day}: not plausible", day=request.birth_date))
+        raise NotInvited(gettext("born on {day}: not plausible", day=local_day(request.birth_date)))
     try:
         return EnrolmentRecorded(
             student_number=number,
@@ -265,7 +267,8 @@ def _fact(
             sponsor=sponsor.student_number,
         )
     except ValidationError as error:
-        field = error.errors()[0]["loc"][0]
+        name = str(error.errors()[0]["loc"][0])
+        field = gettext(_NAMES.get(name, name))
         raise NotInvited(gettext("{field}: give one line of 1 to 512 characters", field=field)) from None
 
 

@@ -23,7 +23,7 @@ from pipeline.audit import operator_notes
 from pipeline.errors import SesameError
 from producers.activation import choices
 from schemas.account import Account, Stage, is_guests
-from schemas.language import gettext
+from schemas.language import gettext, local_day
 from schemas.scalars import Text
 from sesame.acts import acts
 from sesame.acts.acts import OPERATORS, STAFF, Actor, ActPath, ActRequest, Report, act, shown, utc
@@ -296,11 +296,16 @@ def prolong(site: Stored, actor: Actor, request: ProlongRequest) -> ProlongRepor
         before, today = account.valid_until, utc(now).date()
         until = request.until or max(before, today) + timedelta(days=request.days or 0)
         if until <= before or until < today:
-            raise NotProlonged(gettext("{day} is not after {before}, or is past", day=until, before=before))
+            days = {"day": local_day(until), "before": local_day(before)}
+            raise NotProlonged(gettext("{day} is not after {before}, or is past", **days))
         latest = today + timedelta(days=guests.DAYS_MAX if is_guests(number) else _DAYS_MAX)
         if until > latest:
             raise NotProlonged(
-                gettext("{day} is too far ahead: until {latest} at most", day=until, latest=latest)
+                gettext(
+                    "{day} is too far ahead: until {latest} at most",
+                    day=local_day(until),
+                    latest=local_day(latest),
+                )
             )
         ref = operator_notes.keep_and_audit(
             connection,

@@ -19,7 +19,7 @@ from sesame.operations.access.guests import (
 )
 from sesame.web.console.console_request import ConsoleRequest, Visiting
 from sesame.web.console.persons import reason_of
-from sesame.web.kit.web_request import PageError, Posted
+from sesame.web.kit.web_request import Posted
 
 router = APIRouter()
 
@@ -47,8 +47,8 @@ def invite_guest(visit: Visiting, fields: Posted) -> Response:
             reason=reason_of(fields),
             language="en" if fields.get("langue") == "en" else "fr",
         )
-    except ValueError as error:
-        raise PageError(422, "form") from error
+    except ValueError:
+        return _page(visit, NotInvited(gettext("a date is missing, or is none")), fields)
     try:
         made = invite(visit.context.site, visit.actor, request)
     except (NoSponsor, NotInvited) as refusal:

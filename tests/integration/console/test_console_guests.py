@@ -96,7 +96,9 @@ def test_a_refused_form_keeps_what_was_typed_and_invites_nobody(desk: ConsoleDes
         ({"parrain": gone}, 422, "ne peut répondre d"),
         ({"parrain": sponsor, "adresse": "ada"}, 422, "ada"),
         ({"parrain": sponsor, "jusqu_au": "2030-01-01"}, 422, "2030-01-01"),
-        ({"parrain": sponsor, "naissance": "hier"}, 422, ""),
+        ({"parrain": sponsor, "jusqu_au": "2030-02-03"}, 422, "jusqu’au 03/02/2030"),
+        ({"parrain": sponsor, "naissance": "hier"}, 422, "une date manque"),
+        ({"parrain": sponsor, "jusqu_au": ""}, 422, "une date manque"),
         ({"parrain": sponsor, "raison": " "}, 422, "motif"),
     )
     for more, status, expected in refused:
@@ -105,7 +107,7 @@ def test_a_refused_form_keeps_what_was_typed_and_invites_nobody(desk: ConsoleDes
             page = browser.send("/console/invites", **(FORM | more))
             assert page.status_code == status, more
             assert expected in page.text, more
-            if more.keys() & {"adresse", "jusqu_au"} or more["parrain"] == gone:
+            if more.keys() & {"adresse", "jusqu_au", "naissance"} or more["parrain"] == gone:
                 assert 'value="Lovelace"' in page.text, more
     assert (desk.log.appended, desk.audit("guest.invite")) == ([], [])
 

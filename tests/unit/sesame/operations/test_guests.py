@@ -152,8 +152,8 @@ def test_a_sponsor_who_has_left_or_is_a_guest_is_refused(site: Site) -> None:
         ({"until": date(2026, 9, 13)}, "not between today"),
         ({"until": date(2026, 9, 14) + timedelta(367)}, "not between today"),
         ({"personal_mail": "ada at home"}, "no mail address"),
-        ({"birth_name": " "}, "birth_name: give one line"),
-        ({"given_name": "Ada\nIda"}, "given_name: give one line"),
+        ({"birth_name": " "}, "birth name: give one line"),
+        ({"given_name": "Ada\nIda"}, "given name: give one line"),
         ({"birth_date": date(2080, 12, 10)}, "not plausible"),
     ],
 )
