@@ -96,7 +96,7 @@ def test_a_refused_form_keeps_what_was_typed_and_invites_nobody(desk: ConsoleDes
         ({"parrain": gone}, 422, "ne peut répondre d"),
         ({"parrain": sponsor, "adresse": "ada"}, 422, "ada"),
         ({"parrain": sponsor, "jusqu_au": "2030-01-01"}, 422, "2030-01-01"),
-        ({"parrain": sponsor, "jusqu_au": "2030-02-03"}, 422, "jusqu’au 03/02/2030"),
+        ({"parrain": sponsor, "jusqu_au": "2030-02-03"}, 422, "Jusqu’au 03/02/2030"),
         ({"parrain": sponsor, "naissance": "hier"}, 422, "une date manque"),
         ({"parrain": sponsor, "jusqu_au": ""}, 422, "une date manque"),
         ({"parrain": sponsor, "raison": " "}, 422, "motif"),
