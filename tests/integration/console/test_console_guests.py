@@ -97,8 +97,8 @@ def test_a_refused_form_keeps_what_was_typed_and_invites_nobody(desk: ConsoleDes
         ({"parrain": sponsor, "adresse": "ada"}, 422, "ada"),
         ({"parrain": sponsor, "jusqu_au": "2030-01-01"}, 422, "2030-01-01"),
         ({"parrain": sponsor, "jusqu_au": "2030-02-03"}, 422, "Jusqu’au 03/02/2030"),
-        ({"parrain": sponsor, "naissance": "hier"}, 422, "une date manque"),
-        ({"parrain": sponsor, "jusqu_au": ""}, 422, "une date manque"),
+        ({"parrain": sponsor, "naissance": "hier"}, 422, "Une date manque"),
+        ({"parrain": sponsor, "jusqu_au": ""}, 422, "Une date manque"),
         ({"parrain": sponsor, "raison": " "}, 422, "motif"),
     )
     for more, status, expected in refused:
