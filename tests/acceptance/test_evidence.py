@@ -368,6 +368,7 @@ def review_not_followed(site: Site) -> Found:
     begun = site.sql("SELECT max(id) AS id FROM audit WHERE action = 'review.open'")[0]["id"]
     site.sql("UPDATE audit SET at = ? WHERE id = ?", ago(9), begun)
     site.sql("UPDATE audit SET at = ? WHERE id = ?", ago(8), changed)
+    behind(site, number, site.account(number) | {"stage_since": "2026-01-01"})  # before that decision
     return frozenset({("review_followed", number)})
 
 
