@@ -368,7 +368,8 @@ def review_not_followed(site: Site) -> Found:
     begun = site.sql("SELECT max(id) AS id FROM audit WHERE action = 'review.open'")[0]["id"]
     site.sql("UPDATE audit SET at = ? WHERE id = ?", ago(9), begun)
     site.sql("UPDATE audit SET at = ? WHERE id = ?", ago(8), changed)
-    behind(site, number, site.account(number) | {"stage_since": "2026-01-01"})  # before that decision
+    document = json.dumps(site.account(number) | {"stage_since": "2026-01-01"})  # before that decision
+    site.sql("UPDATE accounts SET document = ? WHERE student_number = ?", document, number)
     return frozenset({("review_followed", number)})
 
 
