@@ -27,6 +27,9 @@ def digest_of(observed: Any) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
+NOTHING: Final = digest_of(None)
+"""The digest of a target that shows nothing of the student."""
+
 OBSERVED_ONLY: Final = "observed_only"
 """Reason of waiting at a target that is only observed: `pending` names what would be written."""
 

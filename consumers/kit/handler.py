@@ -39,6 +39,7 @@ from consumers.kit.passwords import (
 )
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 from pipeline.target import (
+    NOTHING,
     Closed,
     Dead,
     Description,
@@ -221,7 +222,7 @@ class _BatchCall:
         for number in accounts:
             objects = self._objects(number, found)
             if not objects or "apply" not in self._connector.verbs():  # nothing there was ever ours
-                self._outcomes[number] = Done(digest_of(None), changed=False)
+                self._outcomes[number] = Done(NOTHING, changed=False)
             elif len(objects) == 1 and "erase" in self._connector.verbs():
                 doomed[number] = objects[0]
             else:
@@ -236,7 +237,7 @@ class _BatchCall:
         erased = [accounts[number] for number in doomed if number not in self._outcomes]
         for number, one in self._read_back(erased).items():
             left = Retry(DIFFERS, "something is left of what was erased")
-            self._outcomes[number] = Done(digest_of(None), changed=True) if one is None else left
+            self._outcomes[number] = Done(NOTHING, changed=True) if one is None else left
 
     def _objects(self, number: str, found: Mapping[str, TargetObject | None]) -> Sequence[TargetObject]:
         """All objects of a student: several, if more than one carries the number."""

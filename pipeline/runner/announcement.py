@@ -14,6 +14,7 @@ from pipeline.parking.rows import lane_for, replays_of
 from pipeline.target import (
     ADMINISTRATIVE_PENDING,
     NOT_OPEN_YET,
+    NOTHING,
     WHEN_RUNG,
     Closed,
     Dead,
@@ -22,7 +23,6 @@ from pipeline.target import (
     Retry,
     Task,
     Waiting,
-    digest_of,
 )
 from pipeline.target_states import State, TargetState
 from schemas.account import Account, Lane, Stage
@@ -77,7 +77,7 @@ class Admitted:
             return Waiting(ADMINISTRATIVE_PENDING)
         if self.account.opens_on:
             return Waiting(NOT_OPEN_YET, recheck_after_s=WHEN_RUNG)
-        return Done(digest_of(None), changed=False)
+        return Done(NOTHING, changed=False)
 
     @property
     def task(self) -> Task:
@@ -86,7 +86,7 @@ class Admitted:
             self.account,
             compare=self.doubtful or bool(self.replays),
             close_only=self.close_only,
-            was_there=self.state is not None and self.state.digest not in (None, digest_of(None)),
+            was_there=self.state is not None and self.state.digest not in (None, NOTHING),
         )
 
     @property
