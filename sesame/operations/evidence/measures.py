@@ -90,6 +90,7 @@ def arrivals(look: Look) -> MeasureResult:
     rows = look.rows(query)
     late = look.now - CREATED_WITHIN_DAYS * DAY_S
     took = [row.elapsed_s for row in rows if row.lane == Lane.PERSONAL.value and row.elapsed_s is not None]
+    known = look.accounts
     return MeasureResult(
         {"accounts": len(rows), **percentiles(took, "personal")},
         [
@@ -97,7 +98,7 @@ def arrivals(look: Look) -> MeasureResult:
             for row in rows
             if row.state in ("in_progress", "failed")
             and row.opened_at < late
-            and look.accounts[row.student_number].is_open  # a closing that is late is `closings`
+            and known[row.student_number].is_open  # a closing that is late is `closings`
         ],
     )
 
@@ -318,13 +319,13 @@ def review_done(look: Look) -> MeasureResult:
 @_measure
 def review_followed(look: Look) -> MeasureResult:
     """Accounts that a review wants to end, and that are open."""
-    ends, late = reviews.ending(look), look.now - CLOSED_WITHIN_DAYS * DAY_S
+    ends, known, late = reviews.ending(look), look.accounts, look.now - CLOSED_WITHIN_DAYS * DAY_S
     return MeasureResult(
         {"to_end": len(ends)},
         [
             Deviation(number=number, since=utc(each.at), data={"decided_by": each.actor})
             for number, each in sorted(ends.items())
-            if each.at < late and number in look.accounts and _goes_on(look.accounts[number], each.at)
+            if each.at < late and number in known and _goes_on(known[number], each.at)
         ],
     )
 

@@ -334,7 +334,7 @@ class TargetComparison:
                 self._several[number] = list(found)
                 by_ref = {ref: {ref: each} for ref, each in found.items()}
                 own[number] = self._own(account, {**by_ref, number: found}, adopted.get(number))
-        self._note_orphans(orphans)
+        self._note_orphans(orphans, known)
         self._look(self._suspected(known, own))
         return {*shown, *(each.ref for each in page)}
 
@@ -490,12 +490,13 @@ class TargetComparison:
             numbers = sorted({number for number, _ in page})
             known = self._newest(numbers)
             alive = {number for number, account in known.items() if account.stage is not Stage.ERASED}
-            self._note_orphans({ref: number for number, ref in page if number not in alive})
+            self._note_orphans({ref: number for number, ref in page if number not in alive}, known)
 
-    def _note_orphans(self, numbers: Mapping[str, str]) -> None:
+    def _note_orphans(self, numbers: Mapping[str, str], known: Mapping[str, Account]) -> None:
         """Record orphaned objects, but none that an operator set aside, or whose erasure is under way."""
+        if not numbers:
+            return
         target, owners = self._connector.name, sorted(set(numbers.values()))
-        known = self._newest(owners)
         with self._database.read() as connection:
             to_stay = questions.set_aside(connection, target, numbers)
             states = target_states.states_of(connection, target, owners)
