@@ -2,67 +2,57 @@
 
 from __future__ import annotations
 
+import builtins
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
-
-if TYPE_CHECKING:
-    from importlib.abc import Loader
+from threading import Lock, get_ident
+from types import ModuleType, SimpleNamespace
+from typing import Any, Final
 
 
 class _Later(ModuleType):
     """Replaces a module until one of its names is used."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or sys.modules.get(self.__name__) is self:  # the import itself looks
+        if name.startswith("__"):
             raise AttributeError(name)
         return getattr(import_module(self.__name__), name)
 
 
-class _Finder:
-    """Finds a stand-in for every module, and loads it. Its form is that of `importlib.abc`, slow to load."""
-
-    def __init__(self) -> None:
-        self.made: dict[str, ModuleType] = {}
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec:
-        """See `importlib.abc.MetaPathFinder`."""
-        del path, target
-        loader = cast("Loader", self)
-        return ModuleSpec(fullname, loader, is_package=True)  # any may have modules below it
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """See `importlib.abc.Loader`."""
-        self.made[spec.name] = _Later(spec.name)
-        return self.made[spec.name]
-
-    def exec_module(self, module: ModuleType) -> None:
-        """See `importlib.abc.Loader`: nothing runs."""
+_LAZILY: Final = Lock()  # one at a time: each puts back what it found
 
 
 @contextmanager
 def lazily() -> Iterator[None]:
     """Give modules imported here a stand-in, which loads the module when one of its names is used.
 
-    Import modules only: `from sesame.operations.access import holds`.
+    Import modules only: `from sesame.operations.access import holds`. Other threads import as ever: a first
+    request loads its server's libraries while the work of a process loads its own.
     """
-    finder = _Finder()
-    sys.meta_path.insert(0, finder)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(finder)
-        for name, module in finder.made.items():
-            del sys.modules[name]
-            above, _, leaf = name.rpartition(".")
-            if vars(sys.modules.get(above, module)).get(leaf) is module:
-                delattr(sys.modules[above], leaf)
+    with _LAZILY:
+        importing, here = builtins.__import__, get_ident()
+
+        def stand_in(name: str, *where: Any, **named: Any) -> Any:
+            if get_ident() != here:
+                return importing(name, *where, **named)
+            _globals, _locals, modules, _level = where
+            if not modules:
+                return _loaded_or_later(name)
+            return SimpleNamespace(**{leaf: _loaded_or_later(f"{name}.{leaf}") for leaf in modules})
+
+        builtins.__import__ = stand_in
+        try:
+            yield
+        finally:
+            builtins.__import__ = importing
+
+
+def _loaded_or_later(name: str) -> ModuleType:
+    module = sys.modules.get(name)
+    loading = module is None or getattr(module.__spec__, "_initializing", False)
+    return _Later(name) if module is None or loading else module
 
 
 _CONSOLES = ("rich", "better_exceptions", "colorama")
