@@ -20,7 +20,6 @@ COPY pipeline pipeline
 COPY consumers consumers
 COPY producers producers
 COPY sesame sesame
-COPY examples/sesame.toml examples/
 COPY ops/systemd ops/systemd
 RUN /opt/build/bin/python -m hatchling build -t wheel -d /dist && \
     /opt/sesame/bin/python -m pip install --no-deps --no-index /dist/*.whl && \

@@ -119,6 +119,12 @@ def _allowed(
     return steps, ()
 
 
+def is_empty(database: Database) -> bool:
+    """Whether the database was never migrated, and so holds nothing."""
+    with database.read() as connection:
+        return _revision(connection) is None
+
+
 def check(database: Database) -> str:
     """Check that this version can work with the database; return its revision.
 

@@ -26,7 +26,7 @@ _LAZILY: Final = Lock()  # one at a time: each puts back what it found
 
 @contextmanager
 def lazily() -> Iterator[None]:
-    """Give modules imported here a stand-in, which loads the module when one of its names is used.
+    """Give modules imported here a stand-in, loaded when one of its names is used.
 
     Import modules only: `from sesame.operations.access import holds`. Other threads import as ever: a first
     request loads its server's libraries while the work of a process loads its own.

@@ -82,6 +82,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "restored": "sesame.cli.restored:restored",
     },
     gettext_noop("Installation"): {
+        "init": "sesame.cli.installation:init",
         "doctor": "sesame.cli.doctor:doctor",
         "settings": "sesame.cli.settings:settings",
         "migrate": "sesame.cli.installation:migrate",

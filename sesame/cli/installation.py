@@ -1,12 +1,17 @@
-"""`sesame migrate`, `vault`, `version`: set up an installation, show its version."""
+"""Commands that set up an installation, and show its version."""
 
 from __future__ import annotations
 
+import os
 import platform
+import stat
 import time
+import tomllib
+from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
+from importlib.resources import files
 from pathlib import Path
 from typing import cast
 
@@ -20,12 +25,67 @@ from sesame.cli.man_page import ManPage, walk
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
 from sesame.cli.output import CommandResult, remark
+from sesame.cli.settings import checked
 
 with lazily():
+    from pipeline import vault as pipeline_vault
     from pipeline.db import migrate as db_migrate
+    from sesame import settings as sesame_settings
     from sesame.operations.keeping import vault as keeping_vault
 
 _LOOK_EVERY_S = 1.0
+
+
+@click.command()
+@pass_context
+def init(context: Context) -> None:
+    """Set up a site: settings to fill in; once filled in, the key and the database.
+
+    The first run writes the settings file that `--config` names, or `./sesame.toml`, and an empty file for
+    each secret. Fill them, and run it again. What exists is left as it is.
+    """
+    named = sesame_settings.named_file(context.config)
+    file = named or sesame_settings.find_file() or Path("sesame.toml")
+    if not file.exists():
+        _write_settings(file)
+        return
+    checked(context)
+    key = context.settings.vault_key_file
+    if not key.exists() and db_migrate.is_empty(context.application.database_as_it_is):
+        _make_key(context)
+    pipeline_vault.read_keys(key)  # no new key for an old store: it would open nothing
+    _migrate(context, wait=False)
+    remark(gettext("Next: sesame doctor"))
+
+
+def _write_settings(file: Path) -> None:
+    text = files("sesame.settings").joinpath("sesame.toml").read_text(encoding="utf-8")
+    secrets = [file.parent / name for name in _secret_files(tomllib.loads(text))]
+    for path in secrets:
+        if not path.exists():
+            _write(path, "")
+    _write(file, text)
+    remark(gettext("Wrote {path}: put your site's names in it.", path=file))
+    names = ", ".join(map(str, secrets))
+    remark(gettext("Each of these files is for one secret, alone in it: {files}", files=names))
+    remark(gettext("Fill them, then run it again."))
+
+
+def _secret_files(content: Mapping[str, object]) -> Iterator[str]:
+    """The files in the settings' own folder: secrets. Certificates are elsewhere."""
+    for name, value in content.items():
+        if isinstance(value, dict):
+            yield from _secret_files(value)
+        elif name.endswith("_file") and Path(str(value)).name == value:
+            yield value
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a new file, for its owner; for the group too in a setgid folder."""
+    shared = path.absolute().parent.stat().st_mode & stat.S_ISGID
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as new:
+        os.fchmod(new.fileno(), 0o640 if shared else 0o600)
+        new.write(text)
 
 
 @click.command()
@@ -37,6 +97,10 @@ def migrate(context: Context, *, wait: bool) -> None:
     Programs of the version before go on beside this one. A step that takes from them what they use waits
     until they have ended: they are named, and the code is 5.
     """
+    _migrate(context, wait=wait)
+
+
+def _migrate(context: Context, *, wait: bool) -> None:
     application = context.application
     database, told = application.database_as_it_is, ""
     while True:
@@ -57,10 +121,14 @@ def vault() -> None:
     """Prepare the vault."""
 
 
-@vault.command()
+@vault.command(name="init")
 @pass_context
-def init(context: Context) -> None:
+def vault_init(context: Context) -> None:
     """Make the vault's key file, mode 0600. An existing one is never replaced."""
+    _make_key(context)
+
+
+def _make_key(context: Context) -> None:
     made = keeping_vault.make_key(context, operator())
     remark(gettext("Wrote {path}. Keep a copy of it apart from the backups of the database.", path=made.path))
 

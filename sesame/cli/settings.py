@@ -48,6 +48,11 @@ def _show(shown: Mapping[str, object], advanced: Collection[str]) -> None:
 @pass_context
 def check(context: Context) -> None:
     """Check the settings: the file, the environment, and every secret that they name."""
+    checked(context)
+
+
+def checked(context: Context) -> None:
+    """Check the settings and their secrets, and print each fault. Raises SettingsError: there is one."""
     where = sesame_settings.find_file(context.config)
     found = context.settings
     unusable = [each.fault for each in found.connectors.values() if each.fault is not None]

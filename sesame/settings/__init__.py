@@ -4,7 +4,7 @@ from consumers.directory.settings import DirectorySettings
 from consumers.moodle.settings import MoodleSettings
 from pipeline.engine.limits import EngineSettings
 from pipeline.settings import SecretUnreadable, Section, SettingsError
-from sesame.settings.load import find_file, load
+from sesame.settings.load import find_file, load, named_file
 from sesame.settings.login import CasSettings
 from sesame.settings.model import Settings
 from sesame.settings.portal import PortalSettings
@@ -25,4 +25,5 @@ __all__ = [
     "StoreSettings",
     "find_file",
     "load",
+    "named_file",
 ]

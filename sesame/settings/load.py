@@ -35,19 +35,24 @@ class _File:
     content: dict[str, Any] = field(default_factory=dict)
 
 
+def named_file(config: Path | None = None) -> Path | None:
+    """The settings file that is named, by `config` or `SESAME_CONFIG`; it may not exist."""
+    return config or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
+
+
 def find_file(config: Path | None = None) -> Path | None:
-    """The settings file: as named, else `SESAME_CONFIG`, else a usual one, or none.
+    """The settings file: as named, else a usual one, or none.
 
     Raises:
         SettingsError: the file named does not exist.
     """
-    named = config or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
+    named = named_file(config)
     if named is not None:
         if not named.is_file():
             raise SettingsError(
                 gettext("the settings file {path} does not exist", path=named),
                 remedy=gettext(
-                    "Name another one by --config or {variable}; examples/sesame.toml is a start.",
+                    "Name another one by --config or {variable}; `sesame init` writes one.",
                     variable=CONFIG_VARIABLE,
                 ),
             )

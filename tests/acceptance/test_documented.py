@@ -265,7 +265,7 @@ def test_one_server_is_set_up_as_its_page_says(tmp_path: Path) -> None:
             ports = {9464: world.http_port, 8080: world.pages.port, 8081: world.console.port}
             shell.replaced = {f"127.0.0.1:{usual}/": f"127.0.0.1:{port}/" for usual, port in ports.items()}
             for block, shown in read(ONE_SERVER):
-                if block.lines[0] == "sesame settings check":
+                if block.lines[0] == "sesame init":
                     shell.type(*edited(world, tmp_path))
                 shell.try_block(block, shown)
             assert "sesame-hold-list.1" in shell.type("ls /usr/local/share/man/man1")

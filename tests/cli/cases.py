@@ -411,6 +411,7 @@ def _acts() -> Iterator[Case]:
         "restored",
     )
     yield Case("restored-shut", ("replay --consumer moodle --all --yes", "provision 22600001"), "restored")
+    yield Case("init", ("init --config new.toml", "init --config new.toml"), "nothing")
     yield Case("vault-init", ("vault init",), "nothing")
     yield Case("vault-init-again", ("vault init",))
 

@@ -29,9 +29,11 @@ from sesame.web.students import web_sessions
 
 def test_an_empty_database_is_brought_to_the_newest_form(empty_url: str) -> None:
     database = Database(empty_url)
+    assert migrate.is_empty(database)
     with pytest.raises(StoreNotMigrated):
         migrate.check(database)
     assert migrate.upgrade(database).revision == forms.head()
+    assert not migrate.is_empty(database)
     migrate.check(database)
     assert migrate.upgrade(database).revision == forms.head()
     database.close()

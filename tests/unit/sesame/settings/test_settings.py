@@ -12,6 +12,8 @@ from sqlalchemy import make_url
 from sesame.settings import MoodleSettings, SecretUnreadable, Section, Settings, SettingsError, load
 from sesame.settings.page import documented, settings_page
 
+_EXAMPLE = Path(__file__).parents[4] / "sesame" / "settings" / "sesame.toml"
+
 Written = Callable[[str], Path]
 
 
@@ -361,12 +363,11 @@ def test_a_site_calls_a_target_as_it_likes(written: Written) -> None:
 
 
 def test_the_example_can_be_used_as_it_is() -> None:
-    example = Path(__file__).parents[4] / "examples" / "sesame.toml"
-    settings = load(example)
+    settings = load(_EXAMPLE)
     assert settings.registry.mail_domain == "etu.univ-exemple.fr"
     assert settings.directory.people_dn.endswith("dc=univ-exemple,dc=fr")
 
 
 def test_the_example_shows_every_section() -> None:
-    text = (Path(__file__).parents[4] / "examples" / "sesame.toml").read_text(encoding="utf-8")
+    text = _EXAMPLE.read_text(encoding="utf-8")
     assert [name for name in Settings.sections() if f"[{name}]" not in text] == []
