@@ -32,7 +32,7 @@ _HEAD = """\
 
 Settings come from a TOML file, then from the environment, which wins. The file is the one that `--config`
 or `SESAME_CONFIG` names, else `./sesame.toml`, else `/etc/sesame/sesame.toml`; a relative path in it is
-relative to its folder. `sesame init` writes one to start with.
+relative to its folder. `sesame init` writes one.
 
 - The variable of `moodle.base_url` is `SESAME_MOODLE__BASE_URL`: two underscores between a section and a
   name. A list or a table is written as JSON.
