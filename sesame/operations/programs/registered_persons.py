@@ -298,9 +298,9 @@ def _numbers(
 
 def _loaded(connection: Connection, database: Database, numbers: Sequence[str]) -> list[RegisteredPerson]:
     """Load those of these persons who are shown, by number."""
-    if not numbers:
+    rows = rows_among(connection, _ROWS, people.c.student_number, numbers).all() if numbers else []
+    if not rows:
         return []
-    rows = rows_among(connection, _ROWS, people.c.student_number, numbers).all()
     known = People(database).known_among(connection, numbers)
     steps: dict[str, list[Enrolment]] = {}
     mine = or_(people.c.student_number.in_(numbers), people.c.merged_into.in_(numbers))

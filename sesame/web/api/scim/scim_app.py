@@ -10,16 +10,20 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Union
 from urllib.parse import parse_qsl
 from uuid import uuid4
 
 from anyio import CapacityLimiter, to_thread
 from scim2_models import (
+    BulkRequest,
+    BulkResponse,
     Error,
     ForbiddenException,
     InvalidFilterException,
     InvalidValueException,
+    ListResponse,
+    PatchOp,
     Resource,
     ResourceType,
     ResponseParameters,
@@ -31,6 +35,7 @@ from scim2_server.responses import ScimResponse
 from scim2_server.routing import Operation, Target
 from scim2_server.service import ScimService
 from scim2_server.storage import SearchPage
+from scim2_server.utils import parametrize
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -163,6 +168,16 @@ class _Service(ScimService):
     def __init__(self, provider: ScimProvider, events: dict[str, Any] | None, *, secret: bytes) -> None:
         super().__init__(provider, secret=secret)
         self._events = events
+        # pydantic makes a generic model's class anew (10 ms) once nothing holds the one that it made.
+        models = self.get_models()
+        self._classes: list[Any] = [
+            parametrize(generic, Union[tuple(models)])  # noqa: UP007 (at run time)
+            for generic in (BulkRequest, BulkResponse, ListResponse, SearchRequest)
+        ]
+        for model in models:
+            self._classes += (
+                parametrize(each, model) for each in (PatchOp, ResponseParameters, SearchRequest)
+            )
 
     def service_provider_config(self, location: str, query: Mapping[str, str]) -> ScimResponse:
         """See `ScimService.service_provider_config`; adds RFC 9967, which it lacks."""
