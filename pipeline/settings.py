@@ -136,7 +136,7 @@ def read_secret(path: Path, key: str) -> str:
                 path=path,
                 mode=f"{mode:04o}",
             ),
-            remedy=gettext("chmod 0600 {path}, and change the secret if others may have read it.", path=path),
+            remedy=gettext("chmod o= {path}, and change the secret if others may have read it.", path=path),
         )
     try:
         text = content.decode().rstrip("\r\n")
