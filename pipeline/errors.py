@@ -94,8 +94,24 @@ class NotInstalled(SesameError):
     def __init__(self, extra: str) -> None:
         super().__init__(
             gettext("what the extra {extra!r} brings is not installed", extra=extra),
-            remedy=gettext("Install it: pip install 'sesame[{extra}]'. Then restart.", extra=extra),
+            remedy=gettext(
+                "In Sésame's own environment: pip install {packages}. Then restart.",
+                packages=" ".join(f"'{each}'" for each in _packages(extra)),
+            ),
         )
+
+
+def _packages(extra: str) -> list[str]:
+    """What an extra brings. By name, since the package index has another `sesame`."""
+    from importlib.metadata import PackageNotFoundError, requires  # slow to load
+
+    try:
+        wanted = requires("sesame") or []
+    except PackageNotFoundError:  # from a checkout
+        return [f".[{extra}]"]
+    return [
+        each.partition(";")[0].strip() for each in wanted if f"extra == '{extra}'" in each.replace('"', "'")
+    ]
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from consumers.directory import NAME as DIRECTORY
 from consumers.directory.settings import DirectorySettings
 from consumers.kit.connector import Anything
-from consumers.kit.registration import Choice
+from consumers.kit.registration import Choice, installed
 from consumers.kit.settings import ConnectorSettings, PlainPasswordSettings
 from consumers.mailbox import NAME as MAILBOX
 from consumers.mailbox.settings import MailboxSettings
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 def _none_but(names: Iterable[str], known: Collection[str]) -> None:
     """Refuse a name of a target that no connector has."""
     if unknown := [name for name in names if name not in known]:
+        if unknown[0] in installed():
+            raise ValueError(gettext("{name} is not in `targets`: add it there", name=unknown[0]))
         name, near = unknown[0], difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.6)
         if near:
             text = gettext(

@@ -20,8 +20,18 @@ from sesame.testing.servers import require_service
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "how-to" / "release.md"
 BIN = Path(sys.executable).parent
+CONTACT = "security@sesame-identites.fr"
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 DIST = f"dist/{VERSION}"
+WANTED = {
+    "postgres": "psycopg",
+    "kafka": "kafka-python",
+    "tracing": "opentelemetry-exporter-otlp-proto-http",
+    "scim": "scim2-models",
+    "parquet": "duckdb",
+}
+"""The first package of each extra."""
+
 WHEEL = f"sesame-{VERSION}-py3-none-any.whl"
 
 
@@ -68,10 +78,11 @@ def commit(folder: Path) -> None:
     )
 
 
-def told(folder: Path, contact: str, heading: str) -> None:
-    """Commit this contact, and this heading of the newest version, whatever stands there."""
+def told(folder: Path, contact: str, heading: str, key: str = "RW") -> None:
+    """Commit this contact, this heading of the newest version, and this public key, whatever stands there."""
     for name, pattern, new in (
-        ("SECURITY.md", r"\*\*\S+@\S+\*\*", f"**{contact}**"),
+        ("SECURITY.md", r"^Write to \*\*\S*\*\*", f"Write to **{contact}**"),
+        ("SECURITY.md", r"\*\*RW\S*\*\*", f"**{key}**"),
         ("CHANGELOG.md", r"^## \[.*", heading),
     ):
         before = (folder / name).read_text(encoding="utf-8")
@@ -79,6 +90,10 @@ def told(folder: Path, contact: str, heading: str) -> None:
         assert n == 1
         (folder / name).write_text(text, encoding="utf-8")
     commit(folder)
+
+
+def public_key(folder: Path) -> str:
+    return (folder / "minisign.pub").read_text(encoding="ascii").splitlines()[1]
 
 
 def find_minisign() -> None:
@@ -91,8 +106,8 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a clone, its release in `dist`, and the key's halves."""
     folder = tmp_path_factory.mktemp("release")
     require_service(find_minisign)
-    told(clone(folder / "one"), "security@univ-exemple.fr", f"## [{VERSION}] - 2026-12-01")
     run("minisign", "-G", "-W", "-s", "minisign.key", "-p", "minisign.pub", folder=folder)
+    told(clone(folder / "one"), CONTACT, f"## [{VERSION}] - 2026-12-01", public_key(folder))
     run("scripts/release", folder / "minisign.key", folder=folder / "one")
     return folder
 
@@ -125,14 +140,44 @@ def test_another_folder_gives_the_same_bytes(released: Path) -> None:
 def test_the_how_tos_commands_verify_it_and_see_a_changed_byte(released: Path) -> None:
     verify = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[0]
     folder = released / "one" / DIST
-    (folder / "minisign.pub").write_bytes((released / "minisign.pub").read_bytes())
-    run("bash", "-ec", verify, folder=folder)
+    key = {
+        "KEY": re.findall(r"\*\*(RW\S+)\*\*", (folder / "../../SECURITY.md").read_text(encoding="utf-8"))[0]
+    }
+    run("bash", "-ec", verify, folder=folder, more=key)
     for name in ("SHA256SUMS", WHEEL):
         whole = (folder / name).read_bytes()
         (folder / name).write_bytes(whole[:-2] + bytes([whole[-2] ^ 1]) + whole[-1:])
-        run("bash", "-ec", verify, folder=folder, fails=True)
+        run("bash", "-ec", verify, folder=folder, fails=True, more=key)
         (folder / name).write_bytes(whole)
-    (folder / "minisign.pub").unlink()
+
+
+@pytest.mark.parametrize(
+    "contact",
+    [
+        "security@sesame.example",
+        "security@example.org",
+        "security@univ-exemple.fr",
+        "",
+        "TODO",
+        "a@b.invalid",
+    ],
+)
+def test_a_contact_that_is_none_is_refused(released: Path, tmp_path: Path, contact: str) -> None:
+    folder = clone(tmp_path / "clone")
+    told(folder, contact, f"## [{VERSION}] - 2026-12-01", public_key(released))
+    said = run("scripts/release", released / "minisign.key", folder=folder, fails=True).stderr
+    assert re.findall(r"^release: (.*)", said, re.MULTILINE) == [
+        "SECURITY.md:7: the contact is a placeholder"
+    ]
+    assert not (folder / "dist").exists()
+
+
+def test_a_key_that_nobody_can_verify_by_is_refused(released: Path, tmp_path: Path) -> None:
+    folder = clone(tmp_path / "clone")
+    told(folder, CONTACT, f"## [{VERSION}] - 2026-12-01", "RWAnotherKey")
+    said = run("scripts/release", released / "minisign.key", folder=folder, fails=True).stderr
+    reasons = re.findall(r"^release: (.*)", said, re.MULTILINE)
+    assert reasons == [f"SECURITY.md has no public key of {released / 'minisign.key'}"]
 
 
 def test_what_is_not_ready_is_refused_with_every_reason(released: Path) -> None:
@@ -193,4 +238,5 @@ def test_a_plain_installation_works_and_names_the_extra_that_something_needs(rel
         "scim": sesame("settings", "check", fails=True, **targets),
         "parquet": sesame("export", "--day", "2026-11-01", "--format", "parquet", fails=True),
     }.items():
-        assert f"pip install 'sesame[{extra}]'" in said
+        offered = re.findall(r"pip install '([\w-]+)", said)
+        assert offered == [WANTED[extra]], "the package index has another `sesame`"

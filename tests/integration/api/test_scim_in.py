@@ -441,4 +441,4 @@ def test_without_its_extra_the_rest_is_served_and_it_says_what_to_install(
 
     users, alive, overview = anyio.run(ask)
     assert (users.status_code, alive.status_code, overview.status_code) == (501, 200, 401)
-    assert "pip install 'sesame[scim]'" in users.text
+    assert "pip install 'scim2-models==" in users.text

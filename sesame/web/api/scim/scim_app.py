@@ -168,7 +168,7 @@ class _Service(ScimService):
     def __init__(self, provider: ScimProvider, events: dict[str, Any] | None, *, secret: bytes) -> None:
         super().__init__(provider, secret=secret)
         self._events = events
-        # pydantic makes a generic model's class anew (10 ms) once nothing holds the one that it made.
+        # pydantic makes a generic model's class again (10 ms) unless something holds the first one.
         models = self.get_models()
         self._classes: list[Any] = [
             parametrize(generic, Union[tuple(models)])  # noqa: UP007 (at run time)

@@ -179,4 +179,4 @@ def test_without_duckdb_it_is_said_what_to_install(
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(NotInstalled) as met:
         exported(database, "parquet")
-    assert "sesame[parquet]" in met.value.remedy
+    assert "pip install 'duckdb>=" in met.value.remedy

@@ -368,6 +368,12 @@ def test_a_site_calls_a_target_as_it_likes(written: Written) -> None:
     }
 
 
+def test_a_row_for_a_connector_that_is_no_target_says_so(written: Written) -> None:
+    row = "[[lifecycle.entitlements]]\ntarget = \"partage\"\neverybody = true\n"
+    with pytest.raises(SettingsError, match="partage is not in `targets`: add it there"):
+        load(written(row))
+
+
 def test_the_example_can_be_used_as_it_is() -> None:
     settings = load(_EXAMPLE)
     assert settings.registry.mail_domain == "etu.univ-exemple.fr"
