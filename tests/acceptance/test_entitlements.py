@@ -32,11 +32,11 @@ target = "moodle"
 components = ["IUT"]
 open = false
 """
-NO_MOODLE = """
+NO_MOODLE = f"""
 [[lifecycle.entitlements]]
 target = "moodle"
 steps = ["M1*"]
-open = false
+opens_on = {OPENS.isoformat()}
 """
 HEALTH = {"COD_CMP": "SAN", "COD_ETP": "L1SAN"}
 MASTERS = ("master", "other_master", "third_master")
@@ -155,11 +155,18 @@ def test_a_change_of_the_rows_shuts_nobody_until_an_operator_has_released_it(her
     again(here)
     wait_until(lambda: [plan["students"] for plan in plans(here)] == [numbers], "the guard to hold them")
     assert [moodle_state(here, name) for name in MASTERS] == [[True]] * 3
+    here.settle(*MASTERS)
+    assert here.rules("master") == ["cas_not_tried"], "it is open still"
+    assert "ce service s’ouvre le" not in here.page("master")
+    assert "– ouvert" in here.page("master")
     here.sesame("lifecycle", "release", plans(here)[0]["id"])
     wait_until(lambda: [moodle_state(here, name) for name in MASTERS] == [[False]] * 3, "Moodle to be shut")
     assert plans(here) == []
     here.settle(*MASTERS)
-    assert here.rules("master") == ["not_entitled", "cas_not_tried"]
+    assert here.rules("master") == ["opens_later", "cas_not_tried"]
+    assert "ce service s’ouvre le" in here.page("master")
+    assert "– ouvert" not in here.page("master")
+    assert "Access is shut there." in here.sesame("status", here.numbers["master"])
     assert [moodle_state(here, name) for name in ("well", "late")] == [[True], [True]]
     restart_with(here, ROWS)
     again(here)

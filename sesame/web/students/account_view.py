@@ -10,7 +10,7 @@ from typing import Final
 from consumers.directory import NAME as DIRECTORY
 from consumers.kit.passwords import LACKING
 from consumers.moodle import NAME as MOODLE
-from consumers.registry.lifecycle.stages import Lifecycle
+from consumers.registry.lifecycle.stages import OPEN, Lifecycle
 from consumers.registry.people import People
 from pipeline import accounts
 from pipeline.dead_letters import rows as dead_letters
@@ -279,7 +279,7 @@ def _partly_done(target: TargetStatus) -> bool:
 def _courses(target: TargetStatus, account: Account, *, open_too: bool) -> tuple[Course, ...]:
     if target.target != MOODLE:
         return ()
-    pending = set(target.pending)
+    pending, open_too = set(target.pending), open_too and account.at(MOODLE).stage in OPEN
     return tuple(
         Course(cohort.name, open=open_too and cohort.met and cohort.name not in pending)
         for cohort in account.cohorts

@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, select
 
 from consumers.propagation.rows import propagation
+from consumers.registry.lifecycle.stages import OPEN
 from consumers.registry.people import People
 from pipeline import accounts, parking, status, target_states
 from pipeline.audit import operator_notes
@@ -243,6 +244,12 @@ def _target(target: str, known: _Known) -> TargetStatus:
         words, day = explain(NOT_OPEN_YET), opens.isoformat()
         return TargetStatus(target, "waiting", since, seen, NOT_OPEN_YET, (day,), words.what, words.next)
     if state is not None and seen >= account.version and state.state is State.PROVISIONED:
+        if account.stage in OPEN and account.at(target).stage not in OPEN:
+            text, step = (
+                gettext("Access is shut there."),
+                f"sesame entitlements explain {account.student_number}",
+            )
+            return TargetStatus(target, "provisioned", since, seen, cause=text, next=step)
         return TargetStatus(target, "provisioned", since, seen)
     if state is not None and state.state_version >= account.version and state.state is State.WAITING:
         words = explain(state.reason)

@@ -369,7 +369,7 @@ def test_a_site_calls_a_target_as_it_likes(written: Written) -> None:
 
 
 def test_a_row_for_a_connector_that_is_no_target_says_so(written: Written) -> None:
-    row = "[[lifecycle.entitlements]]\ntarget = \"partage\"\neverybody = true\n"
+    row = '[[lifecycle.entitlements]]\ntarget = "partage"\neverybody = true\n'
     with pytest.raises(SettingsError, match="partage is not in `targets`: add it there"):
         load(written(row))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from consumers.registry.esi import EsiState
+from consumers.registry.lifecycle.stages import OPEN
 from schemas.account import Account, Administrative, Enrolment, Hold, Stage, dated_step
 from schemas.language import gettext
 from sesame.acts.acts import utc
@@ -163,8 +164,10 @@ def service_ended(s: Situation) -> Iterator[Finding]:
 @rule("opens_later")
 def opens_later(s: Situation) -> Iterator[Finding]:
     """The site's entitlements open this service later."""
-    for name, day in s.open.opens_on.items() if s.open is not None else ():
-        if s.target(name) is not None:
+    account = s.open
+    for name, day in account.opens_on.items() if account is not None else ():
+        is_shut = account is not None and account.at(name).stage not in OPEN  # or the guard holds it open
+        if is_shut and s.target(name) is not None:
             yield Finding("opens_later", name, {"opens on": day, **_rows(s)}, {"day": day})
 
 
