@@ -7,6 +7,7 @@ import os
 import re
 import sqlite3
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
@@ -42,6 +43,8 @@ class Site:
     def __init__(self, world: World, numbers: list[str]) -> None:
         self.world, self._numbers = world, iter(numbers)
         self.data = world.private / "data"
+        self.named: dict[str, set[str]] = {}
+        self.reports: dict[str, list[dict[str, Any]]] = {}
 
     def somebody(self) -> str:
         """A complete student whom no plant has used."""
@@ -87,6 +90,9 @@ class Site:
             for each in measures:
                 assert each["query"]
                 assert each["at"]
+                self.named |= {each["measure"].split()[-1]: set(each["figure"])}
+                self.named.setdefault("", set()).update(*(one["data"] for one in each["exceptions"]))
+                self.reports[each["measure"].split()[-1]] = each["reports"]
                 found |= {
                     (each["measure"].split()[-1], one["number"] or json.dumps(one["data"]))
                     for one in each["exceptions"]
@@ -484,6 +490,11 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
 
 def test_nothing_is_found_on_a_clean_site_and_each_planted_violation_is(site: Site) -> None:
     assert site.evidence() == frozenset()
+    if site.world.postgres is None:
+        [rehearsed] = site.reports["rehearsals"]
+        accounts = site.sql("SELECT count(*) AS n FROM accounts")[0]["n"]
+        assert (rehearsed["accounts"], rehearsed["result"]) == (accounts, "usable")
+        assert {"at", "folder", "made_at", "seconds", "records"} <= rehearsed.keys()
     site.tamper()
     plants = [plant for plant in PLANTS.values() if site.world.postgres is None or plant not in EMBEDDED]
     wanted = [one for plant in plants for one in plant(site)]
@@ -491,6 +502,13 @@ def test_nothing_is_found_on_a_clean_site_and_each_planted_violation_is(site: Si
     unseen = [one for one in wanted if not any(matches(one, seen) for seen in found)]
     others = [seen for seen in found if not any(matches(one, seen) for one in wanted)]
     assert (unseen, others) == ([], [])
+    tokens = set().union(*site.named.values())
+    texts = tomllib.loads((ROOT / "sesame/operations/evidence/frameworks.toml").read_text("utf-8"))["words"]
+    shares = ("_count", "_p50_s", "_p95_s", "_p99_s")
+    for known in texts.values():
+        named = {*known, *(f"{name}{share}" for name in known for share in shares)}
+        named |= {name.partition("=")[0] for name in known}
+        assert tokens - named == set(), "the page to hand over has words for each"
 
 
 def matches(wanted: tuple[str, str], seen: tuple[str, str]) -> bool:

@@ -42,10 +42,11 @@ class Deviation(Report):
 
 
 class MeasureResult(NamedTuple):
-    """What a measure found: its figures by name, and its exceptions."""
+    """What a measure found: its figures by name, its exceptions, and the reports that it counted."""
 
     figure: Mapping[str, int | float]
     exceptions: Sequence[Deviation]
+    reports: Sequence[Mapping[str, str | int | float]] = ()
 
 
 class ReadAccount(NamedTuple):

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import func, select
 
@@ -419,8 +419,12 @@ def backups(look: Look) -> MeasureResult:
     if look.settings.store_file is None:
         look.read("settings: the store is a PostgreSQL server's")
         return MeasureResult({"embedded": 0}, [])
-    rows = look.rows(select(audit.c.at).where(audit.c.action == "backup"))
-    return _lately(look, [row.at for row in rows], BACKUP_DAYS, "backup", {})
+    rows = look.rows(select(audit.c.at, audit.c.detail).where(audit.c.action == "backup"))
+    made = [(row.at, json.loads(row.detail)) for row in rows]
+    failed = {
+        said["folder"] for _, said in made if "unusable" in said
+    }  # noted when begun, and when it failed
+    return _lately(look, [at for at, said in made if said["folder"] not in failed], BACKUP_DAYS, "backup", {})
 
 
 @_measure
@@ -431,9 +435,26 @@ def rehearsals(look: Look) -> MeasureResult:
     reports = [(row.at, json.loads(row.detail)) for row in rows]
     took = [said["seconds"] for _, said in reports if "seconds" in said]
     figure = percentiles(took, "restore")
-    return _lately(
+    found = _lately(
         look, [at for at, said in reports if "unusable" not in said], reviews.YEAR_DAYS, "rehearsal", figure
     )
+    return found._replace(reports=[_rehearsal(at, said) for at, said in reports])
+
+
+def _rehearsal(at: float, said: Mapping[str, Any]) -> dict[str, str | int | float]:
+    """When, from what, how long, what was found."""
+    given = {
+        name: said[name] for name in ("folder", "made_at", "seconds", "accounts", "records") if name in said
+    }
+    counts = {
+        name: n for name in ("erased", "read", "questions") if (n := _total(said.get(name))) is not None
+    }
+    return {"at": utc(at).isoformat(), **given, **counts, "result": str(said.get("unusable", "usable"))}
+
+
+def _total(found: Any) -> int | None:
+    """A number, or the sum of several."""
+    return sum(found.values()) if isinstance(found, dict) else found
 
 
 @_measure

@@ -26,6 +26,7 @@ from sesame.operations.privacy.receipts import ReceiptRefused
 
 _FRAMEWORKS: Final = Path(__file__).with_name("frameworks.toml")
 _RULES: Final = "rules"
+_WORDS: Final = "words"
 
 
 class UnknownFramework(SesameError):
@@ -54,6 +55,7 @@ class Measured(Report):
         query: what was read, as the database got it; lines for several queries, settings and files.
         figure: figures by name; times end in `_s` (seconds).
         exceptions: by student number, or about the site.
+        reports: of the rehearsed restores: when, from what, how long, what was found.
         at: when it was read.
     """
 
@@ -61,6 +63,7 @@ class Measured(Report):
     query: str
     figure: Mapping[str, int | float]
     exceptions: Sequence[Deviation]
+    reports: Sequence[Mapping[str, str | int | float]]
     at: datetime
 
     @property
@@ -110,7 +113,7 @@ class EvidenceVerified(Report):
 @cache
 def frameworks() -> Mapping[str, Mapping[str, str]]:
     """The measures of each framework, with their articles."""
-    return {name: said["measures"] for name, said in _texts().items() if name != _RULES}
+    return {name: said["measures"] for name, said in _texts().items() if "measures" in said}
 
 
 def title(framework: str, language: Language) -> str:
@@ -121,6 +124,24 @@ def title(framework: str, language: Language) -> str:
 def rule(measure: str, language: Language) -> str:
     """What a measure asks, in a sentence."""
     return str(_texts()[_RULES][measure][language])
+
+
+def words(name: str, language: Language) -> str:
+    """The words for a figure's name, or for what an exception is seen by; without words, the name itself."""
+    known: Mapping[str, str] = _texts()[_WORDS][language]
+    for share in ("count", "p50_s", "p95_s", "p99_s"):
+        if name not in known and name.endswith(f"_{share}"):
+            return f"{words(name.removesuffix(f'_{share}'), language)}, {known[share]}"
+    return known.get(name, name)
+
+
+def seen_by(data: Mapping[str, str | int | float], language: Language) -> str:
+    """What an exception is seen by, in words."""
+    found = []
+    for name, value in data.items():
+        both = words(f"{name}={value}", language)
+        found.append(both if both != f"{name}={value}" else f"{words(name, language)} {value}")
+    return ", ".join(found)
 
 
 @act("evidence", OPERATORS, path=ActPath("make_evidence", "POST", "/evidence"))
@@ -197,5 +218,6 @@ def _measured(look: Look, name: str, article: str) -> Measured:
         query="\n".join(dict.fromkeys(look.asked)),
         figure=found.figure,
         exceptions=sorted(found.exceptions, key=lambda each: each.number or ""),
+        reports=found.reports,
         at=utc(look.now),
     )

@@ -107,6 +107,8 @@ def document(made: SignedEvidence, language: Language) -> str:
         rules={each.name: pack.rule(each.name, language) for each in evidence.measures},
         day=lambda at: day(at.date(), language),
         number=lambda n: number(n, language),
+        words=lambda name: pack.words(name, language),
+        seen_by=lambda data: pack.seen_by(data, language),
         most=_SHOWN_MAX,
     )
 

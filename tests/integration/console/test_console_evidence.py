@@ -104,7 +104,7 @@ def test_the_page_to_hand_over_names_whom_each_exception_is_about(desk: ConsoleD
         "4.4 · Aucun compte ne reste ouvert plus de 7 jours après la fin du droit"
     )
     assert number in departures.partition("</section>")[0]
-    assert "valid_until=2026-01-01" in departures.partition("</section>")[0]
+    assert "valable jusqu’au 2026-01-01" in departures.partition("</section>")[0]
     assert "SELECT" in departures.partition("</section>")[0]
     assert "http" not in page, "the file needs no other"
 

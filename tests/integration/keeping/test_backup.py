@@ -259,6 +259,33 @@ def test_where_there_is_no_room_nothing_is_left(site: Path) -> None:
     assert Path("copies").read_text() == "a file where a folder should be"
 
 
+def test_before_the_first_run_it_says_what_is_missing(site: Path) -> None:
+    (Path("data") / "events.db").unlink()
+    refused = sesame("backup", "--to", "copies")
+    assert refused.exit_code == 1
+    assert "events.db does not exist yet" in refused.stderr
+    assert "sesame run" in refused.stderr
+    assert not Path("copies").exists()
+
+
+def test_one_that_failed_is_in_the_audit_and_no_evidence_of_a_backup(site: Path) -> None:
+    def measured() -> list[int]:
+        found = {each["measure"]: each for each in json.loads(sesame("evidence", "--json").stdout)}
+        return [found["13.1 backups"]["figure"]["backups"], len(found["13.1 backups"]["exceptions"])]
+
+    log = Path("data") / "events.db"
+    whole = log.read_bytes()
+    log.write_bytes(b"no database" * 1000)
+    assert sesame("backup", "--to", "copies").exit_code != 0
+    failed, begun = json.loads(sesame("audit", "--limit", "2", "--json").stdout)
+    assert [each["action"] for each in (failed, begun)] == ["backup", "backup"]
+    assert "which failed" in sesame("audit", "--limit", "1").stdout
+    assert measured() == [0, 1]
+    log.write_bytes(whole)
+    backed_up("--to", "copies")
+    assert measured() == [1, 0]
+
+
 def test_what_two_servers_keep_is_backed_up_by_their_own_tools(site: Path) -> None:
     settings = 'data_dir = "data"\n[store]\nurl = "postgresql://sesame@127.0.0.1:1/sesame"\n'
     Path("sesame.toml").write_text(

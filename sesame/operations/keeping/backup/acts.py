@@ -24,7 +24,7 @@ from sesame.acts import acts
 from sesame.acts.acts import ADMINISTRATORS, Actor, Report, act
 from sesame.acts.ports import Configured, HasSettings, Stored
 from sesame.operations.keeping.backup import copies
-from sesame.operations.keeping.backup.copies import LOG, STORE, Manifest
+from sesame.operations.keeping.backup.copies import LOG, STORE, BackupFailed, Manifest
 from sesame.operations.keeping.backup.sealing import Identifier, Owned
 from sesame.settings import folders
 
@@ -136,23 +136,31 @@ def back_up(
         PersonKeysUnusable: the keys cannot be used, or copied.
     """
     sources, keys, settings = _files(site), person_keys(site), site.settings
+    for path in sources.values():
+        if not path.exists():
+            text = gettext("{path} does not exist yet", path=path)
+            raise BackupFailed(text, remedy=gettext("Start `sesame run` once: it makes store and log."))
     for needed in (request.folder, settings.data_dir, settings.key_copies):
         folders.make(needed)
     made_at = clock()
     folder = request.folder / NAME.format(at=made_at)
     acts.note(site.database, actor, "backup", folder=str(folder))
-    made = copies.make(
-        folder,
-        sources,
-        tables=_owned(metadata),
-        identifiers=_IDENTIFIERS,
-        keys=keys,
-        scratch=settings.data_dir,
-        made_at=made_at,
-        version=version,
-    )
-    copied = keys.copy(made_at, days=_KEY_COPY_DAYS)
-    copies.prove(folder, keys=keys, scratch=settings.data_dir)
+    try:
+        made = copies.make(
+            folder,
+            sources,
+            tables=_owned(metadata),
+            identifiers=_IDENTIFIERS,
+            keys=keys,
+            scratch=settings.data_dir,
+            made_at=made_at,
+            version=version,
+        )
+        copied = keys.copy(made_at, days=_KEY_COPY_DAYS)
+        copies.prove(folder, keys=keys, scratch=settings.data_dir)
+    except SesameError as error:
+        acts.note_look(site.database, actor, "backup", folder=str(folder), unusable=type(error).__name__)
+        raise
     removed = []
     if request.keep is not None:
         for old in copies.backups_in(request.folder)[: -request.keep]:
