@@ -87,7 +87,7 @@ def _show(found: list[connectors_acts.ConnectorLine]) -> None:
         (
             each.name,
             each.package,
-            each.level or "",
+            f"{each.level or ''} {each.on or ''}".strip(),
             each.follows or "",
             ", ".join(each.verbs),
             each.fault

@@ -41,8 +41,8 @@ _CARD_AFFILIATION: Final = "etd"
 
 
 class NobodyListed(SesameError):
-    """No student has an enrolment in force there. Check the component's code as the registrar's file has it:
-    `sesame cohorts` shows the steps that are known."""
+    """No student has an enrolment in force there. Check the component's code: it is as in the registrar's
+    file."""
 
     exit_code = 2
 
@@ -128,7 +128,9 @@ def student_list(site: Configured, _actor: Actor, request: StudentListRequest) -
         lines += [_pix(each, names)] if is_pix else _groups(each, names)
         students.append(each.number)
     if not students and not left_out:
-        raise NobodyListed
+        there = {each.main.component for each in _listed(site, None)}
+        listed = gettext("Components with students: {names}", names=", ".join(sorted(there)))
+        raise NobodyListed(remedy=listed if there else "")
     content = "".join(spreadsheet.line(each, quoted=True) for each in lines)
     return ListFile(content, tuple(students), tuple(left_out))
 

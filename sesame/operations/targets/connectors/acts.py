@@ -6,6 +6,7 @@ import json
 import keyword
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -56,7 +57,7 @@ class ConnectorLine(Report):
         name: of the connector, or of the settings' section that is one.
         package: its distribution, with the version.
         level: its quality level, as it declares it; None: it declares none.
-        product: the real product that it was last proven on by its author; empty: none.
+        product, on: the real product that it was last proven on by its author, and the day; empty: none.
         follows: the target that it waits for; None: none.
         proven: the checks that it passed when `sesame connector check` was last run here.
         fault: why it cannot be used; empty: it can.
@@ -66,6 +67,7 @@ class ConnectorLine(Report):
     package: str
     level: str | None
     product: str
+    on: date | None
     follows: str | None
     verbs: tuple[str, ...]
     proven: tuple[str, ...]
@@ -202,12 +204,14 @@ def check(site: Configured, actor: Actor, request: ConnectorCheckRequest) -> Con
 
 
 def _line(name: str, choice: Choice, proven: tuple[str, ...]) -> ConnectorLine:
+    run = registration.ProvenRun() if choice.connector is None else registration.proof(choice.connector)
     package = registration.package_of(choice.connector) if choice.connector is not None else ""
     return ConnectorLine(
         name=name,
         package=package,
         level=choice.connector.level if choice.connector is not None else None,
-        product=registration.proof(choice.connector).product if choice.connector is not None else "",
+        product=run.product,
+        on=run.on,
         follows=choice.connector.follows if choice.connector is not None else None,
         verbs=choice.connector.verbs() if choice.connector is not None else (),
         proven=proven,

@@ -151,8 +151,9 @@ def test_a_component_is_a_code_exactly_as_it_is_written(desk: RegistryHarness) -
     two(desk)
     assert give(desk, "pix", "SAN").students == (PAUL,)
     for code in ("san", "SA", "DROIT"):
-        with pytest.raises(NobodyListed):
+        with pytest.raises(NobodyListed) as refused:
             give(desk, "pix", code)
+        assert refused.value.remedy == "Components with students: SAN, SCI"
 
 
 def test_a_card_system_is_told_of_a_holder_in_its_own_words(desk: RegistryHarness) -> None:
