@@ -21,6 +21,15 @@ from playwright.sync_api import Browser, Page
 from producers.activation.letters import Letters
 from schemas.account import Pedagogical
 from schemas.events import ActivationRequested
+from sesame.acts.acts import Actor, Role
+from sesame.operations.evidence.reviews import (
+    ReviewDecision,
+    ReviewOpening,
+    ReviewRequest,
+    decide,
+    open_review,
+    review,
+)
 from sesame.testing.servers.console_kit import ConsoleDesk
 from sesame.testing.servers.console_scene import morning
 from sesame.testing.servers.portal_browser import chromium, page_of, session_cookie
@@ -102,6 +111,19 @@ def look_at_the_console(desk: ConsoleDesk, browser: Browser) -> None:
             for name, path in views.items():
                 page.goto(desk.url + path.format(**students))
                 take(page, f"{name}{suffix}", of="console")
+    desk.portal.clock.now += 60.0
+    odile = Actor("odile", frozenset({Role.OPERATOR}))
+    open_review(desk.application, odile, ReviewOpening(days=30))
+    first, second, *_ = review(desk.application, odile, ReviewRequest(component="SCI")).accounts
+    for one, decision, reason in ((first, "keep", None), (second, "end", "partie en juin")):
+        given = {"component": "SCI", "students": [one.student_number], "decision": decision, "reason": reason}
+        decide(desk.application, odile, ReviewDecision.model_validate(given))
+    with page_of(browser, desk.url, viewport=DESK, java_script_enabled=False) as page:
+        page.context.add_cookies([desk.cookie("operator")])  # type: ignore[list-item]
+        page.goto(f"{desk.url}/console/revue")
+        take(page, "reviews", of="console", whole=False)
+        page.goto(f"{desk.url}/console/revue/SCI")
+        take(page, "review", of="console", whole=False)
 
 
 def activate(portal: Portal, page: Page) -> None:
@@ -198,10 +220,10 @@ def send(page: Page, action: str) -> None:
         page.click(f"form[action='{action}'] button[type=submit]")
 
 
-def take(page: Page, name: str, *, of: str = "portal") -> None:
-    """Take one picture, of the whole page."""
+def take(page: Page, name: str, *, of: str = "portal", whole: bool = True) -> None:
+    """Take one picture, of the whole page or of what is seen at first."""
     file = f"{of}-{name}.png"
-    page.screenshot(path=FOLDER / file, full_page=True, animations="disabled", caret="hide")
+    page.screenshot(path=FOLDER / file, full_page=whole, animations="disabled", caret="hide")
     print(file, file=sys.stderr)
 
 

@@ -176,7 +176,7 @@ def _show_review(found: reviews.ReviewReport) -> None:
     for each in found.accounts:
         notes = " ".join(words.word("review_notes", token) for token in each.notes)
         said = "" if each.decision is None else f"{each.decision} ({each.decided_by})"
-        click.echo(" ".join(filter(None, (each.student_number, said, notes))))
+        click.echo(" ".join(filter(None, (each.student_number, each.name, said, notes))))
     if found.more:
         remark(gettext("there are others: decide on these first"))
 

@@ -75,9 +75,12 @@ ALONE: Final = frozenset(
         "fichiers-du-bureau.md",
         "groupes-pour-l-emploi-du-temps.md",
         "liste-pix-orga.md",
+        "personnel-et-invites.md",
+        "qui-a-quel-service.md",
+        "revue-et-preuves.md",
     }
 )
-"""French pages without a twin: for students, of the registrar's words, of software that is France's alone."""
+"""French pages without a twin: for students, of software that is France's alone, by the console's pages."""
 
 
 @pages

@@ -17,11 +17,11 @@ from pydantic import Field
 from sqlalchemy import Connection, select
 
 from consumers.registry.people import people
-from pipeline import audit
+from pipeline import accounts, audit
 from pipeline.audit import operator_notes, trail
 from pipeline.audit.trail import Entry
 from pipeline.errors import DependencyDown, SesameError
-from schemas.account import Stage
+from schemas.account import Account, Stage
 from schemas.language import gettext
 from schemas.scalars import Text
 from sesame.acts.acts import OFFICE, OPERATORS, Actor, ActPath, ActRequest, Report, act, note, shown, utc
@@ -97,6 +97,7 @@ class ReviewedAccount(Report):
     """One account. `notes`: why it is worth a look: tokens of `review_notes`; `decision` None: none yet."""
 
     student_number: str
+    name: str
     notes: tuple[str, ...]
     decision: Decision | None
     decided_by: str | None
@@ -198,20 +199,22 @@ def review(site: Configured, _actor: Actor, request: ReviewRequest) -> ReviewRep
         mine = (each for each in found.concerned.values() if each.component == request.component)
         wanted = list(mine) if request.component else []
         notes = _notes(connection, found) if wanted else {}
+        wanted.sort(key=lambda one: (one.number in found.decided, one.number not in notes, one.number))
+        shown_here = wanted[:LISTED_MAX]
+        named = accounts.newest(connection, [one.number for one in shown_here])
     if is_done is bool(found.undecided):  # access was shut or opened since
         with suppress(DependencyDown), site.database.write() as connection:
             _end(site, connection, found)
-    listed = sorted(
-        (_account(each, notes.get(each.number, ()), found.decided) for each in wanted),
-        key=lambda each: (each.decision is not None, not each.notes, each.student_number),
-    )
     return ReviewReport(
         opened_at=utc(found.opened.at),
         opened_by=found.opened.actor,
         due_on=found.due_on,
         components=_components(found),
-        accounts=listed[:LISTED_MAX],
-        more=len(listed) > LISTED_MAX,
+        accounts=[
+            _reviewed(number, named.get(number), notes.get(number, ()), found.decided.get(number))
+            for number in (one.number for one in shown_here)
+        ],
+        more=len(wanted) > LISTED_MAX,
     )
 
 
@@ -377,13 +380,13 @@ def _notes(connection: Connection, review: Review) -> Mapping[str, Sequence[str]
     return found
 
 
-def _account(
-    each: ReadAccount, notes: Sequence[str], decided: Mapping[str, ReviewVerdict]
+def _reviewed(
+    number: str, account: Account | None, notes: Sequence[str], verdict: ReviewVerdict | None
 ) -> ReviewedAccount:
-    said = decided.get(each.number)
     return ReviewedAccount(
-        student_number=each.number,
+        student_number=number,
+        name="" if account is None else account.person.display_name,
         notes=tuple(notes),
-        decision=None if said is None else said.decision,
-        decided_by=None if said is None else said.actor,
+        decision=None if verdict is None else verdict.decision,
+        decided_by=None if verdict is None else verdict.actor,
     )

@@ -139,6 +139,7 @@ def test_a_review_is_led_by_component_and_shuts_nothing(desk: ConsoleDesk) -> No
     with desk.browser("registrar", login="odile") as browser:
         page = browser.get("/console/revue/CHIM").text
         assert page.index(prolonged) < page.index(plain), "first who is worth a look"
+        assert f"Léa Essai{plain}" in page, "a name to decide by"
         assert late not in page, "activated after the review was opened"
         assert elsewhere not in page
         browser.send("/console/revue/CHIM", reste="oui", decision="keep")
