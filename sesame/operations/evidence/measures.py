@@ -9,6 +9,7 @@ import json
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from operator import ne
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ from pipeline.dead_letters.rows import dead_letters
 from pipeline.target_states import target_states
 from pipeline.vault import vault
 from producers.activation.mail_proofs import mail_proofs
-from schemas.account import STAFF_PREFIX, Enrolment, Lane, Stage
+from schemas.account import STAFF_PREFIX, Enrolment, Lane, Stage, is_students
 from sesame.acts.acts import utc
 from sesame.login.api_tokens import api_tokens
 from sesame.login.cas_sessions import cas_sessions
@@ -217,7 +218,10 @@ def rights(look: Look) -> MeasureResult:
 
 @_measure
 def persons(look: Look) -> MeasureResult:
-    """Persons with several open accounts, by their INE, or by names and birth date."""
+    """Persons with several open accounts, by their INE, or by names and birth date.
+
+    A student who is staff or a guest too may have another birth date in the other feed: one part of it wrong.
+    """
     separate = {
         frozenset((row.student_number, row.other_number))
         for row in look.rows(
@@ -239,6 +243,22 @@ def persons(look: Look) -> MeasureResult:
             for number in numbers:
                 others = [each for each in numbers if each != number and {each, number} not in separate]
                 found += [Deviation(number=number, data=_same(evidence, others))] if others else []
+    born = {row.student_number: _born(row.identity) for row in rows}
+    by_name = ((_named(row.identity, born=False), row.student_number) for row in rows)
+    for _, numbers in shared(by_name, look):
+        for number in numbers:
+            alike = [
+                each
+                for each in numbers
+                if is_students(each) is not is_students(number)
+                and {each, number} not in separate
+                and _differ_in_one_part(born[each], born[number])
+            ]
+            found += (
+                [Deviation(number=number, data=_same("names, and nearly the birth date", alike))]
+                if alike
+                else []
+            )
     return MeasureResult({"persons": len(rows)}, found)
 
 
@@ -611,9 +631,21 @@ def _end_of(each: ReadAccount) -> datetime | None:
     return datetime.combine(each.valid_until + timedelta(days=1), time(), UTC)
 
 
-def _named(identity: str) -> str:
+def _named(identity: str, *, born: bool = True) -> str:
     said = json.loads(identity)
-    return folded(" ".join((said.get("given_name", ""), said.get("birth_name", ""), str(said["birth_date"]))))
+    day = str(said["birth_date"]) if born else ""
+    return folded(" ".join((said.get("given_name", ""), said.get("birth_name", ""), day)))
+
+
+def _born(identity: str) -> date:
+    return date.fromisoformat(json.loads(identity)["birth_date"])
+
+
+def _differ_in_one_part(one: date, other: date) -> bool:
+    """Whether day, month or year differs alone, or day and month change places."""
+    mine, theirs = (one.year, one.month, one.day), (other.year, other.month, other.day)
+    turned = (other.year, other.day, other.month)
+    return sum(map(ne, mine, theirs)) == 1 or mine == turned != theirs
 
 
 def _year_of(path: Path) -> int:

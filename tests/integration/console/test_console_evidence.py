@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from datetime import date
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import text
 
+from schemas.events import ActivationRequested
 from sesame.acts.acts import Actor, Role
 from sesame.operations.evidence.pack import EvidenceRefused, EvidenceRequest, measure, verify
 from sesame.operations.evidence.reviews import (
@@ -29,6 +31,7 @@ from sesame.operations.evidence.reviews import (
 )
 from sesame.operations.privacy import acts as privacy
 from sesame.testing.servers.console_kit import ConsoleDesk
+from sesame.testing.servers.registry_kit import enrolled
 
 DAY_S = 86_400.0
 RSSI = Actor("rssi", frozenset({Role.ADMINISTRATOR}))
@@ -231,3 +234,26 @@ def change(desk: ConsoleDesk, number: str, **values: Any) -> None:
 def sql(desk: ConsoleDesk, statement: str, **values: Any) -> None:
     with desk.portal.database.write() as connection:
         connection.execute(text(statement), values)
+
+
+def test_who_is_staff_too_under_another_birth_date_is_named(desk: ConsoleDesk) -> None:
+    names = {"birth_name": "Chérif", "given_name": "Younes"}
+    student = desk.portal.active(**names, birth_date=date(2004, 3, 12))
+    desk.portal.active(**names, birth_date=date(2004, 3, 14))
+    staff = {"P-004711": date(2004, 3, 13), "P-004712": date(2004, 12, 3), "P-004713": date(1971, 8, 30)}
+    for at, (number, born) in enumerate(staff.items()):
+        desk.portal.apply(enrolled(number, 9000 + at, **names, birth_date=born))
+        desk.portal.apply(ActivationRequested(student_number=number, credential_ref=None))
+
+    def named() -> dict[str, list[str]]:
+        (persons,) = [
+            each
+            for each in measure(desk.application, RSSI, EvidenceRequest(framework="recyf"))
+            if each.name == "persons"
+        ]
+        found = [each for each in persons.exceptions if "names, and nearly the birth date" in each.data]
+        return {str(each.number): str(each.data["first"]).split() for each in found}
+
+    assert named()[student] == ["P-004711", "P-004712"]
+    assert "P-004713" not in named()
+    assert student in named()["P-004711"]
