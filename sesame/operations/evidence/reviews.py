@@ -211,8 +211,10 @@ def review(site: Configured, _actor: Actor, request: ReviewRequest) -> ReviewRep
         due_on=found.due_on,
         components=_components(found),
         accounts=[
-            _reviewed(number, named.get(number), notes.get(number, ()), found.decided.get(number))
-            for number in (one.number for one in shown_here)
+            _reviewed(
+                one.number, named.get(one.number), notes.get(one.number, ()), found.decided.get(one.number)
+            )
+            for one in shown_here
         ],
         more=len(wanted) > LISTED_MAX,
     )

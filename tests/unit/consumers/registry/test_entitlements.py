@@ -393,3 +393,16 @@ def test_rows_that_are_taken_out_give_nothing_new_in_grace(make: MakeHarness) ->
 def test_a_row_is_a_value_that_settings_files_can_hold() -> None:
     row = Entitlement.model_validate({"target": "koha", "everybody": True, "opens_on": "09-01"})
     assert Entitlement.model_validate_json(row.model_dump_json()) == row
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "days"),
+    [
+        ("07-01", "06-30", ("2026-07-01", "2027-06-30")),
+        ("06-30", "11-01", ("2027-06-30", "2026-11-01")),
+        ("09-01", "10-31", ("2026-09-01", "2027-10-31")),
+    ],
+)
+def test_a_month_and_day_are_in_the_academic_year(first: str, last: str, days: tuple[str, str]) -> None:
+    one = Entitlement.model_construct(target="moodle", opens_on=first, shuts_on=last)
+    assert (str(one.first_day(2026)), str(one.last_day(2026))) == days

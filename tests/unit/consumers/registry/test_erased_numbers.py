@@ -24,10 +24,9 @@ def key() -> PrivacyKey:
 
 
 def put(database: Database, key: PrivacyKey, number: str = LEA, **values: Any) -> None:
-    given = {"noted": {}, "receipt": None, "state": ErasureState.DONE, "ended_at": ENDED_AT, **values}
-    ended = Erasure(
-        number, key.pseudonym(number), None, signed_by="k", actor="c", reason="r", asked_at=1.0, **given
-    )
+    given = {"id": number, "noted": {}, "receipt": None, "state": ErasureState.DONE, "ended_at": ENDED_AT}
+    own = {"pseudonym": key.pseudonym(number), "sealed": None, "signed_by": "k", "actor": "c", "reason": "r"}
+    ended = Erasure(**(own | {"asked_at": 1.0} | given | values))
     with database.write() as connection:
         erasures.put(connection, ended)
 
@@ -132,3 +131,37 @@ def test_an_erasure_under_way_is_one_persons(database: Database, key: PrivacyKey
         assert [each.id for each in erasures.all_under_way(connection)] == [PAUL]
         asked = [erasures.asked(connection, key.pseudonym(each)) for each in (LEA, PAUL)]
     assert asked == [None, asked_of]
+
+
+@pytest.mark.parametrize(
+    ("state", "has_forgotten"),
+    [
+        (ErasureState.ASKED, False),
+        (ErasureState.FORGOTTEN, True),
+        (ErasureState.CLEARED, True),
+        (ErasureState.DONE, True),
+        (ErasureState.WITHDRAWN, False),
+    ],
+)
+def test_the_store_has_forgotten_from_a_step_on(
+    database: Database, key: PrivacyKey, state: ErasureState, has_forgotten: bool
+) -> None:
+    put(database, key, state=state)
+    with database.read() as connection:
+        assert erasures.has_forgotten(connection, key.pseudonym(LEA)) is has_forgotten
+
+
+@pytest.mark.parametrize("known_by", ["receipt", "noted"])
+def test_the_last_erasure_that_is_done_is_found_by_either_number(
+    database: Database, key: PrivacyKey, known_by: str
+) -> None:
+    both = [key.pseudonym(LEA), key.pseudonym(LEA_TOO)]
+    receipt = json.dumps({"receipt": {"pii_principal_id": both}})
+    named = {"receipt": receipt} if known_by == "receipt" else {"noted": {"pseudonyms": both}}
+    put(database, key, LEA, **named)
+    put(database, key, LEA, id="later", ended_at=ENDED_AT + 10, **named)
+    put(database, key, LEA, id="again", state=ErasureState.ASKED, ended_at=None, **named)
+    with database.read() as connection:
+        found = [erasures.last_done(connection, key.pseudonym(each)) for each in (LEA, LEA_TOO, PAUL)]
+        assert [each and each.id for each in found] == ["later", "later", None]
+        assert erasures.has_forgotten(connection, key.pseudonym(LEA_TOO))

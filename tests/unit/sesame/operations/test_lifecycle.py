@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from consumers.registry.lifecycle import closings
 from pipeline.audit import entries, operator_notes
@@ -193,6 +193,18 @@ def test_the_preview_says_what_the_guard_will_hold_and_so_it_comes(site: Site) -
     site.pass_time(date(2026, 11, 20))
     assert came(site) == [("expire", "", 6)]
     assert foreseen(site) == [], "they are held already"
+
+
+def test_those_who_were_shut_already_count_in_what_is_foreseen(site: Site) -> None:
+    for number in NUMBERS[:2]:
+        site.desk.apply(cancelled(number))
+    assert foreseen(site) == [], "two are too few"
+    shut_before = {"closing": "expire", "day": (date(2026, 10, 1) - date(1970, 1, 1)).days}
+    with site.database.write() as connection:
+        connection.execute(insert(closings.closings).values(**shut_before, students=4, population=8))
+    [(day, *scope)] = foreseen(site)
+    site.pass_time(day)
+    assert came(site) == [tuple(scope)] == [("expire", "", 2)]
 
 
 def test_what_will_be_erased_is_foreseen_for_whoever_is_not_held_before(site: Site) -> None:

@@ -165,9 +165,10 @@ def service_ended(s: Situation) -> Iterator[Finding]:
 def opens_later(s: Situation) -> Iterator[Finding]:
     """The site's entitlements open this service later."""
     account = s.open
-    for name, day in account.opens_on.items() if account is not None else ():
-        is_shut = account is not None and account.at(name).stage not in OPEN  # or the guard holds it open
-        if is_shut and s.target(name) is not None:
+    if account is None:
+        return
+    for name, day in account.opens_on.items():
+        if s.target(name) is not None and account.at(name).stage not in OPEN:  # or the guard holds it open
             yield Finding("opens_later", name, {"opens on": day, **_rows(s)}, {"day": day})
 
 
