@@ -24,7 +24,13 @@ def key() -> PrivacyKey:
 
 
 def put(database: Database, key: PrivacyKey, number: str = LEA, **values: Any) -> None:
-    given = {"id": number, "noted": {}, "receipt": None, "state": ErasureState.DONE, "ended_at": ENDED_AT}
+    given: dict[str, Any] = {
+        "id": number,
+        "noted": {},
+        "receipt": None,
+        "state": ErasureState.DONE,
+        "ended_at": ENDED_AT,
+    }
     own = {"pseudonym": key.pseudonym(number), "sealed": None, "signed_by": "k", "actor": "c", "reason": "r"}
     ended = Erasure(**(own | {"asked_at": 1.0} | given | values))
     with database.write() as connection:
@@ -160,7 +166,7 @@ def test_the_last_erasure_that_is_done_is_found_by_either_number(
     named = {"receipt": receipt} if known_by == "receipt" else {"noted": {"pseudonyms": both}}
     put(database, key, LEA, **named)
     put(database, key, LEA, id="later", ended_at=ENDED_AT + 10, **named)
-    put(database, key, LEA, id="again", state=ErasureState.ASKED, ended_at=None, **named)
+    put(database, key, LEA, id="again", state=ErasureState.WITHDRAWN, ended_at=ENDED_AT + 20, **named)
     with database.read() as connection:
         found = [erasures.last_done(connection, key.pseudonym(each)) for each in (LEA, LEA_TOO, PAUL)]
         assert [each and each.id for each in found] == ["later", "later", None]
