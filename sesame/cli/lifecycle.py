@@ -209,7 +209,7 @@ def explain_command(context: Context, *, student: str) -> CommandResult:
 @json_option
 @pass_context
 def preview_rows_command(context: Context, *, each: bool) -> CommandResult:
-    """Say whom the rows would change today, and how many not. Nothing is written.
+    """Say whom the rows would change today, and why not the others. Nothing is written.
 
     A change of the settings changes nobody until you replay the registry. What it would shut, the guard
     holds.
@@ -267,6 +267,9 @@ def _show_rows(found: access_entitlements.EntitlementsPreview, *, each: bool) ->
         for row in found.rows
     ]
     show_table((gettext("target"), gettext("row"), *counts), rows, right=counts)
+    for one in found.passed:
+        told = {"target": one.target, "row": one.row, "criteria": ", ".join(one.lacks), "n": one.students}
+        remark(gettext("{target}: row {row} is not for {n} ({criteria})", **told))
     for change in found.changes if each else ():
         day = "" if change.opens_on is None else f" ({_day(change.opens_on)})"
         before, after = _given(change.before), _given(change.after)

@@ -151,6 +151,9 @@ def test_a_change_of_the_rows_shuts_nobody_until_an_operator_has_released_it(her
     rows = {(each["target"], each["row"]): each for each in preview["rows"]}
     assert (rows["moodle", 3]["students"], rows["moodle", 3]["changed"]) == (3, 3)
     assert (rows["moodle", None]["students"], rows["moodle", None]["changed"]) == (3, 0)
+    passed = {(each["target"], each["row"], *each["lacks"]): each["students"] for each in preview["passed"]}
+    assert passed["moodle", 2, "components"] == passed["moodle", 3, "steps"] + len(MASTERS)
+    assert passed["moodle", 3, "steps"] == rows["moodle", None]["students"]
     assert plans(here) == []
     again(here)
     wait_until(lambda: [plan["students"] for plan in plans(here)] == [numbers], "the guard to hold them")

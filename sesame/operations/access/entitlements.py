@@ -69,6 +69,15 @@ class RowCount(Report):
     changed: int
 
 
+class PassedCount(Report):
+    """Open accounts that a row is not for, by the criteria that they do not meet."""
+
+    target: str
+    row: int
+    lacks: tuple[str, ...]
+    students: int
+
+
 class EntitlementChange(Report):
     """A student whom the rows would change at a target. `shut` waits for a release by the guard."""
 
@@ -81,9 +90,10 @@ class EntitlementChange(Report):
 
 
 class EntitlementsPreview(Report):
-    """What a merge of all open accounts by the present rows would change today."""
+    """What a merge of all open accounts by the present rows would change today, and why not others."""
 
     rows: list[RowCount]
+    passed: list[PassedCount]
     changes: list[EntitlementChange]
 
 
@@ -124,6 +134,7 @@ def preview(site: Configured, _actor: Actor) -> EntitlementsPreview:
     lifecycle = Lifecycle(site.settings.registry, site.settings.lifecycle)
     names = [name for name in site.settings.targets if name in lifecycle.given]
     counted: dict[tuple[str, int | None], Counter[str]] = {}
+    passed: Counter[tuple[str, int, tuple[str, ...]]] = Counter()
     changes = []
     for account, had, today in _open_accounts(site, names):
         for found in _entitled(lifecycle, account, names, had, today):
@@ -131,6 +142,8 @@ def preview(site: Configured, _actor: Actor) -> EntitlementsPreview:
             kind = "open" if found.given == "open" else "later" if found.opens_on else "not_given"
             counts = counted.setdefault((found.target, found.row), Counter())
             counts.update({"students": 1, kind: 1, "changed": int(changed)})
+            others = _passed(lifecycle, account, found).passed
+            passed.update((found.target, each.row, each.lacks) for each in others)
             if found.now is not None and changed:
                 changes.append(
                     EntitlementChange(
@@ -148,7 +161,11 @@ def preview(site: Configured, _actor: Actor) -> EntitlementsPreview:
         for (name, row), counts in counted.items()
     ]
     rows.sort(key=lambda each: (names.index(each.target), each.row is None, each.row))
-    return EntitlementsPreview(rows=rows, changes=changes)
+    left = [
+        PassedCount(target=name, row=row, lacks=lacks, students=students)
+        for (name, row, lacks), students in sorted(passed.items())
+    ]
+    return EntitlementsPreview(rows=rows, passed=left, changes=changes)
 
 
 def _entitled(
