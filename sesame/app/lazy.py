@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from threading import Lock, get_ident
+from threading import Lock, local
 from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
@@ -16,12 +16,19 @@ class _Later(ModuleType):
     """Replaces a module until one of its names is used."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") or _here.lazily:  # loaded now, it would get stand-ins itself
             raise AttributeError(name)
         return getattr(import_module(self.__name__), name)
 
 
-_LAZILY: Final = Lock()  # one at a time: each puts back what it found
+class _Here(local):
+    """Whether this thread imports lazily."""
+
+    lazily = False
+
+
+_here: Final = _Here()
+_ONE: Final = Lock()  # one thread at a time: each puts back what it found
 
 
 @contextmanager
@@ -31,22 +38,22 @@ def lazily() -> Iterator[None]:
     Import modules only: `from sesame.operations.access import holds`. Other threads import as ever: a first
     request loads its server's libraries while the work of a process loads its own.
     """
-    with _LAZILY:
-        importing, here = builtins.__import__, get_ident()
+    with _ONE:
+        importing = builtins.__import__
 
         def stand_in(name: str, *where: Any, **named: Any) -> Any:
-            if get_ident() != here:
+            if not _here.lazily:
                 return importing(name, *where, **named)
             _globals, _locals, modules, _level = where
             if not modules:
                 return _loaded_or_later(name)
             return SimpleNamespace(**{leaf: _loaded_or_later(f"{name}.{leaf}") for leaf in modules})
 
-        builtins.__import__ = stand_in
+        builtins.__import__, _here.lazily = stand_in, True
         try:
             yield
         finally:
-            builtins.__import__ = importing
+            builtins.__import__, _here.lazily = importing, False
 
 
 def _loaded_or_later(name: str) -> ModuleType:

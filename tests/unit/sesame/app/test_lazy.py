@@ -83,6 +83,7 @@ def test_a_loaded_module_is_taken_itself(package: Any) -> None:
     with lazily():
         from lazy_shelf import base, other
 
+        assert not hasattr(other, "kind"), "what looks meanwhile loads nothing"
     assert base is loaded
     assert "lazy_shelf.other" not in sys.modules
     assert other.kind == "real"
