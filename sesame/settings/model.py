@@ -49,10 +49,10 @@ if TYPE_CHECKING:
 def _none_but(names: Iterable[str], known: Collection[str]) -> None:
     """Refuse a name of a target that no connector has."""
     if unknown := [name for name in names if name not in known]:
-        if unknown[0] in installed():
-            raise ValueError(gettext("{name} is not in `targets`: add it there", name=unknown[0]))
         name, near = unknown[0], difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.6)
-        if near:
+        if name in installed():
+            text = gettext("{name} is not in `targets`: add it there", name=name)
+        elif near:
             text = gettext(
                 "no connector has the name {name!r}; did you mean {near}?", name=name, near=near[0]
             )

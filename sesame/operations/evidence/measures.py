@@ -235,30 +235,26 @@ def persons(look: Look) -> MeasureResult:
         for row in look.rows(select(people.c.student_number, people.c.ine, people.c.identity))
         if _is_open(look, row.student_number)
     ]
+    known = {row.student_number: json.loads(row.identity) for row in rows}
     found = []
     by_ine = ((folded(row.ine), row.student_number) for row in rows if row.ine)
-    by_names = ((_named(row.identity), row.student_number) for row in rows)
-    for evidence, named in (("ine", by_ine), ("names and birth date", by_names)):
+    by_birth = ((f"{_name(said)} {said['birth_date']}", number) for number, said in known.items())
+    for evidence, named in (("ine", by_ine), ("names and birth date", by_birth)):
         for _, numbers in shared(named, look):
             for number in numbers:
                 others = [each for each in numbers if each != number and {each, number} not in separate]
                 found += [Deviation(number=number, data=_same(evidence, others))] if others else []
-    born = {row.student_number: _born(row.identity) for row in rows}
-    by_name = ((_named(row.identity, born=False), row.student_number) for row in rows)
-    for _, numbers in shared(by_name, look):
+    for _, numbers in shared(((_name(said), number) for number, said in known.items()), look):
         for number in numbers:
             alike = [
                 each
                 for each in numbers
                 if is_students(each) is not is_students(number)
                 and {each, number} not in separate
-                and _differ_in_one_part(born[each], born[number])
+                and _differ_in_one_part(known[each]["birth_date"], known[number]["birth_date"])
             ]
-            found += (
-                [Deviation(number=number, data=_same("names, and nearly the birth date", alike))]
-                if alike
-                else []
-            )
+            data = _same("names, and nearly the birth date", alike)
+            found += [Deviation(number=number, data=data)] if alike else []
     return MeasureResult({"persons": len(rows)}, found)
 
 
@@ -631,21 +627,14 @@ def _end_of(each: ReadAccount) -> datetime | None:
     return datetime.combine(each.valid_until + timedelta(days=1), time(), UTC)
 
 
-def _named(identity: str, *, born: bool = True) -> str:
-    said = json.loads(identity)
-    day = str(said["birth_date"]) if born else ""
-    return folded(" ".join((said.get("given_name", ""), said.get("birth_name", ""), day)))
+def _name(identity: Mapping[str, Any]) -> str:
+    return folded(" ".join((identity.get("given_name", ""), identity.get("birth_name", ""))))
 
 
-def _born(identity: str) -> date:
-    return date.fromisoformat(json.loads(identity)["birth_date"])
-
-
-def _differ_in_one_part(one: date, other: date) -> bool:
-    """Whether day, month or year differs alone, or day and month change places."""
-    mine, theirs = (one.year, one.month, one.day), (other.year, other.month, other.day)
-    turned = (other.year, other.day, other.month)
-    return sum(map(ne, mine, theirs)) == 1 or mine == turned != theirs
+def _differ_in_one_part(one: str, other: str) -> bool:
+    """Whether day, month or year of two dates (ISO 8601) differs alone, or day and month change places."""
+    mine, (year, month, day) = one.split("-"), other.split("-")
+    return sum(map(ne, mine, (year, month, day))) == 1 or mine == [year, day, month] != [year, month, day]
 
 
 def _year_of(path: Path) -> int:
