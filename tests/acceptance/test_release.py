@@ -156,6 +156,7 @@ def test_the_how_tos_commands_verify_it_and_see_a_changed_byte(released: Path) -
     [
         "security@sesame.example",
         "security@example.org",
+        "security@EXAMPLE.org",
         "security@univ-exemple.fr",
         "",
         "TODO",
