@@ -89,11 +89,18 @@ class CardHolder(Report):
 
 
 class _Listed(NamedTuple):
-    """A student to list. `main`: the first enrolment in force; `mail`: empty before there is a mailbox."""
+    """A student to list.
+
+    Attributes:
+        main: the first enrolment in force.
+        components: of all that are in force.
+        mail: empty before there is a mailbox.
+    """
 
     account: Account
     person: KnownPerson
     main: Enrolment
+    components: frozenset[str]
     groups: tuple[HeldTeaching, ...]
     mail: str
 
@@ -120,17 +127,19 @@ def student_list(site: Configured, _actor: Actor, request: StudentListRequest) -
     """
     names, is_pix = site.settings.support.components, request.list == "pix"
     lines: list[tuple[str, ...]] = [PIX if is_pix else GROUPS]
-    students, left_out = list[str](), list[str]()
-    for each in _listed(site, request.component):
+    students, left_out, components = list[str](), list[str](), set[str]()
+    for each in _listed(site):
+        components |= each.components
+        if request.component not in (None, *each.components):
+            continue
         if is_pix and not (each.account.person.birth_name and each.account.person.given_name):
             left_out.append(each.number)
             continue
         lines += [_pix(each, names)] if is_pix else _groups(each, names)
         students.append(each.number)
     if not students and not left_out:
-        there = {each.main.component for each in _listed(site, None)}
-        listed = gettext("Components with students: {names}", names=", ".join(sorted(there)))
-        raise NobodyListed(remedy=listed if there else "")
+        listed = gettext("Components with students: {names}", names=", ".join(sorted(components)))
+        raise NobodyListed(remedy=listed if components else "")
     content = "".join(spreadsheet.line(each, quoted=True) for each in lines)
     return ListFile(content, tuple(students), tuple(left_out))
 
@@ -190,7 +199,7 @@ def _groups(each: _Listed, components: Mapping[str, str]) -> Iterator[tuple[str,
         )
 
 
-def _listed(site: Configured, component: str | None) -> Iterator[_Listed]:
+def _listed(site: Configured) -> Iterator[_Listed]:
     """The students, by number. A number that was merged into another one has no enrolment."""
     known, mailbox = People(site.database), target_in_role(site.settings, MAIL_ROLE)
     for page in accounts.number_pages(site.database, accounts.accounts.c.stage != Stage.ERASED, size=_PAGE):
@@ -204,9 +213,10 @@ def _listed(site: Configured, component: str | None) -> Iterator[_Listed]:
                 continue
             students = (each for each in account.enrolments if each.population == STUDENT)
             in_force = [enrolment for enrolment in students if enrolment.in_force]
-            if not in_force or component not in (None, *(each.component for each in in_force)):
+            if not in_force:
                 continue
             years = {each.year for each in in_force}
             groups = tuple(each for each in taught.get(number, ()) if each.group and each.year in years)
             has_mail = account.activated_at is not None and not account.at(mailbox).lacks_target
-            yield _Listed(account, person, in_force[0], groups, account.mail if has_mail else "")
+            of = frozenset(each.component for each in in_force)
+            yield _Listed(account, person, in_force[0], of, groups, account.mail if has_mail else "")
