@@ -6,6 +6,7 @@ An address names a student, so it is in no message.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -24,9 +25,12 @@ from consumers.kit.reasons import Reason, read_reasons
 from consumers.timetable.address import Subject, Template
 from consumers.timetable.answers import MISSING, TO_BE_JUDGED, judge
 from consumers.timetable.settings import TimetableSettings
-from pipeline.errors import Misconfigured
+from pipeline.errors import Misconfigured, NotInstalled
 from schemas.account import Account
 from schemas.language import Language
+
+if find_spec("icalendar") is None:  # found only: it is slow to load
+    raise NotInstalled("calendar")
 
 PROBE: Final = Subject("sesame-probe", "sesame-probe", "sesame-probe@localhost")
 """A student who does not exist, for the probe when no address is set for it."""

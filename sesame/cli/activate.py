@@ -86,11 +86,13 @@ def activate(
         republish=republish,
         dry_run=dry_run,
     )
-    with progress_bar() as bar:
-        task = bar.add_task(gettext("activating"), total=None if everybody else len(students))
+    with progress_bar() as show:
+        done_so_far = 0
 
         def progress(count: int) -> None:
-            bar.advance(task, count)
+            nonlocal done_so_far
+            done_so_far += count
+            show(gettext("activating"), done_so_far, None if everybody else len(students))
 
         if everybody:
             whole = activation.EverybodyRequest(first_courses=first_courses, **dict(request))

@@ -14,7 +14,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, reason_option, write, yes_option
-from sesame.cli.output import CommandResult, confirm, remark, show_table, side_console
+from sesame.cli.output import CommandResult, confirm, remark, show_table, step_shown
 
 with lazily():
     from sesame.acts import acts
@@ -50,13 +50,12 @@ def adopt(ctx: click.Context, *, dry_run: bool, report_path: Path | None) -> Non
         return
     context = ctx.ensure_object(Context)
     site = context.looking if dry_run else context.application
-    console = side_console()
     found = adoption_acts.adopt(
         site,
         operator(),
         adoption_acts.AdoptionRequest(dry_run=dry_run, report_path=report_path),
         clock=wiring.utc_now,
-        progress=lambda step: console.print(f"{step} …") if console.is_terminal else None,
+        progress=step_shown,
     )
     write(CommandResult(found, lambda: click.echo("\n".join(_text(found)))))
     if report_path is not None:

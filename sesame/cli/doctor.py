@@ -10,14 +10,12 @@ from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import json_option, wants_json
-from sesame.cli.output import CommandResult, data_console
+from sesame.cli.output import CommandResult, coloured
 
 with lazily():
-    from rich import text
-
     from sesame.app.doctor import checks as doctor_checks
 
-_COLOURS = {CheckState.OK: "green", CheckState.WARN: "yellow", CheckState.FAIL: "red bold"}
+_COLOURS = {CheckState.OK: "green", CheckState.WARN: "yellow", CheckState.FAIL: "red"}
 
 
 @click.command()
@@ -35,12 +33,11 @@ def doctor(context: Context, *, only: tuple[str, ...]) -> CommandResult:
     context.quiet_logs()
     checks = _chosen(doctor_checks.checks_for(context.settings), only)
     found: list[tuple[str, CheckResult]] = []
-    console = data_console()
     for check in checks:
         finding = examine(check)
         found.append((check.name, finding))
         if not wants_json():
-            console.print(_line(check.name, finding))
+            click.echo(_line(check.name, finding))
     document = [{"check": name, **finding.document()} for name, finding in found]
     return CommandResult(document, lambda: None, _verdict([finding for _, finding in found]))
 
@@ -55,11 +52,10 @@ def _chosen(checks: list[Check], only: tuple[str, ...]) -> list[Check]:
     return [check for check in checks if not only or check.name in only]
 
 
-def _line(name: str, finding: CheckResult) -> text.Text:
-    line = text.Text.assemble((f"{finding.state:<5}", _COLOURS[finding.state]), f" {name:<12} {finding.text}")
-    if finding.remedy:
-        line.append(f"\n{'':19}{finding.remedy}")
-    return line
+def _line(name: str, finding: CheckResult) -> str:
+    state = coloured(f"{finding.state:<5}", _COLOURS[finding.state], bold=finding.state is CheckState.FAIL)
+    remedy = f"\n{'':19}{finding.remedy}" if finding.remedy else ""
+    return f"{state} {name:<12} {finding.text}{remedy}"
 
 
 def _verdict(findings: list[CheckResult]) -> ExitCode:

@@ -19,16 +19,12 @@ from sesame.cli.options import json_option, moment, reason_option, yes_option
 from sesame.cli.output import (
     CommandResult,
     confirm,
-    data_console,
     remark,
     show_table,
-    side_console,
 )
 from sesame.cli.settlement import settle_command
 
 with lazily():
-    from rich import table as rich_table
-
     from sesame.acts import acts
     from sesame.app import wiring
     from sesame.operations.identities import acts as identities_acts
@@ -164,8 +160,7 @@ def _decide(
 
 
 def _print_case(case: identities_acts.IdentityCase) -> None:
-    console = data_console()
-    console.print(
+    click.echo(
         gettext(
             "{why}: {state}, since {time}",
             why=words.evidence(case.evidence),
@@ -173,18 +168,13 @@ def _print_case(case: identities_acts.IdentityCase) -> None:
             time=local_time(case.raised_at),
         )
     )
-    table = rich_table.Table(box=None, pad_edge=False, header_style="bold")
     if case.other is None:
         columns = gettext("until now"), gettext("said to be")
     else:
         columns = case.other, case.student_number
-    for column in ("", *columns, ""):
-        table.add_column(column)
-    for row in words.compared(case.before, case.after):
-        table.add_row(*row)
-    console.print(table)
+    show_table(("", *columns, ""), list(words.compared(case.before, case.after)))
     if case.other is not None or case.state == "open":  # a holder is decided about once
-        side_console().print(_next(case))
+        click.echo(_next(case), err=True)
 
 
 def _next(case: identities_acts.IdentityCase) -> str:

@@ -20,8 +20,6 @@ from sesame.cli.options import dry_run_option, first_courses_option, json_option
 from sesame.cli.output import CommandResult, progress_bar
 
 with lazily():
-    from rich import progress as rich_progress
-
     from producers.registrar import import_subject
     from producers.registrar import report as registrar_report
     from sesame.app import wiring
@@ -202,20 +200,16 @@ def _imported(context: Context, request: import_acts.ImportRequest) -> import_ac
         registrar_report.ImportKind.ENROLMENTS: gettext("importing"),
         registrar_report.ImportKind.TEACHINGS: gettext("importing groups"),
     }
-    with progress_bar() as bar, interruptible():
-        tasks: dict[registrar_report.ImportKind, rich_progress.TaskID] = {}
+    with progress_bar() as show, interruptible():
 
         def progress(kind: registrar_report.ImportKind, done: int, total: int | None) -> None:
-            if kind not in tasks:
-                tasks[kind] = bar.add_task(titles[kind], total=None)
-            bar.update(tasks[kind], completed=done, total=total)
+            show(titles[kind], done, total)
 
         try:
             return context.run_creating(
                 import_acts.import_files, request, clock=wiring.utc_now, progress=progress
             )
         except import_subject.ImportInterrupted as interrupted:
-            bar.stop()
             for report in interrupted.done:
                 click.echo("\n".join(import_output.told(report)))
             raise

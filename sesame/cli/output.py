@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from itertools import count
 from textwrap import indent
 from typing import Any, Final, NamedTuple
 
@@ -20,33 +22,18 @@ from sesame.app.lazy import lazily
 from sesame.cli.errors import ExitCode
 
 with lazily():
-    from rich import console as rich_console
-    from rich import measure, progress, table
+    import tabulate  # type: ignore[import-untyped]
 
     from schemas import account
 
-WIDTH_ELSEWHERE = 200  # columns, where there is no terminal to ask: nothing of a table is cut
-_WIDTH_MEASURED = 10_000  # columns, more than any table needs
 _FOLDED_WIDTH_MIN = 30
+_GAP = 2  # columns between two, in tabulate's plain tables
 
 _ANSWERS: Final = {
     "en": (frozenset({"y", "yes"}), frozenset({"n", "no", ""})),
     "fr": (frozenset({"o", "oui"}), frozenset({"non"})),
 }
 """What is yes, and what is no."""
-
-_LITERAL: Final[dict[str, Any]] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
-"""Names of steps and of people are shown as they are, whatever brackets and colons they have."""
-
-
-def data_console() -> rich_console.Console:
-    """Standard output; colours on a terminal only, and not with NO_COLOR.
-
-    Writes nothing if it is closed.
-    """
-    out = sys.stdout or io.StringIO()
-    width = None if out.isatty() else WIDTH_ELSEWHERE
-    return rich_console.Console(file=out, width=width, **_LITERAL)
 
 
 def show_table(
@@ -56,8 +43,8 @@ def show_table(
     folded: str = "",
     right: Collection[str] = (),
 ) -> None:
-    """Write a table to standard output. On a narrow terminal its lines run on: no value is cut, so that an id
-    or a state can be read, and copied. Elsewhere a row is one line, where what may run on comes last.
+    """Write a table to standard output. No value is cut, so that an id or a state can be read, and copied:
+    where a terminal is narrow, lines run on. Elsewhere a row is one line.
 
     Args:
         columns: their names.
@@ -65,27 +52,22 @@ def show_table(
         folded: the column of running text, which takes several lines on a terminal with little room.
         right: the columns of numbers.
     """
-    made, console = table.Table(box=None, pad_edge=False, header_style="bold"), data_console()
-    one_line = not console.is_terminal and folded == columns[-1]  # a row, for what reads it line by line
-    for name in columns:
-        runs_on = name == folded and not one_line
-        made.add_column(
-            name,
-            justify="right" if name in right else "left",
-            no_wrap=not runs_on,
-            overflow="fold",
-            min_width=_FOLDED_WIDTH_MIN if runs_on else None,
-        )
-    for row in rows:
-        made.add_row(*row)
-    needed = measure.Measurement.get(console, console.options.update(max_width=_WIDTH_MEASURED), made)
-    console.width = max(console.width, needed.maximum if one_line else needed.minimum)
-    if not one_line:
-        console.print(made)
-        return
-    with console.capture() as printed:
-        console.print(made)
-    click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
+    table = list(rows)
+    widths: list[int | None] = [None for _ in columns]
+    if folded and sys.stdout is not None and sys.stdout.isatty():
+        others = [column for column, name in enumerate(columns) if name != folded]
+        taken = sum(max(len(row[column]) for row in (columns, *table)) + _GAP for column in others)
+        room = shutil.get_terminal_size().columns - taken
+        widths[columns.index(folded)] = max(room, _FOLDED_WIDTH_MIN)
+    shown = tabulate.tabulate(
+        [[coloured(name, None, bold=True) for name in columns], *table],
+        tablefmt="plain",
+        colalign=["right" if name in right else "left" for name in columns],
+        maxcolwidths=widths,
+        disable_numparse=True,
+        preserve_whitespace=True,
+    )
+    click.echo("\n".join(line.rstrip() for line in shown.splitlines()))
 
 
 def coloured(text: str, colour: str | None, *, bold: bool = False) -> str:
@@ -102,11 +84,6 @@ def duration(seconds: float) -> str:
     """A duration in minutes and seconds."""
     minutes, rest = divmod(round(seconds), 60)
     return gettext("{minutes} min {seconds} s", minutes=minutes, seconds=rest) if minutes else f"{rest} s"
-
-
-def side_console() -> rich_console.Console:
-    """Standard error, for progress and remarks."""
-    return rich_console.Console(file=sys.stderr, **_LITERAL)
 
 
 _REMARKS: Final[Counter[str]] = Counter()
@@ -205,17 +182,35 @@ def _plain(value: object) -> object:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def progress_bar() -> progress.Progress:
-    """A progress bar with the time left, on standard error, on a terminal only."""
-    console = side_console()
-    return progress.Progress(
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeElapsedColumn(),
-        progress.TextColumn(gettext("left:")),
-        progress.TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    )
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Show progress on standard error, on a terminal only.
+
+    What it gives is called with a title, how many are done, and of how many, if that is known.
+    """
+    bars: dict[str, Any] = {}
+    with ExitStack() as stack:
+
+        def show(title: str, done: int, total: int | None) -> None:
+            if title not in bars:
+                stack.close()  # one bar at a time
+                bars[title] = stack.enter_context(
+                    click.progressbar(
+                        count(), label=title, show_pos=True, file=sys.stderr, hidden=not on_terminal()
+                    )
+                )
+            bars[title].length = total
+            bars[title].update(done - bars[title].pos)
+
+        yield show
+
+
+def on_terminal() -> bool:
+    """Whether remarks and progress are read as they come: standard error is a terminal."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def step_shown(step: str) -> None:
+    """Write the step that begins, on a terminal only."""
+    if on_terminal():
+        click.echo(f"{step} …", err=True)

@@ -12,7 +12,7 @@ from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import json_option, reason_option, wants_json
-from sesame.cli.output import CommandResult, remark, show_table, side_console
+from sesame.cli.output import CommandResult, remark, show_table, step_shown
 
 with lazily():
     from sesame.operations.keeping import rebuild as keeping_rebuild
@@ -63,11 +63,10 @@ def rebuild(context: Context, *, write: bool) -> CommandResult:
     nobody is welcomed again. Whom the log does not name comes with the registrar's next file: repeat this
     then. Exit code 3 when something waits for an operator.
     """
-    console = side_console()
     found = context.run_creating(
         keeping_rebuild.rebuild,
         keeping_rebuild.RebuildRequest(write=write),
-        progress=lambda step: console.print(f"{step} …") if console.is_terminal else None,
+        progress=step_shown,
     )
     waits = found.asked or found.questions or found.unknown
     end = ExitCode.PARTLY if waits else ExitCode.DONE

@@ -28,6 +28,7 @@ WANTED = {
     "kafka": "kafka-python",
     "tracing": "opentelemetry-exporter-otlp-proto-http",
     "scim": "scim2-models",
+    "calendar": "icalendar",
     "parquet": "duckdb",
 }
 """The first package of each extra."""
@@ -208,7 +209,7 @@ def test_an_sbom_that_is_not_the_lock_is_seen(released: Path) -> None:
 def test_a_plain_installation_works_and_names_the_extra_that_something_needs(released: Path) -> None:
     wheel = released / "one" / DIST / WHEEL
     plain = released / "plain"
-    run(BIN / "uv", "venv", "--quiet", "--python", sys.executable, plain, folder=released)
+    run(sys.executable, "-m", "venv", plain, folder=released)
     install = (BIN / "uv", "pip", "install", "--quiet", "--python", plain / "bin/python")
     run(*install, "--constraint", ROOT / "requirements.runtime.lock", wheel, folder=released)
     size = run("du", "--summarize", "-k", "--exclude", "__pycache__", plain, folder=released)
@@ -231,12 +232,12 @@ def test_a_plain_installation_works_and_names_the_extra_that_something_needs(rel
     collector = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
     clear = {"SESAME_LOG__SECURITY": "PLAINTEXT"}
     kafka = {"SESAME_LOG__KIND": "kafka", "SESAME_LOG__SERVERS": '["127.0.0.1:9"]', **clear}
-    targets = {"SESAME_TARGETS": '["directory", "scim"]'}
     for extra, said in {
         "postgres": sesame("migrate", fails=True, SESAME_STORE__URL="postgresql://a@127.0.0.1/x"),
         "kafka": sesame("doctor", "--only", "log", fails=True, **kafka),
         "tracing": sesame("overview", fails=True, **collector),
-        "scim": sesame("settings", "check", fails=True, **targets),
+        "scim": sesame("settings", "check", fails=True, SESAME_TARGETS='["directory", "scim"]'),
+        "calendar": sesame("doctor", "--only", "timetable", fails=True, SESAME_TARGETS='["timetable"]'),
         "parquet": sesame("export", "--day", "2026-11-01", "--format", "parquet", fails=True),
     }.items():
         offered = re.findall(r"pip install '([\w-]+)", said)

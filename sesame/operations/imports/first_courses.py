@@ -9,7 +9,7 @@ from datetime import datetime, time
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.errors import SesameError, system_words
+from pipeline.errors import SesameError, of_extra, system_words
 from schemas.language import gettext, local
 
 _COLUMNS: Final = ("component", "begins")
@@ -89,7 +89,8 @@ def _time(text: str) -> datetime | None:
 
 def _of_calendar(path: Path, content: bytes) -> Iterator[tuple[str, datetime]]:
     """Each event's categories, with its start (RFC 5545, 3.8.1.2 and 3.8.2.4)."""
-    from icalendar import Calendar  # here: it is slow to load
+    with of_extra("calendar"):
+        from icalendar import Calendar  # here: it is slow to load
 
     try:
         calendar = Calendar.from_ical(content)

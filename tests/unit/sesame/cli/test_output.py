@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextvars
 import io
+import re
 import sys
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+import click
 import pytest
 
 from schemas.language import keep_time, local_time
-from sesame.cli.output import data_console, show_table, side_console
+from sesame.cli.output import progress_bar, show_table
 
 
 @pytest.mark.parametrize(
@@ -58,15 +60,53 @@ def test_running_text_takes_several_lines_and_loses_no_word(monkeypatch: pytest.
 
 def test_a_step_with_brackets_and_colons_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     label = "Licence 2 [parcours bi] :sun: [/fin]"
-    data_console().print(label)
-    side_console().print(label)
-    show_table(("step",), [(label,)])
-    shown = capsys.readouterr()
-    assert shown.out.count(label) == 2
-    assert label in shown.err
+    show_table(("step",), [(label,), ("007",), ("1e3",)])
+    assert capsys.readouterr().out.split("\n") == ["step", label, "007", "1e3", ""]
 
 
 def test_a_closed_output_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
-    show_table(("id",), [("x",)])
+    show_table(("id", "text"), [("x", "y")], folded="text")
     assert sys.stdout is None
+
+
+def test_columns_stand_in_line_and_running_text_is_one_line_elsewhere(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = "the login is held " * 20
+    show_table(
+        ("id", "n", "message"), [("a", "1", text.strip()), ("bcd", "12", "")], right=("n",), folded="message"
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "id    n  message",
+        f"a     1  {text.strip()}",
+        "bcd  12",
+    ]
+
+
+def test_a_table_of_nothing_has_its_heading(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(("id", "message"), [], right=("id",), folded="message")
+    assert capsys.readouterr().out.splitlines() == ["id  message"]
+
+
+def test_progress_is_shown_on_a_terminal_only_one_bar_for_each_title(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def import_two_files() -> None:
+        with progress_bar() as show:
+            show("importing", 0, None)
+            show("importing", 40, 100)
+            show("importing", 100, 100)
+            show("importing groups", 3, 6)
+
+    import_two_files()
+    assert capsys.readouterr() == ("", "")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    import_two_files()
+    shown = [line.split("\r")[-1] for line in click.unstyle(terminal.getvalue()).split("\n")]
+    assert [re.sub(r"\s*\[.*?\]\s*", " ", line).strip() for line in shown] == [
+        "importing 100/100",
+        "importing groups 3/6",
+        "",
+    ]
