@@ -1,7 +1,6 @@
 """The connector of Koha: a patron for each student.
 
-Restrictions are read-only there, so access is the expiry date. Library, category and all that is not in
-`owns` are the librarians', once the patron is made.
+Access is the expiry date: restrictions are read-only. What is not in `owns` is the librarians', once made.
 """
 
 from __future__ import annotations
@@ -49,15 +48,12 @@ class KohaConnector(Connector[KohaSettings]):
         self._patrons = Patrons(context)
 
     def wanted(self, account: Account) -> Wanted:
-        """See `Connector.wanted`. A date that is past is shown as none, so a shut account wants none.
-
-        An account that is open after its last day, which the guard holds, keeps Koha's date, or gets none.
-        """
+        """See `Connector.wanted`. A date that is past is shown as none, so a shut account wants none."""
         person = account.person
         values = {"userid": account.login, "email": account.mail, "surname": person.filed_name}
         values["firstname"] = person.shown_given_name.strip() if person.family_name.strip() else ""
         until = str(account.valid_until or "") if account.access_open else ""
-        if until >= _today() or not account.access_open:  # an account without an end keeps Koha's date
+        if until >= _today() or not account.access_open:  # else Koha's stays: no end, or the guard's hold
             values[_EXPIRY] = until
         return Wanted({name: (value,) if value else () for name, value in values.items()})
 
@@ -66,8 +62,8 @@ class KohaConnector(Connector[KohaSettings]):
 
         def look(account: Account) -> Seen:
             number = account.student_number
-            either: list[Patron] = [{self.settings.number_field: number}, {"userid": account.login}]
-            either += [{"patron_id": int(ref)} for ref in self.adopted_refs([number]).values()]
+            adopted = [{"patron_id": int(ref)} for ref in self.adopted_refs([number]).values()]
+            either = [{self.settings.number_field: number}, {"userid": account.login}, *adopted]
             return [self._shown(each) for each in self._patrons.all({"-or": either}, deadline)]
 
         return one_by_one(accounts, deadline, look)
@@ -115,8 +111,7 @@ class KohaConnector(Connector[KohaSettings]):
 
     def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Held | Refused]:
         """See `Connector.erase`."""
-        answers = {each.ref: self._patrons.delete(each.ref, deadline) for each in found}
-        return {ref: answer for ref, answer in answers.items() if answer is not None}
+        return one_by_one(found, deadline, lambda each: self._patrons.delete(each.ref, deadline))
 
     def probe(self) -> None:
         """See `Connector.probe`: the patron that changed last."""
