@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import stat
 import time
 import tomllib
@@ -50,12 +51,25 @@ def init(context: Context) -> None:
         _write_settings(file)
         return
     checked(context)
+    _refuse_another_s(context.settings.data_dir)
     key = context.settings.vault_key_file
     if not key.exists() and db_migrate.is_empty(context.application.database_as_it_is):
         _make_key(context)
     pipeline_vault.read_keys(key)  # no new key for an old store: it would open nothing
     _migrate(context, wait=False)
     remark(gettext("Next: sesame doctor"))
+
+
+def _refuse_another_s(folder: Path) -> None:
+    """Refuse to make root's files where another user works. Raises click.UsageError."""
+    if os.geteuid() != 0 or not folder.is_dir() or folder.stat().st_uid == 0:
+        return
+    try:
+        user = folder.owner()
+    except KeyError:  # it has no name, as in a container
+        user = f"#{folder.stat().st_uid}"
+    text = gettext("{folder} belongs to {user}, who could not use root's files", folder=folder, user=user)
+    raise click.UsageError(gettext("{text}: sudo -u {user} sesame init", text=text, user=shlex.quote(user)))
 
 
 def _write_settings(file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,6 +68,27 @@ def test_a_secret_that_is_still_empty_is_named_and_nothing_is_made(site: tuple[P
     assert "mailbox.api_key_file" in refused.stderr
     assert "ldap-password" not in refused.stderr
     assert not (folder / "data").exists()
+
+
+def test_root_makes_no_file_in_another_user_s_folder(
+    site: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, config = site
+    sesame(*config, "init")
+    fill(folder)
+    data = folder / "data"
+    data.mkdir(mode=0o700)
+    if os.getuid() == 0:
+        os.chown(data, 54321, 54321)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    refused = sesame(*config, "init")
+    user = "'#54321'" if os.getuid() == 0 else data.owner()
+    assert refused.exit_code == 2
+    assert f": sudo -u {user} sesame init" in refused.stderr
+    assert list(data.iterdir()) == []
+    os.chown(data, os.getuid(), os.getgid())
+    monkeypatch.undo()
+    assert sesame(*config, "--config", str(folder / "sesame.toml"), "init").exit_code == 0
 
 
 def test_filled_in_they_give_key_and_database_once(site: tuple[Path, list[str]]) -> None:
