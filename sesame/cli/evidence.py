@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from schemas.language import gettext, local_time, ngettext
+from schemas.language import gettext, local_time, ngettext, spoken
 from sesame.app.lazy import lazily
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
@@ -67,21 +67,19 @@ def _write(made: pack.SignedEvidence, folder: Path, context: Context) -> None:
 
 def _show(found: Sequence[pack.Measured]) -> None:
     names = (gettext("measure"), gettext("figure"), gettext("exceptions"))
-    rows = [(each.measure, _figure(each), str(len(each.exceptions))) for each in found]
+    rows = [
+        (each.measure, pack.seen_by(each.figure, spoken()), str(len(each.exceptions))) for each in found
+    ]
     show_table(names, rows, folded=gettext("figure"))
     for each in found:
         for one in each.exceptions[:_SHOWN]:
             since = "" if one.since is None else local_time(one.since)
-            data = " ".join(f"{name}={value}" for name, value in one.data.items())
+            data = pack.seen_by(one.data, spoken())
             click.echo(" ".join(filter(None, (each.name, one.number or "-", since, data))))
         if len(each.exceptions) > _SHOWN:
             n = len(each.exceptions) - _SHOWN
             more = ngettext("{n} more exception", "{n} more exceptions", n)
             remark(f"{each.name}: {more}")
-
-
-def _figure(each: pack.Measured) -> str:
-    return " ".join(f"{name}={value}" for name, value in each.figure.items())
 
 
 @evidence.command()

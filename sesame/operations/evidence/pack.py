@@ -136,7 +136,7 @@ def words(name: str, language: Language) -> str:
 
 
 def seen_by(data: Mapping[str, str | int | float], language: Language) -> str:
-    """What an exception is seen by, in words."""
+    """Figures, or what an exception is seen by, in words."""
     found = []
     for name, value in data.items():
         both = words(f"{name}={value}", language)
