@@ -59,6 +59,7 @@ class KohaServer:
 class _Handler(BaseHTTPRequestHandler):
     koha: KohaServer
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         self._serve()

@@ -23,6 +23,7 @@ class OcsRequests(BaseHTTPRequestHandler):
     """Requests of one Nextcloud; `serving` makes a class with its cloud and its login."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     cloud: ClassVar[Cloud]
     login: ClassVar[str]
 

@@ -75,6 +75,7 @@ class Server(HttpServer):
 
 class _Request(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     timeout = _IDLE_TIMEOUT_S
 
     def do_GET(self) -> None:

@@ -55,6 +55,7 @@ def endpoint(badges: Path) -> Iterator[str]:
 
     class Service(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))

@@ -6,7 +6,7 @@ import pytest
 
 from tests.simulation.history import EVENTS, STUDENTS, Recipe, live
 
-SEEDS = 208
+SEEDS = 128
 FAULTS_MIN = 10
 
 

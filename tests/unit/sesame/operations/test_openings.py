@@ -200,7 +200,7 @@ def every_plan() -> list[Planted]:
     return plans + [Planted(states) for states in three]
 
 
-PLANS = random.Random(33).sample(every_plan(), 500)  # noqa: S311 (a seeded test)
+PLANS = random.Random(33).sample(every_plan(), 250)  # noqa: S311 (a seeded test)
 
 
 def test_what_is_said_to_open_a_service_opens_it_and_nothing_less_does(office: Office) -> None:
