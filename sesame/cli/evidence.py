@@ -67,9 +67,7 @@ def _write(made: pack.SignedEvidence, folder: Path, context: Context) -> None:
 
 def _show(found: Sequence[pack.Measured]) -> None:
     names = (gettext("measure"), gettext("figure"), gettext("exceptions"))
-    rows = [
-        (each.measure, pack.seen_by(each.figure, spoken()), str(len(each.exceptions))) for each in found
-    ]
+    rows = [(each.measure, pack.seen_by(each.figure, spoken()), str(len(each.exceptions))) for each in found]
     show_table(names, rows, folded=gettext("figure"))
     for each in found:
         for one in each.exceptions[:_SHOWN]:
