@@ -206,7 +206,7 @@ def progress_bar() -> Iterator[Callable[[str, int, int | None], None]]:
 
 
 def on_terminal() -> bool:
-    """Whether remarks and progress are read as they come: standard error is a terminal."""
+    """Whether remarks and progress are read as they come, on a terminal."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
