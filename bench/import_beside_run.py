@@ -41,7 +41,7 @@ scope = "univ-exemple.fr"
 calendar_url = "https://127.0.0.1:1/ical/{login}.ics"
 probe_url = "https://127.0.0.1:1/ical/salle-a101.ics"
 [http]
-enabled = false
+port = 0
 """
 
 
@@ -82,10 +82,10 @@ class Site:
                 run.terminate()
 
 
-def exports(folder: Path) -> tuple[Path, Path]:
-    """Two files of different students."""
+def exports(folder: Path, students: int) -> tuple[Path, Path]:
+    """Two files of about so many students each; together twice as many."""
     whole = io.StringIO()
-    write(whole, students=2 * STUDENTS, year=2026)
+    write(whole, students=2 * students, year=2026)
     head, *lines = whole.getvalue().splitlines(keepends=True)
     first, second = folder / "first.csv", folder / "second.csv"
     half = len(lines) // 2
@@ -109,23 +109,23 @@ class Measured(NamedTuple):
     facts: float
 
 
-def measured() -> Measured:
-    """Measure once."""
+def measured(students: int = STUDENTS, alone: int = ALONE) -> Measured:
+    """Measure once: two files of so many students, of whom so many are made before the second is imported."""
     with TemporaryDirectory(prefix="sesame-bench-") as name:
         folder = Path(name)
-        first, second = exports(folder)
+        first, second = exports(folder, students)
         site = Site(folder)
         import_alone = site.imported(first)
         with closing(Database(f"sqlite:///{folder / 'data' / 'sesame.db'}")) as store, site.running():
             until(lambda: registered(store) > 0)
             begun, before = time.perf_counter(), registered(store)
-            until(lambda: registered(store) >= before + ALONE)
+            until(lambda: registered(store) >= before + alone)
             run_alone = (registered(store) - before) / (time.perf_counter() - begun)
             begun, before = time.perf_counter(), registered(store)
             import_beside = site.imported(second)
             run_beside = (registered(store) - before) / (time.perf_counter() - begun)
-            until(lambda: registered(store) == 2 * STUDENTS)
-            facts = (2 * STUDENTS - before) / (time.perf_counter() - begun)
+            until(lambda: registered(store) == 2 * students)
+            facts = (2 * students - before) / (time.perf_counter() - begun)
         return Measured(import_alone, import_beside, run_alone, run_beside, facts)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from bench.before import CommitUnknown, compared, taken
 from bench.beside import embedded_log, in_turn
+from bench.import_beside_run import Site, exports, registered, until
 from bench.lanes import drain
+from pipeline.db.database import Database
 from pipeline.engine.limits import Limits
 
 
@@ -51,3 +54,13 @@ def test_a_row_that_fell_by_more_than_a_tenth_is_no_more_wanted_and_others_are()
 def test_a_commit_that_git_does_not_know_is_named() -> None:
     with pytest.raises(CommitUnknown, match="no commit no-such-commit"):
         taken("no-such-commit")
+
+
+def test_the_site_of_the_import_beside_the_run_is_one_of_todays_sesame(tmp_path: Path) -> None:
+    first, second = exports(tmp_path, 20)
+    site = Site(tmp_path)
+    assert site.imported(first) > 0
+    with closing(Database(f"sqlite:///{tmp_path / 'data' / 'sesame.db'}")) as store, site.running():
+        until(lambda: registered(store) > 0)
+        assert site.imported(second) > 0
+        until(lambda: registered(store) == 40)
