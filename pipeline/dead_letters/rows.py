@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -15,6 +15,7 @@ from sqlalchemy import (
     Index,
     Integer,
     RowMapping,
+    Select,
     String,
     Table,
     Text,
@@ -153,28 +154,27 @@ def unresolved(
     consumer: str | None = None,
     student_number: str | None = None,
     cause: str | None = None,
-    since: float = 0.0,
-    until: float | None = None,
 ) -> list[DeadLetter]:
-    """Return the unresolved letters that match, oldest first; times in epoch seconds."""
-    which = Which(consumer, student_number, cause, since, until)
-    query = (
-        select(dead_letters)
-        .where(*which.conditions())
-        .order_by(dead_letters.c.recorded_at, dead_letters.c.id)
-    )
+    """Return the unresolved letters that match, oldest first."""
+    query = _oldest_first(select(dead_letters), Which(consumer, student_number, cause))
     return [_letter(row) for row in connection.execute(query).mappings()]
+
+
+def students(connection: Connection, which: Which) -> list[str]:
+    """Return the students of the letters that match, oldest first, each once."""
+    found = connection.execute(_oldest_first(select(dead_letters.c.student_number), which)).scalars().all()
+    return list(dict.fromkeys(number for number in found if number is not None))
+
+
+def _oldest_first(query: Select[Any], which: Which) -> Select[Any]:
+    return query.where(*which.conditions()).order_by(dead_letters.c.recorded_at, dead_letters.c.id)
 
 
 def each(
     connection: Connection, which: Which, after: DeadLetter | None = None, limit: int | None = None
 ) -> Iterator[DeadLetter]:
     """Iterate over at most `limit` letters after `after`, oldest first. One page is in memory."""
-    query = (
-        select(dead_letters)
-        .where(*which.conditions())
-        .order_by(dead_letters.c.recorded_at, dead_letters.c.id)
-    )
+    query = _oldest_first(select(dead_letters), which)
     place, left, full = tuple_(dead_letters.c.recorded_at, dead_letters.c.id), limit, True
     while full and (left is None or left > 0):
         wanted = _ROWS_PER_PAGE if left is None else min(_ROWS_PER_PAGE, left)

@@ -83,17 +83,15 @@ def select_students(database: Database, consumer: str, selection: Selection) -> 
 def _found(connection: Connection, consumer: str, selection: Selection) -> list[str]:
     since = selection.since or 0.0
     until = selection.until if selection.until is not None else _FOR_EVER
-    numbers: list[str | None] = []
+    numbers: list[str] = []
     if not selection.everybody:
-        letters = dead_letters.unresolved(
-            connection, consumer=consumer, cause=selection.cause, since=since, until=until
-        )
-        numbers += [letter.student_number for letter in letters]
+        which = dead_letters.Which(consumer, None, selection.cause, since, until)
+        numbers += dead_letters.students(connection, which)
     if selection.cause is not None:
         numbers += target_states.waiting_for(connection, consumer, selection.cause, since, until)
     else:
         numbers += target_states.written_between(connection, consumer, since, until)
-    return list(dict.fromkeys(number for number in numbers if number is not None))
+    return list(dict.fromkeys(numbers))
 
 
 def _named(students: Sequence[str], activated: dict[str, bool]) -> Selected:

@@ -323,8 +323,8 @@ def failed_before_question(count: int) -> str:
 def _failed_before(site: Stored, consumer: str, students: Sequence[str]) -> int:
     """Count these students whose last replay failed and who are still given up."""
     with site.database.read() as connection:
-        given_up = dead_letters.students_with_some(connection, consumer, students)
-        return len(replays.failed_last(connection, consumer, sorted(given_up)))
+        failed = replays.failed_last(connection, consumer, students)
+        return len(dead_letters.students_with_some(connection, consumer, sorted(failed)))
 
 
 def _ask(

@@ -119,7 +119,9 @@ def test_letters_are_found_by_what_an_operator_knows(database: Database) -> None
         assert ids(consumer="moodle") == ["abd", "abc"]
         assert ids(student_number=PAUL) == ["a%c"]
         assert ids(cause="not_an_event", consumer="moodle") == ["abd"]
-        assert ids(since=START + 1, until=START + 2) == ["abc"]
+        within = dead_letters.Which(since=START + 1, until=START + 2)
+        assert dead_letters.students(connection, within) == [LEA]
+        assert dead_letters.students(connection, dead_letters.Which()) == [LEA, PAUL]
         assert {each.id for each in dead_letters.by_id(connection, "ab")} == {"abc", "abd"}
         assert [each.id for each in dead_letters.by_id(connection, "a%")] == ["a%c"]
         assert dead_letters.counts(connection) == {
