@@ -1,15 +1,16 @@
-"""A plain loop on kafka-python: read, decode, one result event each, commit.
+"""A plain loop on kafka-python: read, decode, handle, one result event each, commit.
 
-python plain.py SERVERS TOPIC RESULTS GROUP MESSAGES
+python plain.py AT_ONCE LONGEST_S SERVERS TOPIC RESULTS GROUP MESSAGES
 """
 
 import json
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from kafka import KafkaConsumer, KafkaProducer
 
-servers, topic, results, group, messages = sys.argv[1:]
+at_once, longest, servers, topic, results, group, messages = sys.argv[1:]
 consumer = KafkaConsumer(
     topic,
     bootstrap_servers=servers.split(","),
@@ -19,6 +20,14 @@ consumer = KafkaConsumer(
     max_poll_records=500,
 )
 producer = KafkaProducer(bootstrap_servers=servers.split(","), acks="all", linger_ms=5)
+handlers = ThreadPoolExecutor(int(at_once)) if int(at_once) else None
+
+
+def handle(message: dict[str, str]) -> None:
+    """Take as long as `bench.beside.seconds_of` says."""
+    time.sleep(int(message["id"]) * 7919 % 5001 / 5000 * float(longest))
+
+
 done, begun, cpu = 0, 0.0, 0.0
 while done < int(messages):
     polled = consumer.poll(timeout_ms=500)
@@ -26,8 +35,10 @@ while done < int(messages):
         begun, cpu = time.perf_counter(), time.process_time()
     sent = []
     for records in polled.values():
-        for record in records:
-            message = json.loads(record.value)
+        messages_of = [json.loads(record.value) for record in records]
+        if handlers is not None:
+            list(handlers.map(handle, messages_of))
+        for record, message in zip(records, messages_of, strict=True):
             result = {
                 "student_number": message["student_number"],
                 "caused_by": message["id"],
