@@ -1,13 +1,14 @@
 """The live part of the account's page: server-sent events from one shared poll.
 
-A thread looks once a second at the rows of all students whose page is open, and wakes those whose rows have
-changed. Without JavaScript, or when there are too many pages, readers refresh theirs.
+A thread looks several times a second at the rows of all students whose page is open, and wakes those whose
+rows have changed. Without JavaScript, or when there are too many pages, readers refresh theirs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,7 +35,10 @@ from sesame.web.students.web_sessions import web_sessions
 
 router = APIRouter()
 
-LOOK_EVERY_S: Final = 1.0
+LOOK_EVERY_S: Final = 0.2
+LOOK_SHARE_MAX: Final = 0.2
+"""The share of its time for which the thread may read: many open pages are looked at less often."""
+REST_WHILE_DOWN_S: Final = 1.0
 LIVE_MAX: Final = 1000
 """Pages that are kept live at once, each with a connection; further ones are refreshed by hand."""
 LIVE_ADDRESS_MAX: Final = 50
@@ -111,11 +115,15 @@ class Watch:
 
     def run(self, stopping: threading.Event, on_trouble: Callable[[str], None]) -> None:
         """Poll until `stopping` is set."""
-        while not stopping.wait(LOOK_EVERY_S):
+        rest_s = LOOK_EVERY_S
+        while not stopping.wait(rest_s):
+            started = time.monotonic()
             try:
                 self.look()
+                rest_s = max(LOOK_EVERY_S, (time.monotonic() - started) * (1 / LOOK_SHARE_MAX - 1))
             except DependencyDown as error:
                 on_trouble(str(error))
+                rest_s = REST_WHILE_DOWN_S
         self.wake_all()
 
     def look(self) -> None:
