@@ -74,9 +74,8 @@ def section(rows: Sequence[Row], *, runs: int) -> str:
         if row.note:
             notes.setdefault(row.note, []).append(f"`{row.name}`")
     listed = "\n".join(f"- {', '.join(names)}: {note}." for note, names in notes.items())
-    load = os.getloadavg()[1]
     return f"""\
-Measured on {datetime.now(UTC):%Y-%m-%d}: {machine()}, load {load:.1f} over five minutes;
+Measured on {datetime.now(UTC):%Y-%m-%d}: {machine()};
 medians of {runs} runs.
 
 {table(shown)}

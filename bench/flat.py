@@ -45,8 +45,7 @@ AT_SCALE = {"directory": 200_000, "moodle": 40_000, "store": 1_000_000}
 
 _REMARKS = {
     "directory": "; slapd in memory",
-    "scim": "; the sandbox's server looks through all that it holds, in Python, and our client takes as much"
-    " processor time for the last as for the first",
+    "scim": "; the sandbox's server looks through all that it holds; our client takes no more for the last",
 }
 _THEIRS = ("scim",)
 """Kinds whose own server slows down: their row has no limit."""
@@ -134,7 +133,7 @@ def row(name: str, runs: int, copies: int = 0) -> Row:
         limit=None if name in _THEIRS else WANTED,
         ratio=median(ratios),
         peers={f"the first {EACH}": median(first)},
-        note=f"{held}, in turns of {TURN} with the first of a new one" + _REMARKS.get(name, ""),
+        note=held + _REMARKS.get(name, ""),
     )
 
 

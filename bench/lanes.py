@@ -84,8 +84,8 @@ class Storeless:
         return {}
 
 
-class Counting:
-    """A handler that takes some time over each batch, and counts.
+class Pausing:
+    """A handler that takes some time over each batch.
 
     `seconds`: how long the call for these messages takes.
     """
@@ -96,16 +96,12 @@ class Counting:
     def __init__(self, batch_size: int, seconds: Callable[[Sequence[Message]], float]) -> None:
         self.batch_size = batch_size
         self._seconds = seconds
-        self._lock = threading.Lock()
-        self.calls = 0
 
     def handle(self, tasks: Sequence[Message]) -> Mapping[str, Any]:
         """See `pipeline.target.Handler`."""
         pause_s = self._seconds(tasks)
         if pause_s:
             time.sleep(pause_s)
-        with self._lock:
-            self.calls += 1
         return {task.item.student_number: None for task in tasks}
 
     def probe(self) -> None:
@@ -165,12 +161,10 @@ class Drained:
     Attributes:
         seconds: wall-clock.
         cpu_us: of this process's processor time, for each message.
-        calls: to the handler.
     """
 
     seconds: float
     cpu_us: float
-    calls: int
 
 
 def drain(
@@ -186,7 +180,7 @@ def drain(
 
     Raises RuntimeError: the group has read the log before, or the run was disturbed.
     """
-    handler = Counting(limits.batch_size, seconds)
+    handler = Pausing(limits.batch_size, seconds)
     _refuse_used(log, group)
     with _running(log, folder, handler, limits, group) as (observer, storeless, worker):
         until(
@@ -198,7 +192,7 @@ def drain(
         elapsed_s, cpu_s = time.perf_counter() - worker.begun, time.process_time() - worker.cpu
     if observer.troubles:
         raise RuntimeError(f"the run was disturbed: {observer.troubles[:3]}")
-    return Drained(elapsed_s, cpu_s / messages * 1e6, handler.calls)
+    return Drained(elapsed_s, cpu_s / messages * 1e6)
 
 
 def _refuse_used(log: EventLog, group: str) -> None:
@@ -209,7 +203,7 @@ def _refuse_used(log: EventLog, group: str) -> None:
 
 @contextmanager
 def _running(
-    log: EventLog, folder: Path, handler: Counting, limits: Limits, group: str
+    log: EventLog, folder: Path, handler: Pausing, limits: Limits, group: str
 ) -> Iterator[tuple[Silent, Storeless, LaneWorker]]:
     producer, observer, stopping = log.producer(), Silent(), threading.Event()
     storeless = Storeless(producer)

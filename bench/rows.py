@@ -88,7 +88,7 @@ def in_turn(measures: Mapping[str, Callable[[], T]], runs: int) -> dict[str, lis
 def table(rows: Iterable[Row]) -> str:
     """The rows as a Markdown table."""
     lines = [
-        "| Row | Ours | Unit | Beside | Ratio | Wanted | |",
+        "|Row|Ours|Unit|Beside|Ratio|Wanted||",
         "|---|---:|---|---|---:|---:|---|",
     ]
     for row in rows:
@@ -96,9 +96,7 @@ def table(rows: Iterable[Row]) -> str:
         ratio = "" if row.ratio is None else f"{rounded(row.ratio):g}"
         limit = "" if row.limit is None else f"{'≥' if row.compared == 'at least' else '≤'} {row.limit:g}"
         verdict = "" if row.limit is None else ("yes" if row.wanted else "**no**")
-        lines.append(
-            f"| `{row.name}` | {rounded(row.ours):g} | {row.unit} | {peers} | {ratio} | {limit} | {verdict} |"
-        )
+        lines.append(f"|`{row.name}`|{rounded(row.ours):g}|{row.unit}|{peers}|{ratio}|{limit}|{verdict}|")
     return "\n".join(lines)
 
 

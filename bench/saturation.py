@@ -207,8 +207,8 @@ def rows_of(target: Target, runs: int) -> list[Row]:
             limit=WANTED,
             ratio=median(ratios),
             peers={"the direct client at its best": median(best)},
-            note=f"{note}; the direct client was best with {_listed(sorted(chosen))} in parallel, the "
-            f"pipeline has {SLOTS} slots (as shipped) or as many as that; {_runs(ratios)}",
+            note=f"{note}; the direct client was best with {_listed(sorted(chosen))} in parallel; "
+            f"{_runs(ratios)}",
         ),
         Row(
             f"native-{target.name}",
@@ -217,7 +217,7 @@ def rows_of(target: Target, runs: int) -> list[Row]:
             limit=target.least,
             ratio=median(shares),
             peers={"native": median(native), **{name: median(values) for name, values in beside.items()}},
-            note=f"{note}; the native client has {AT_ONCE} calls at once; {_runs(shares)}",
+            note=f"the native client has {AT_ONCE} calls at once; {_runs(shares)}",
         ),
         Row(f"cpu-per-student-{target.name}-pipeline", "ms", median(own_ms), note="the worker's own"),
     ]
