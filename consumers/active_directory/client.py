@@ -76,6 +76,14 @@ class DomainController(PatientLdapClient):
         """One entry by its name; None: there is none that we may see."""
         return self.had(partial(self.entry, dn, attributes))
 
+    def is_indexed(self, attribute: str) -> bool:
+        """Whether the domain indexes an attribute ([MS-ADTS] 2.2.10); True if it does not show that."""
+        root = self.shown("", ["schemaNamingContext"]) or {}
+        schema = b"".join(root.get("schemaNamingContext", ())).decode()
+        rows = self.find_any(schema, "lDAPDisplayName", [attribute], [_SEARCH_FLAGS])
+        flags = [int(value) for _, raw in rows for value in raw.get(_SEARCH_FLAGS, ())]
+        return all(each & _INDEXED for each in flags)
+
     def may_write(self, names: Sequence[str]) -> Mapping[str, frozenset[str]]:
         """The attributes that we may write, by objectGUID ([MS-ADTS] 3.1.1.4.5.21)."""
         attributes = [GUID, _MAY_WRITE]
@@ -118,3 +126,5 @@ class DomainController(PatientLdapClient):
 
 
 _MAY_WRITE: Final = "allowedAttributesEffective"
+_SEARCH_FLAGS: Final = "searchFlags"
+_INDEXED: Final = 0x1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import ClassVar, Final, TypeVar
@@ -162,7 +163,15 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         return {ref for ref in away if not needed <= may_write.get(ref, frozenset())}
 
     def advice(self) -> Iterator[Advice]:
-        """See `Connector.advice`: when passwords were set."""
+        """See `Connector.advice`: an index, and when passwords were set."""
+        number = self.settings.number_attribute
+        with self._within():
+            is_indexed = self._client.is_indexed(number)
+        if not is_indexed:
+            yield Advice(
+                gettext("the domain reads all its users for each student number: it has no index"),
+                gettext("In the schema console, tick Index this attribute for {name}.", name=number),
+            )
         criterion = f"(&{words.PEOPLE}({words.CREDENTIAL}=*))"
         users = self._client.everybody(self.settings.users_dn, criterion, [words.PASSWORD_SET], page_size=1)
         if not all(raw.get(words.PASSWORD_SET) for _, raw in islice(users, 1)):
@@ -194,8 +203,19 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
     # --- writing --------------------------------------------------------------------------------------
 
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
-        """See `Connector.apply`, one student after the other."""
-        return self._each(changes, deadline, self._write)
+        """See `Connector.apply`: user by user, then the groups of all that were written."""
+        members: dict[str, words.Member] = {}
+        with self._client.within(deadline.left_s()):
+            said = one_by_one(changes, deadline, _charged(partial(self._write, members)))
+            if (groups := self._groups) is None:
+                return said
+            joining = words.to_join(members.values())
+
+            def settle(change: Change) -> Refused | None:
+                return groups.settle(members[change.account.student_number], joining)
+
+            left = [change for change in changes if change.account.student_number in members]
+            return one_by_one(left, deadline, _charged(settle), said)
 
     def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
         """See `Connector.close`: one bit of userAccountControl."""
@@ -225,20 +245,17 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
     def _each(
         self, items: Sequence[_Item], deadline: Deadline, verb: Callable[[_Item], Refused | None]
     ) -> dict[str, Refused]:
-        def said(item: _Item) -> Refused | None:
-            try:
-                return verb(item)
-            except AdRefused as error:
-                return _refused(error, item.found if isinstance(item, Change) else item)
-
         with self._client.within(deadline.left_s()):
-            return one_by_one(items, deadline, said)
+            return one_by_one(items, deadline, _charged(verb))
 
     def _within(self) -> AbstractContextManager[None]:
         return self._client.within(self.settings.verb_s_max)
 
-    def _write(self, change: Change) -> Refused | None:
-        """Write the user, then its groups. A password that the domain refuses leaves the rest written."""
+    def _write(self, members: dict[str, words.Member], change: Change) -> Refused | None:
+        """Write the user; note the member if its groups change.
+
+        A user whose password the domain refuses is written without it.
+        """
         before: Sequence[str] = ()
         if change.found is not None:
             dn = words.by_guid(change.found.ref)
@@ -249,9 +266,9 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
             refused = self._make(dn, change)
         else:
             return Refused("ad_login_missing", "the account has no short login yet", lasting=True)
-        if self._groups is not None and words.GROUPS in change.fields:
+        if words.GROUPS in change.fields:
             wanted = {group.key.lower(): group.key for group in change.account.groups if group.met}
-            refused = self._groups.settle(dn, before, wanted) or refused
+            members[change.account.student_number] = words.Member(dn, frozenset(before), wanted)
         return refused
 
     def _make(self, dn: str, change: Change) -> Refused | None:
@@ -342,6 +359,18 @@ _MAY_MAKE: Final = "allowedChildClassesEffective"
 def unguessable() -> str:
     """A random password: a user must have one until the student chooses their own."""
     return f"Aa1-{secrets.token_urlsafe(_RANDOM_BYTES)}"
+
+
+def _charged(verb: Callable[[_Item], Refused | None]) -> Callable[[_Item], Refused | None]:
+    """The verb, with a refusal of the domain as that of the student."""
+
+    def said(item: _Item) -> Refused | None:
+        try:
+            return verb(item)
+        except AdRefused as error:
+            return _refused(error, item.found if isinstance(item, Change) else item)
+
+    return said
 
 
 def _refused(error: AdRefused, found: TargetObject | None) -> Refused:

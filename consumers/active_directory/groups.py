@@ -1,7 +1,7 @@
 """Groups of one OU that Sésame has made, and that it alone fills.
 
 A group is ours if its `adminDisplayName` says so; removing that takes the group away from Sésame. Members are
-added and removed one by one, so writers on several machines do not disturb one another.
+added and removed by name, so writers on several machines do not disturb one another.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final
 
 from consumers.active_directory.answers import AdRefused, Refusal
 from consumers.active_directory.client import DomainController
+from consumers.active_directory.objects import Member
 from consumers.kit.connector import Refused
 from consumers.kit.ldap import all_of, any_of, name_dn
 from consumers.kit.ldap_answers import Operation, Raw, normal
@@ -60,23 +61,23 @@ class DomainGroups:
         rows = self._client.everybody(self._branch, all_of(_OURS), ["cn"], page_size=self._page_size)
         return {normal(dn): _cn(raw) for dn, raw in rows}
 
-    def settle(self, member: str, before: Iterable[str], wanted: Mapping[str, str]) -> Refused | None:
-        """Make an object a member of exactly these of our groups.
+    def settle(self, member: Member, joining: dict[str, set[str]]) -> Refused | None:
+        """Make an object a member of exactly the wanted groups; a missing one is made.
 
         Args:
-            member: the object's DN.
-            before: names of those that it is a member of.
-            wanted: display name by name in lower case; a missing group is made.
+            joining: `to_join` of its batch. They join a group with the first of them, as a domain controller
+                rewrites the whole group each time, and are then left out.
         """
-        inside = set(before)
-        for key in sorted(wanted.keys() - inside):
-            if (refused := self._join(wanted[key], member)) is not None:
+        for key in sorted(member.wanted.keys() - member.before):
+            if (refused := self._join(member.wanted[key], member.dn, joining[key])) is not None:
                 return refused
-        for key in sorted(inside - wanted.keys()):
-            self._change(key, ("delete", "member", (member,)), Refusal.NOT_MEMBER)
+        for key in sorted(member.before - member.wanted.keys()):
+            self._change(key, ("delete", "member", (member.dn,)), Refusal.NOT_MEMBER)
         return None
 
-    def _join(self, name: str, member: str) -> Refused | None:
+    def _join(self, name: str, member: str, joining: set[str]) -> Refused | None:
+        if member not in joining:
+            return None
         if len(name) > _CN_MAX:
             return Refused("ad_group_refused", "a group's name has more than 64 characters", lasting=True)
         if not self._is_known(name):
@@ -84,8 +85,21 @@ class DomainGroups:
             if not any(b"sesame" in raw.get("adminDisplayName", ()) for raw in found):
                 return Refused("ad_group_not_ours", "a group of this name is not Sésame's", lasting=True)
             self._known[name.lower()] = self._monotonic()
+        if len(joining) > 1 and self._join_together(name, joining):
+            joining.clear()
+            return None
+        joining.discard(member)
         self._change(name, ("add", "member", (member,)), Refusal.NAME_TAKEN)
         return None
+
+    def _join_together(self, name: str, joining: set[str]) -> bool:
+        """Add these members, or none: False if one of them is refused, or is a member already."""
+        dn = name_dn("CN", name, self._branch)
+        try:
+            self._client.change(dn, [("add", "member", sorted(joining))], permissive=True)
+        except AdRefused:
+            return False
+        return True
 
     def _is_known(self, name: str) -> bool:
         return self._monotonic() - self._known.get(name.lower(), -_KNOWN_S) < _KNOWN_S

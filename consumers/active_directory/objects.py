@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from consumers.active_directory.settings import ActiveDirectorySettings
 from consumers.kit.connector import Lockout, TargetObject, tidy
@@ -160,6 +160,29 @@ def ref_of(raw: Raw) -> str:
 def member_of(raw: Raw) -> list[str]:
     """The names of an entry's groups but its primary one. Ranges ([MS-ADTS] 3.1.1.3.1.3.3) are joined."""
     return _texts(raw, GROUPS)
+
+
+class Member(NamedTuple):
+    """An object, and the groups of ours that it is to have.
+
+    Attributes:
+        dn: its name.
+        before: names of the groups that it is a member of, in lower case.
+        wanted: display name by name in lower case.
+    """
+
+    dn: str
+    before: frozenset[str]
+    wanted: Mapping[str, str]
+
+
+def to_join(members: Iterable[Member]) -> dict[str, set[str]]:
+    """The DNs of those that have yet to join a group, by its name in lower case."""
+    joining: dict[str, set[str]] = {}
+    for each in members:
+        for name in each.wanted.keys() - each.before:
+            joining.setdefault(name, set()).add(each.dn)
+    return joining
 
 
 def control_of(raw: Raw) -> int:

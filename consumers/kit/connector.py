@@ -576,14 +576,20 @@ _Said = TypeVar("_Said")
 
 
 def one_by_one(
-    items: Sequence[_Item], deadline: Deadline, verb: Callable[[_Item], _Said | None]
+    items: Sequence[_Item],
+    deadline: Deadline,
+    verb: Callable[[_Item], _Said | None],
+    earlier: Mapping[str, _Said | Refused] | None = None,
 ) -> dict[str, _Said | Refused]:
     """Apply a verb to each item, for a target without bulk calls.
 
     Returns what the verb returned, unless None, by student number (of objects by `ref`); items that the time
     does not reach are retried. If the target goes away, an earlier item's unknown outcome stays unknown.
+
+    Args:
+        earlier: what an earlier verb returned for the batch: kept where this one returns None.
     """
-    said: dict[str, _Said | Refused] = {}
+    said = dict(earlier or {})
     one: _Said | Refused | None
     for item in items:
         try:

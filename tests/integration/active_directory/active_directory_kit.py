@@ -89,6 +89,12 @@ class Domain:
             names = admin.response[0]["raw_attributes"]["member"]
         return sorted(name.decode().split(",")[0].removeprefix("CN=") for name in names)
 
+    def writes(self) -> int:
+        """How many writes the domain has taken."""
+        with self.admin() as admin:
+            admin.search("", "(objectClass=*)", BASE, attributes=["highestCommittedUSN"])
+            return int(admin.response[0]["raw_attributes"]["highestCommittedUSN"][0])
+
     def make(self, dn: str, kind: str = "user", **attributes: Any) -> None:
         """Somebody makes an object."""
         with self.admin() as admin:

@@ -391,6 +391,41 @@ def test_a_member_whom_somebody_else_has_moved_meanwhile_is_no_fault(
     assert domain.members("info-l1") == ["lea.martin"]
 
 
+def test_a_batch_joins_a_group_by_one_write(desk: ActiveDirectoryHarness, domain: Domain) -> None:
+    everybody = [account(f"2260030{n}", f"e{n}", groups=groups("avant")) for n in range(3)]
+    assert all(isinstance(each, Done) for each in desk.outcomes(*everybody).values())
+    later = [
+        each.model_copy(update={"groups": groups("avant", "info-l1"), "version": 2}) for each in everybody
+    ]
+    assert isinstance(desk.outcome(account(groups=groups("info-l1"))), Done)
+    before = domain.writes()
+    assert all(isinstance(each, Done) for each in desk.outcomes(*later).values())
+    assert domain.writes() - before == 1
+    assert domain.members("info-l1") == ["e0", "e1", "e2", "lea.martin"]
+
+
+def test_one_who_cannot_join_and_one_who_has_joined_keep_nobody_out(
+    desk: ActiveDirectoryHarness, domain: Domain
+) -> None:
+    first, gone, inside, last = (
+        account(f"2260030{n}", f"e{n}", groups=groups(*(("info-l1",) if n == 2 else ()))) for n in range(4)
+    )
+    everybody = [first, gone, inside, last]
+    assert all(isinstance(each, Done) for each in desk.outcomes(*everybody).values())
+    found = desk.connector.read(everybody, soon())
+    with domain.admin() as admin:
+        admin.delete(domain.dn(gone.student_number))
+    changes = []
+    for each in everybody:
+        (one,) = found[each.student_number]
+        wanted = each.model_copy(update={"groups": groups("info-l1"), "version": 2})
+        stale = replace(one, fields={**one.fields, "memberOf": ()})
+        changes.append(Change(wanted, stale, {"memberOf": ("info-l1",)}))
+    said = desk.connector.apply(changes, soon())
+    assert {number: each.cause for number, each in said.items()} == {gone.student_number: "ad_contended"}
+    assert domain.members("info-l1") == ["e0", "e2", "e3"]
+
+
 def test_a_group_whose_name_something_else_in_the_domain_has_is_told(
     desk: ActiveDirectoryHarness, domain: Domain
 ) -> None:
@@ -483,6 +518,15 @@ def test_a_wrong_password_of_ours_is_told_as_one(samba: Samba) -> None:
     with pytest.raises(CredentialsRefused) as refused:
         desk.handler.probe()
     assert "active_directory.bind_dn" in refused.value.remedy
+
+
+def test_a_number_without_an_index_is_told(samba: Samba, domain: Domain) -> None:
+    assert isinstance(ActiveDirectoryHarness(samba).outcome(LEA), Done)
+    assert list(ActiveDirectoryHarness(samba).connector.advice()) == []
+    [told] = ActiveDirectoryHarness(samba, number_attribute="employeeNumber").connector.advice()
+    assert told.text.endswith("it has no index")
+    assert told.remedy.endswith("employeeNumber.")
+    assert domain.user("22600001")["sn"] == ["Martin"]
 
 
 def test_a_unit_that_is_not_there_is_told(samba: Samba) -> None:

@@ -24,7 +24,7 @@ from consumers.kit.connector import (
 )
 from consumers.kit.deadline import Deadline
 from consumers.kit.settings import ClientSettings
-from pipeline.errors import Misconfigured
+from pipeline.errors import Misconfigured, TargetDown
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from schemas.account import Account, Hold, Stage
 from sesame.testing.servers.accounts import account_of
@@ -330,6 +330,22 @@ def test_a_student_of_whom_nothing_is_said_is_tried_again() -> None:
     shelf = Shelf()
     shelf.read = lambda *_: {}  # type: ignore[method-assign]
     assert expect(Retry, handle(shelf, account())["1"]).cause == "internal_error"
+
+
+@pytest.mark.parametrize("unknown", [True, False])
+def test_an_earlier_step_of_the_batch_leaves_open_what_had_no_answer(*, unknown: bool) -> None:
+    earlier = {"1": Refused("shelf_odd", "what?", unknown=unknown)}
+    after = {"2": Refused("shelf_name_odd", "no")}
+    deadline = Deadline.after(60.0)
+    assert one_by_one([account("2")], deadline, lambda _: after["2"], earlier) == {**earlier, **after}
+    assert one_by_one([account("1")], deadline, lambda _: after["2"], earlier) == {"1": after["2"]}
+
+    def away(_: Account) -> None:
+        raise TargetDown("gone", unknown=False)
+
+    with pytest.raises(TargetDown) as gone:
+        one_by_one([account("2")], deadline, away, earlier)
+    assert gone.value.unknown is unknown
 
 
 def test_whom_the_time_does_not_reach_is_tried_again_and_the_others_are_done() -> None:
