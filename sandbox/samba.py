@@ -43,7 +43,7 @@ _NORMAL_ACCOUNT, _PASSWORD_NEVER_EXPIRES = 0x200, 0x10000
 """Bits of userAccountControl."""
 
 _INDEXED = "1"
-"""In `searchFlags` ([MS-ADTS] 2.2.10): without it each look-up of a number reads the whole domain."""
+"""Of `searchFlags` ([MS-ADTS] 2.2.10). Without: each look-up of a number reads the whole domain."""
 
 _NEVER = "-9223372036854775808"
 _POLICY = {"minPwdLength": "8", "pwdHistoryLength": "0", "minPwdAge": "0", "maxPwdAge": _NEVER}
@@ -250,7 +250,7 @@ class Samba(Server):
         self._keep_password("administrator", password[1])
 
     def _populate(self) -> None:
-        """Make the number's index, both units, the provisioner with its rights, and the domain's policy."""
+        """Make the index, both units, the provisioner and the domain policy."""
         password = secrets.token_urlsafe(24) + "aA1"  # of three kinds of characters in any draw
         account = {
             "sAMAccountName": "provisioner",

@@ -77,7 +77,7 @@ class DomainController(PatientLdapClient):
         return self.had(partial(self.entry, dn, attributes))
 
     def is_indexed(self, attribute: str) -> bool:
-        """Whether the domain indexes an attribute ([MS-ADTS] 2.2.10); True if it does not show that."""
+        """Whether an attribute has an index, as far as shown ([MS-ADTS] 2.2.10)."""
         root = self.shown("", ["schemaNamingContext"]) or {}
         schema = b"".join(root.get("schemaNamingContext", ())).decode()
         rows = self.find_any(schema, "lDAPDisplayName", [attribute], [_SEARCH_FLAGS])

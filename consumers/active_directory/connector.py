@@ -203,7 +203,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
     # --- writing --------------------------------------------------------------------------------------
 
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
-        """See `Connector.apply`: user by user, then the groups of all that were written."""
+        """See `Connector.apply`: each user, then the groups of all together."""
         members: dict[str, words.Member] = {}
         with self._client.within(deadline.left_s()):
             said = one_by_one(changes, deadline, _charged(partial(self._write, members)))

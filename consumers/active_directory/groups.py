@@ -93,7 +93,7 @@ class DomainGroups:
         return None
 
     def _join_together(self, name: str, joining: set[str]) -> bool:
-        """Add these members, or none: False if one of them is refused, or is a member already."""
+        """Add these members, or none; False: one is refused, or a member already."""
         dn = name_dn("CN", name, self._branch)
         try:
             self._client.change(dn, [("add", "member", sorted(joining))], permissive=True)
