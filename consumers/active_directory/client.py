@@ -65,9 +65,7 @@ class DomainController(PatientLdapClient):
 
         [MS-ADTS] 3.1.1.3.2. Numbers of another controller mean nothing here.
         """
-        root = self.shown("", ["highestCommittedUSN", "dsServiceName"])
-        if root is None:
-            raise Misconfigured("the domain controller does not show its root DSE")
+        root = self._root(["highestCommittedUSN", "dsServiceName"])
         settings = self.shown(root["dsServiceName"][0].decode(), ["invocationId"]) or {}
         invocation = b"".join(settings.get("invocationId", ()))
         return invocation.hex(), int(root["highestCommittedUSN"][0])
@@ -76,10 +74,15 @@ class DomainController(PatientLdapClient):
         """One entry by its name; None: there is none that we may see."""
         return self.had(partial(self.entry, dn, attributes))
 
+    def _root(self, attributes: Sequence[str]) -> Raw:
+        root = self.shown("", attributes)
+        if root is None:
+            raise Misconfigured("the domain controller does not show its root DSE")
+        return root
+
     def is_indexed(self, attribute: str) -> bool:
         """Whether an attribute has an index, as far as shown ([MS-ADTS] 2.2.10)."""
-        root = self.shown("", ["schemaNamingContext"]) or {}
-        schema = b"".join(root.get("schemaNamingContext", ())).decode()
+        schema = self._root(["schemaNamingContext"])["schemaNamingContext"][0].decode()
         rows = self.find_any(schema, "lDAPDisplayName", [attribute], [_SEARCH_FLAGS])
         flags = [int(value) for _, raw in rows for value in raw.get(_SEARCH_FLAGS, ())]
         return all(each & _INDEXED for each in flags)

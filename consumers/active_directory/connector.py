@@ -256,11 +256,11 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
 
         A user whose password the domain refuses is written without it.
         """
-        before: Sequence[str] = ()
+        before: frozenset[str] = frozenset()
         if change.found is not None:
             dn = words.by_guid(change.found.ref)
             refused = self._change(dn, change)
-            before = change.found.fields.get(words.GROUPS, ())
+            before = frozenset(change.found.fields.get(words.GROUPS, ()))
         elif words.LOGIN in change.fields:
             dn = self._client.name_in(self.settings.users_dn, change.fields[words.LOGIN][0])
             refused = self._make(dn, change)
@@ -268,7 +268,8 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
             return Refused("ad_login_missing", "the account has no short login yet", lasting=True)
         if words.GROUPS in change.fields:
             wanted = {group.key.lower(): group.key for group in change.account.groups if group.met}
-            members[change.account.student_number] = words.Member(dn, frozenset(before), wanted)
+            joins = {key: name for key, name in wanted.items() if key not in before}
+            members[change.account.student_number] = words.Member(dn, joins, before - wanted.keys())
         return refused
 
     def _make(self, dn: str, change: Change) -> Refused | None:

@@ -62,17 +62,17 @@ class DomainGroups:
         return {normal(dn): _cn(raw) for dn, raw in rows}
 
     def settle(self, member: Member, joining: dict[str, set[str]]) -> Refused | None:
-        """Make an object a member of exactly the wanted groups; a missing one is made.
+        """Change the memberships of an object; a missing group is made.
 
         Args:
             joining: `to_join` of its batch. They join a group with the first of them, as a domain controller
                 rewrites the whole group each time, and are then left out.
         """
-        for key in sorted(member.wanted.keys() - member.before):
-            if (refused := self._join(member.wanted[key], member.dn, joining[key])) is not None:
+        for key, name in sorted(member.joins.items()):
+            if (refused := self._join(name, member.dn, joining[key])) is not None:
                 return refused
-        for key in sorted(member.before - member.wanted.keys()):
-            self._change(key, ("delete", "member", (member.dn,)), Refusal.NOT_MEMBER)
+        for key in sorted(member.leaves):
+            self._change_one(key, "delete", member.dn, Refusal.NOT_MEMBER)
         return None
 
     def _join(self, name: str, member: str, joining: set[str]) -> Refused | None:
@@ -89,14 +89,13 @@ class DomainGroups:
             joining.clear()
             return None
         joining.discard(member)
-        self._change(name, ("add", "member", (member,)), Refusal.NAME_TAKEN)
+        self._change_one(name, "add", member, Refusal.NAME_TAKEN)
         return None
 
     def _join_together(self, name: str, joining: set[str]) -> bool:
         """Add these members, or none; False: one is refused, or a member already."""
-        dn = name_dn("CN", name, self._branch)
         try:
-            self._client.change(dn, [("add", "member", sorted(joining))], permissive=True)
+            self._change(name, "add", sorted(joining))
         except AdRefused:
             return False
         return True
@@ -122,10 +121,18 @@ class DomainGroups:
                 raise
         return self._find(name)
 
-    def _change(self, name: str, change: tuple[Operation, str, Sequence[str]], so_already: Refusal) -> None:
-        """Add or remove one member, if not so already. Samba announces the control for that, but refuses."""
+    def _change(self, name: str, operation: Operation, members: Sequence[str]) -> None:
+        """Add or remove members, all or none.
+
+        Samba announces the control for members that are so already, but refuses them.
+        """
+        change = (operation, "member", members)
+        self._client.change(name_dn("CN", name, self._branch), [change], permissive=True)
+
+    def _change_one(self, name: str, operation: Operation, member: str, so_already: Refusal) -> None:
+        """Add or remove one member, if not so already."""
         try:
-            self._client.change(name_dn("CN", name, self._branch), [change], permissive=True)
+            self._change(name, operation, (member,))
         except AdRefused as error:
             self._known.pop(name.lower(), None)
             if error.refusal is not so_already:

@@ -163,24 +163,24 @@ def member_of(raw: Raw) -> list[str]:
 
 
 class Member(NamedTuple):
-    """An object, and the groups of ours that it is to have.
+    """An object, and how its memberships of our groups are to change.
 
     Attributes:
         dn: its name.
-        before: names of the groups that it is a member of, in lower case.
-        wanted: display name by name in lower case.
+        joins: the display name of each group to join, by its name in lower case.
+        leaves: names of the groups to leave, in lower case.
     """
 
     dn: str
-    before: frozenset[str]
-    wanted: Mapping[str, str]
+    joins: Mapping[str, str]
+    leaves: frozenset[str]
 
 
 def to_join(members: Iterable[Member]) -> dict[str, set[str]]:
     """The DNs of those that have yet to join a group, by its name in lower case."""
     joining: dict[str, set[str]] = {}
     for each in members:
-        for name in each.wanted.keys() - each.before:
+        for name in each.joins:
             joining.setdefault(name, set()).add(each.dn)
     return joining
 
